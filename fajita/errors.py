@@ -1,0 +1,13 @@
+"""The one error a user sees: what is wrong, where, and what would be right, in one line."""
+
+
+class InputError(Exception):
+    """The user's input is at fault. The command line prints it as one line and exits with status 2.
+
+    The message says what is wrong, where (file and line, packet number, byte offset) and what would be right.
+    """
+
+    def __init__(self, what: str, where: str = "", right: str = "") -> None:
+        self.what, self.where, self.right = what, where, right
+        message = f"{where}: {what}" if where else what
+        super().__init__(f"{message}; {right}" if right else message)

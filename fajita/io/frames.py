@@ -1,0 +1,113 @@
+"""A block of frames: what a source hands to an engine, and an engine to a sink.
+
+The frames stay where they are (a read buffer, a memory area, later an mbuf); a block says where each one lies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Link types an engine steps over to the IP header, by their number in a capture (www.tcpdump.org/linktypes.html),
+#: as the small code a block carries per frame. A capture may use several numbers for one format.
+LINK_CODES: dict[int, int] = {
+    1: 1,  # Ethernet
+    101: 2,  # raw IP; 12 and 14 are BSD's numbers for it, 228 and 229 say which version
+    12: 2,
+    14: 2,
+    228: 2,
+    229: 2,
+    113: 3,  # Linux cooked, SLL
+    276: 4,  # Linux cooked, SLL2
+    0: 5,  # BSD null: address family in the byte order of the capturing host
+    108: 5,  # OpenBSD loop: the same in network byte order
+    9: 6,  # PPP in HDLC-like framing, with or without address and control bytes
+}
+#: The code of a frame whose link type fajita does not know: it passes through as `other`.
+UNKNOWN_LINK = 0
+
+ETHERNET, RAW_IP, LINUX_SLL, LINUX_SLL2, BSD_NULL, PPP = range(1, 7)
+
+
+@dataclass
+class FrameBlock:
+    """Frames and what is known of each; all arrays have one element per frame, in the order of arrival.
+
+    address: uint64, where the frame's first byte lies; captured bytes from there may be read and written.
+    captured: uint32, bytes present. wire: uint32, bytes the frame had on the wire, never less than captured.
+    time_ns: uint64, nanoseconds since 1970. link: uint8, a code of LINK_CODES or UNKNOWN_LINK.
+    verdict: uint8, filled by an engine: 1 the frame goes on, 0 it was dropped.
+    memory: what must stay alive as long as the addresses are used.
+    first: the number of the block's first frame in its source, from 0.
+    """
+
+    address: NDArray[np.uint64]
+    captured: NDArray[np.uint32]
+    wire: NDArray[np.uint32]
+    time_ns: NDArray[np.uint64]
+    link: NDArray[np.uint8]
+    verdict: NDArray[np.uint8]
+    memory: object = None
+    first: int = 0
+    #: For a capture: the link type number of each frame's interface in the input (uint16), for the writer.
+    link_number: NDArray[np.uint16] | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.address)
+
+    @classmethod
+    def from_frames(
+        cls,
+        frames: Sequence[bytes],
+        time_ns: Sequence[int] | NDArray[np.uint64] | None = None,
+        wire: Sequence[int] | None = None,
+        link: int = ETHERNET,
+        first: int = 0,
+    ) -> "FrameBlock":
+        """Copy frames (bytes) into one new writable area; without times they are 1 microsecond apart."""
+        captured = np.array([len(frame) for frame in frames], np.uint32)
+        memory = np.frombuffer(bytearray(b"".join(frames)) or bytearray(1), np.uint8)
+        ends = np.cumsum(captured, dtype=np.uint64)
+        count = len(frames)
+        times = np.arange(count, dtype=np.uint64) * np.uint64(1000) if time_ns is None else np.asarray(time_ns, np.uint64)
+        return cls(
+            address=np.uint64(memory.ctypes.data) + ends - captured,
+            captured=captured,
+            wire=captured.copy() if wire is None else np.maximum(np.asarray(wire, np.uint32), captured),
+            time_ns=times,
+            link=np.full(count, link, np.uint8),
+            verdict=np.zeros(count, np.uint8),
+            memory=memory,
+            first=first,
+        )
+
+    @classmethod
+    def from_slots(
+        cls, slots: NDArray[np.uint8], captured: NDArray[np.uint32], time_ns: NDArray[np.uint64], link: int = ETHERNET
+    ) -> "FrameBlock":
+        """Use frames where they lie: row i of a writable C-contiguous (n, width) array holds frame i in place.
+
+        Raises ValueError if a captured length exceeds the width of a row.
+        """
+        if slots.ndim != 2 or slots.dtype != np.uint8 or not slots.flags.c_contiguous or not slots.flags.writeable:
+            raise ValueError("frames must be a writable C-contiguous array of uint8 with one row per frame")
+        count, width = slots.shape
+        if len(captured) != count or len(time_ns) != count or (count and int(captured.max()) > width):
+            raise ValueError("one captured length (at most the width of a row) and one time are needed per frame")
+        return cls(
+            address=np.uint64(slots.ctypes.data) + np.arange(count, dtype=np.uint64) * np.uint64(width),
+            captured=np.ascontiguousarray(captured, np.uint32),
+            wire=np.ascontiguousarray(captured, np.uint32).copy(),
+            time_ns=np.ascontiguousarray(time_ns, np.uint64),
+            link=np.full(count, link, np.uint8),
+            verdict=np.zeros(count, np.uint8),
+            memory=slots,
+        )
+
+    def frame(self, index: int) -> memoryview:
+        """A writable view of the bytes of frame `index`, in place."""
+        import ctypes
+
+        size = int(self.captured[index])
+        return memoryview((ctypes.c_uint8 * size).from_address(int(self.address[index]))).cast("B")
