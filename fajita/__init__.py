@@ -1,0 +1,39 @@
+"""Stateful network functions in typed Python, compiled into one batched kernel. These are the public names."""
+
+from fajita.chain import Chain
+from fajita.errors import InputError
+from fajita.key import Key, destination, five_tuple, source
+from fajita.nf import DROP, NF, PASS, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.nf import PacketView as Packet
+from fajita.packet import Layer
+from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
+
+__all__ = [
+    "DROP",
+    "NF",
+    "PASS",
+    "Burst",
+    "ByteSize",
+    "Chain",
+    "Duration",
+    "IPv4",
+    "InputError",
+    "Key",
+    "Layer",
+    "Packet",
+    "Rate",
+    "destination",
+    "five_tuple",
+    "flag",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "ipv4",
+    "mac",
+    "source",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+]

@@ -11,9 +11,26 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core.datamodel.models import PrimitiveModel
+from numba.extending import intrinsic, register_model
 
 _I64 = ir.IntType(64)
+
+
+class Vector16(types.Type):
+    """16 bytes in one register."""
+
+    def __init__(self) -> None:
+        super().__init__("Vector16")
+
+
+VECTOR16 = Vector16()
+
+
+@register_model(Vector16)
+class _Vector16Model(PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, ir.IntType(128))
 
 
 def _pointer(builder: Any, address: Any, bits: int) -> Any:
@@ -69,6 +86,18 @@ load_i64 = load_u64
 load_be16, load_be32, load_be64 = (make_load(bits, big_endian=True) for bits in (16, 32, 64))
 store_8, store_16, store_32, store_64 = (make_store(bits) for bits in (8, 16, 32, 64))
 store_be16, store_be32, store_be64 = (make_store(bits, big_endian=True) for bits in (16, 32, 64))
+
+
+@intrinsic
+def load_vector16(typing_context: Any, address: Any) -> Any:
+    """Read 16 bytes, aligned to 16, as one 128-bit number."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value = builder.load(_pointer(builder, arguments[0], 128))
+        value.align = 16
+        return value
+
+    return VECTOR16(types.int64), codegen
 
 
 @intrinsic

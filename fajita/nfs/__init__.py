@@ -1,0 +1,1 @@
+"""The network functions that fajita ships, one file each, written with the public API alone."""

@@ -1,0 +1,88 @@
+"""The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.counters import Counters, NFCounters, TableCounters
+from fajita.engine.tables import FlowTable
+from fajita.io.frames import FrameBlock
+from fajita.kernel.cache import load_kernel
+from fajita.kernel.generate import generate
+from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, place_scratch, place_statistics
+from fajita.kernel.table import DESCRIPTOR_BYTES
+from fajita.packet import OTHER_REASONS
+from fajita.plan import NFPlan, Plan
+
+
+class CompiledEngine:
+    """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._run = load_kernel(generate(plan))
+        self._scratch = np.zeros(place_scratch(plan).total // 8, np.int64)
+        self._core = np.zeros(-(-plan.core_bytes // 8) or 1, np.int64)
+        self._constants = np.array(plan.constants or [0], np.int64)
+        self._layout = place_statistics(plan)
+        self._statistics = np.zeros(self._layout.total // 8, np.int64)
+        self._descriptors = np.zeros((max(1, len(plan.tables)), DESCRIPTOR_BYTES // 8), np.int64)
+        self.tables = [FlowTable(table, self._descriptors[table.index]) for table in plan.tables]
+        self._packets_in = 0
+        self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
+        self._place("scratch", self._scratch)
+        self._place("core", self._core)
+        self._place("constants", self._constants)
+        self._place("statistics", self._statistics)
+        self._place("tables", self._descriptors)
+
+    def _place(self, name: str, array: NDArray[np.generic]) -> None:
+        self._context[CONTEXT[name] // 8] = array.ctypes.data
+
+    def process(self, block: FrameBlock) -> None:
+        """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
+        self._context[CONTEXT["position"] // 8] = 0
+        self._context[CONTEXT["end"] // 8] = len(block)
+        for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
+            self._place(name, getattr(block, name))
+        while full := self._run(self._context.ctypes.data):
+            self.tables[full - 1].grow()
+        self._packets_in += len(block)
+
+    def counters(self) -> Counters:
+        """What has been counted so far."""
+        words = self._statistics.tolist()
+        layout = self._layout
+        nfs = [
+            NFCounters(
+                words[layout.nf_in[nf.index] // 8],
+                {r: words[at // 8] for r, at in zip(nf.translated.reasons, layout.nf_drops[nf.index], strict=True)},
+            )
+            for nf in self.plan.nfs
+        ]
+        other = dict(zip(OTHER_REASONS, words[layout.other // 8 :], strict=False))
+        return Counters(
+            packets_in=self._packets_in,
+            packets_out=words[layout.out_packets // 8],
+            bytes_in=words[layout.in_bytes // 8],
+            bytes_out=words[layout.out_bytes // 8],
+            other={reason: count for reason, count in other.items() if count},
+            nfs=nfs,
+            tables=[TableCounters(table.created, table.expired, table.entries) for table in self.tables],
+        )
+
+    def rows(self, nf: NFPlan) -> NDArray[np.void]:
+        """The state of an NF, one row per entry that has any, sorted by key."""
+        assert nf.table is not None
+        return self.tables[nf.table].rows(nf)
+
+    def core(self, nf: NFPlan) -> dict[str, int]:
+        """The variables of an NF's worker."""
+        memory = self._core.view(np.uint8)
+        return {
+            name: int(memory[at : at + kind.bytes].view(kind.dtype)[0])
+            for (name, kind), at in zip(type(nf.nf).core_fields.items(), nf.core_offsets.values(), strict=True)
+        }
+
+    def table_memory(self) -> list[tuple[int, int]]:
+        """Capacity in entries and bytes of each table."""
+        return [(table.capacity, table.bytes) for table in self.tables]

@@ -1,0 +1,33 @@
+"""What an engine counts; both engines give the same numbers for the same frames."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class NFCounters:
+    """Packets that reached an NF and those it dropped, by reason."""
+
+    received: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class TableCounters:
+    """Flow entries of one table: made, ended by their timeout, now there."""
+
+    created: int = 0
+    expired: int = 0
+    active: int = 0
+
+
+@dataclass
+class Counters:
+    """Packets and bytes (on the wire) in and out; `other` by reason: frames that no NF was about."""
+
+    packets_in: int = 0
+    packets_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    other: dict[str, int] = field(default_factory=dict)
+    nfs: list[NFCounters] = field(default_factory=list)
+    tables: list[TableCounters] = field(default_factory=list)

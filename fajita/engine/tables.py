@@ -1,0 +1,109 @@
+"""The memory of a flow table: tags, entries and the descriptor that the kernel reads; and how it grows."""
+
+import secrets
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.memory import huge_pages
+from fajita.engine.rows import row_dtype, sort_rows
+from fajita.kernel import table as kernel
+from fajita.plan import NFPlan, TablePlan
+
+_FIRST_GROUPS = 64
+
+
+class FlowTable:
+    """One table of a worker. The descriptor is a view of the engine's, shared with the kernel."""
+
+    def __init__(self, plan: TablePlan, descriptor: NDArray[np.int64]) -> None:
+        self.plan = plan
+        self._words = descriptor
+        self._areas: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+        self._set(kernel.SECRET_0, _secret())
+        self._set(kernel.SECRET_1, _secret())
+        self._allocate(_FIRST_GROUPS)
+
+    def _get(self, word: int) -> int:
+        return int(self._words[word // 8])
+
+    def _set(self, word: int, value: int) -> None:
+        self._words[word // 8] = value
+
+    def _allocate(self, groups: int) -> None:
+        places = groups * kernel.GROUP
+        tags, entries = huge_pages(places), huge_pages(places * self.plan.entry_bytes)
+        self._areas.append((tags, entries))
+        self._set(kernel.TAGS, tags.ctypes.data)
+        self._set(kernel.ENTRIES_AT, entries.ctypes.data)
+        self._set(kernel.MASK, groups - 1)
+        self._set(kernel.LIMIT, groups * kernel.FILL)
+
+    def grow(self) -> None:
+        """Begin to move to a table of twice the size; the kernel does the moving, a few groups per burst."""
+        del self._areas[:-1]
+        self._set(kernel.OLD_ENTRIES_AT, self._get(kernel.ENTRIES_AT))
+        self._set(kernel.OLD_MASK, self._get(kernel.MASK))
+        self._set(kernel.OLD_NEXT, 0)
+        old_tags = self._get(kernel.TAGS)
+        self._allocate(2 * (self._get(kernel.MASK) + 1))
+        self._set(kernel.OLD_TAGS, old_tags)
+
+    def areas(self) -> list[NDArray[np.uint8]]:
+        """The memory the kernel may touch."""
+        return [area for pair in self._areas for area in pair]
+
+    @property
+    def entries(self) -> int:
+        """Entries in the table."""
+        return self._get(kernel.COUNT)
+
+    @property
+    def created(self) -> int:
+        """Entries made so far."""
+        return self._get(kernel.CREATED)
+
+    @property
+    def expired(self) -> int:
+        """Entries that ended by their timeout so far."""
+        return self._get(kernel.EXPIRED)
+
+    @property
+    def capacity(self) -> int:
+        """Entries the table takes before it grows."""
+        return self._get(kernel.LIMIT)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of tags and entries, of the old table too while it grows."""
+        return sum(area.nbytes for area in self.areas())
+
+    def rows(self, nf: NFPlan) -> NDArray[np.void]:
+        """The state of one NF of this table, a row per entry that has any, sorted by key."""
+        growing = self._get(kernel.OLD_TAGS) != 0
+        parts = [self._rows_of(tags, entries, nf) for tags, entries in (self._areas if growing else self._areas[-1:])]
+        return sort_rows(np.concatenate(parts), self.plan)
+
+    def _rows_of(self, tags: NDArray[np.uint8], entries: NDArray[np.uint8], nf: NFPlan) -> NDArray[np.void]:
+        width, words = self.plan.entry_bytes, self.plan.key.words
+        places = len(entries) // width
+        lines = entries[: places * width].reshape(-1, width)[: len(tags)]
+        used = np.flatnonzero(tags[: len(lines)] > kernel.GONE)
+        used = used[(lines[used, 8 * words - 1] >> nf.mark & 1).astype(bool)]
+        lines = lines[used]
+        rows = np.empty(len(lines), row_dtype(self.plan, nf))
+        for column in self.plan.key.columns:
+            start, size = column.word * 8 + column.shift // 8, column.bits // 8
+            rows[column.name] = np.ascontiguousarray(lines[:, start : start + size]).view(f">u{size}")[:, 0]
+        names = rows.dtype.names
+        assert names is not None
+        fields = type(nf.nf).state_fields.items()
+        for column_name, (name, kind) in zip(names[len(self.plan.key.columns) :], fields, strict=True):
+            start = nf.offsets[name]
+            rows[column_name] = np.ascontiguousarray(lines[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
+        return rows
+
+
+def _secret() -> int:
+    """64 random bits as int64."""
+    return secrets.randbits(64) - (1 << 63)

@@ -1,0 +1,81 @@
+"""Where compiled kernels are kept, and how one is loaded.
+
+numba caches a function only if its source is a real file, and sees changes neither of what the function calls in other
+files nor of globals. So everything that goes into a kernel is hashed: the folder carries the hash of fajita's own kernel
+sources, the versions of numba and llvmlite, and the processor; the file that of the generated source.
+"""
+
+import atexit
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+from llvmlite import binding
+from numba.core import config
+
+#: Sources that end up in compiled code.
+_PACKAGE = Path(__file__).parents[1]
+_COMPILED_SOURCES = ("kernel/*.py", "io/*.py", "packet.py", "key.py")
+
+
+def cache_home() -> Path:
+    """The folder for compiled kernels: $FAJITA_CACHE_DIR, else fajita under the user's cache folder."""
+    if chosen := os.environ.get("FAJITA_CACHE_DIR"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fajita"
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for pattern in _COMPILED_SOURCES:
+        for path in sorted(_PACKAGE.glob(pattern)):
+            digest.update(path.read_bytes())
+    machine = (version("numba"), version("llvmlite"), binding.get_host_cpu_name(), sys.version)
+    digest.update(repr(machine).encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def cache_folder() -> Path:
+    """The folder in use, made if need be; a temporary one where the usual one cannot be written."""
+    try:
+        folder = cache_home() / _fingerprint()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError):
+        folder = Path(tempfile.mkdtemp(prefix="fajita-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # numba keeps what it compiles of fajita's own files (the capture readers) here as well.
+    config.CACHE_DIR = str(folder)
+    return folder
+
+
+def load_kernel(source: str) -> Callable[[int], int]:
+    """The function `run_chain` of a generated module, from the cache if it was compiled before."""
+    name = f"chain_{hashlib.sha256(source.encode()).hexdigest()[:32]}"
+    path = cache_folder() / f"{name}.py"
+    if not path.exists():
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(source)
+        partial.replace(path)
+    module = _import(name, path)
+    run_chain: Callable[[int], int] = module.run_chain
+    return run_chain
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module

@@ -1,0 +1,193 @@
+"""The flow table: groups of 16 entries, and one tag byte per entry in an array of its own.
+
+A lookup compares the 16 tags of a group at once and touches only the entry whose tag matches, so that a known flow
+costs one cache miss: the tags, a byte per entry, mostly stay in the cache. Where a group is full, the search goes on in
+the next one. Tag 0 is a free place, which ends a search; tag 1 is a place that was taken once, which does not.
+
+A table grows by a second one of twice the size: each burst moves a few groups, a search looks into both, new flows go to
+the new one. So no burst waits for a whole table.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fajita.kernel.hash import HASHES
+from fajita.kernel.memory import load_u8, load_u64, load_vector16, shift_right, store_8, store_64
+
+#: Places in a group, and bytes of tags.
+GROUP = 16
+FREE, GONE = 0, 1
+#: Groups moved per burst while a table grows. 16 new flows a burst are the most that can come, so at two groups a
+#: burst the old table of G groups (at most 12 G entries) is empty after G / 2 bursts, when the new one holds at most
+#: 12 G + 8 G of the 24 G entries at which it would have to grow itself.
+GROUPS_MOVED = 2
+#: A table grows when this many of 16 places are taken.
+FILL = 12
+
+#: The words (int64) of a table's descriptor, in the order they lie in memory.
+(
+    TAGS,
+    ENTRIES_AT,
+    MASK,
+    COUNT,
+    LIMIT,
+    OLD_TAGS,
+    OLD_ENTRIES_AT,
+    OLD_MASK,
+    OLD_NEXT,
+    CREATED,
+    EXPIRED,
+    SECRET_0,
+    SECRET_1,
+) = (8 * word for word in range(13))
+DESCRIPTOR_BYTES = 8 * 16
+
+#: The marks of an entry are the top byte of the key's last word.
+MARK_SHIFT = 56
+KEY_MASK = (1 << MARK_SHIFT) - 1
+
+
+@intrinsic
+def equal_bytes(typing_context: Any, vector: Any, value: Any) -> Any:
+    """Bit i of the result is set where byte i of the 16 equals the low byte of `value`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, i32 = ir.IntType(8), ir.IntType(32)
+        bytes16 = ir.VectorType(byte, 16)
+        group = builder.bitcast(arguments[0], bytes16)
+        one = builder.insert_element(ir.Constant(bytes16, ir.Undefined), builder.trunc(arguments[1], byte), i32(0))
+        every = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(i32, 16), [0] * 16))
+        equal = builder.icmp_unsigned("==", group, every)
+        return builder.zext(builder.bitcast(equal, ir.IntType(16)), ir.IntType(64))
+
+    return types.int64(vector, types.int64), codegen
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, bits: Any) -> Any:
+    """The number of the lowest bit set; `bits` is not 0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        i64 = ir.IntType(64)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(i64, [i64, ir.IntType(1)]), "llvm.cttz.i64"
+        )
+        return builder.call(function, [arguments[0], ir.IntType(1)(1)])
+
+    return types.int64(types.int64), codegen
+
+
+@njit
+def match_tags(tags, group, tag):
+    """Bit i is set where place i of the group has this tag."""
+    return equal_bytes(load_vector16(tags + group * GROUP), tag)
+
+
+@njit
+def tag_of(hashed):
+    """The tag of a hash, 2 to 255: its top byte, with 0 and 1 moved up."""
+    tag = shift_right(hashed, 56)
+    return tag + 2 * (tag < 2)
+
+
+@cache
+def table_functions(words: int, entry_bytes: int) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """The functions of a table whose keys have so many words and whose entries so many bytes: candidate, resolve, move.
+
+    candidate(tags, entries, mask, hashed) is where the flow probably is, or 0. resolve(table, hashed, key) is the
+    address of the entry of the key whose words lie at `key`, made and counted if there was none; its marks say which
+    NFs have state in it. move(table) moves some groups of the old table into the new one.
+    """
+    hash_words = HASHES[words]
+    last = 8 * (words - 1)
+
+    @njit
+    def same_key(entry, key):
+        for word in range(words - 1):
+            if load_u64(entry + 8 * word) != load_u64(key + 8 * word):
+                return False
+        return (load_u64(entry + last) & KEY_MASK) == load_u64(key + last)
+
+    @njit
+    def candidate(tags, entries, mask, hashed):
+        group = hashed & mask
+        match = match_tags(tags, group, tag_of(hashed))
+        if match == 0:
+            return 0
+        return entries + (group * GROUP + lowest_bit(match)) * entry_bytes
+
+    @njit
+    def find(tags, entries, mask, hashed, key):
+        group, tag = hashed & mask, tag_of(hashed)
+        while True:
+            match = match_tags(tags, group, tag)
+            while match != 0:
+                entry = entries + (group * GROUP + lowest_bit(match)) * entry_bytes
+                if same_key(entry, key):
+                    return entry
+                match &= match - 1
+            if match_tags(tags, group, FREE) != 0:
+                return 0
+            group = (group + 1) & mask
+
+    @njit
+    def take_place(table, hashed):
+        tags, mask = load_u64(table + TAGS), load_u64(table + MASK)
+        group = hashed & mask
+        free = match_tags(tags, group, FREE)
+        while free == 0:
+            group = (group + 1) & mask
+            free = match_tags(tags, group, FREE)
+        place = group * GROUP + lowest_bit(free)
+        store_8(tags + place, tag_of(hashed))
+        return load_u64(table + ENTRIES_AT) + place * entry_bytes
+
+    @njit
+    def resolve(table, hashed, key):
+        entry = find(
+            load_u64(table + TAGS), load_u64(table + ENTRIES_AT), load_u64(table + MASK), hashed, key
+        )
+        if entry == 0 and load_u64(table + OLD_TAGS) != 0:
+            entry = find(
+                load_u64(table + OLD_TAGS), load_u64(table + OLD_ENTRIES_AT), load_u64(table + OLD_MASK), hashed, key
+            )
+        if entry == 0:
+            entry = take_place(table, hashed)  # never used before, so all zeros
+            for word in range(words):
+                store_64(entry + 8 * word, load_u64(key + 8 * word))
+            store_64(table + COUNT, load_u64(table + COUNT) + 1)
+            store_64(table + CREATED, load_u64(table + CREATED) + 1)
+        return entry
+
+    @njit
+    def hash_entry(table, entry):
+        secret_0, secret_1 = load_u64(table + SECRET_0), load_u64(table + SECRET_1)
+        if words == 1:
+            return hash_words(secret_0, secret_1, load_u64(entry) & KEY_MASK)
+        return hash_words(secret_0, secret_1, load_u64(entry), load_u64(entry + 8) & KEY_MASK)
+
+    @njit
+    def move(table):
+        tags, entries = load_u64(table + OLD_TAGS), load_u64(table + OLD_ENTRIES_AT)
+        for _ in range(GROUPS_MOVED):
+            group = load_u64(table + OLD_NEXT)
+            for place in range(group * GROUP, group * GROUP + GROUP):
+                # A place that was free stays free: a search that ended there still does.
+                if load_u8(tags + place) > GONE:
+                    entry = entries + place * entry_bytes
+                    target = take_place(table, hash_entry(table, entry))
+                    for word in range(entry_bytes // 8):
+                        store_64(target + 8 * word, load_u64(entry + 8 * word))
+                    store_8(tags + place, GONE)
+            store_64(table + OLD_NEXT, group + 1)
+            if group == load_u64(table + OLD_MASK):
+                store_64(table + OLD_TAGS, 0)
+                return
+
+    return candidate, resolve, move

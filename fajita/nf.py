@@ -1,0 +1,258 @@
+"""Writing a network function: the base class, the types of state, and the verdicts.
+
+An NF is a class with declarations (`key`, `Params`, `State`, `Core`) and methods that run per packet. It is plain
+Python: the interpreted engine calls the methods as they are, the compiled engine translates their source.
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from fajita.errors import InputError
+from fajita.key import Key
+from fajita.packet import Layer
+from fajita.quantities import parse_duration
+
+PASS = 0
+DROP = 1
+
+
+@dataclass(frozen=True)
+class StateType:
+    """How a field of an NF's state is kept: its size, and how it is shown (`int`, `bool`, `ipv4`, `mac`)."""
+
+    name: str
+    bytes: int
+    signed: bool = False
+    shown: str = "int"
+
+    @property
+    def dtype(self) -> str:
+        """The numpy dtype of the field in an entry."""
+        return f"{'i' if self.signed else 'u'}{self.bytes}"
+
+
+# To a type checker these are `int` and `bool`; the second part says how the value is kept. An integer is computed in
+# 64 bits, signed, and wraps; a field keeps the low bits that fit, and a u64 of 2**63 and over reads as negative.
+u8 = Annotated[int, StateType("u8", 1)]
+u16 = Annotated[int, StateType("u16", 2)]
+u32 = Annotated[int, StateType("u32", 4)]
+u64 = Annotated[int, StateType("u64", 8)]
+i8 = Annotated[int, StateType("i8", 1, signed=True)]
+i16 = Annotated[int, StateType("i16", 2, signed=True)]
+i32 = Annotated[int, StateType("i32", 4, signed=True)]
+i64 = Annotated[int, StateType("i64", 8, signed=True)]
+flag = Annotated[bool, StateType("flag", 1, shown="bool")]
+ipv4 = Annotated[int, StateType("ipv4", 4, shown="ipv4")]
+mac = Annotated[int, StateType("mac", 8, shown="mac")]
+
+_STATE_TYPES = "u8 u16 u32 u64 i8 i16 i32 i64 flag ipv4 mac"
+
+
+def source_location(owner: Any) -> str:
+    """`file:line` where a class or function is defined, or its name where there is no file."""
+    try:
+        return f"{inspect.getsourcefile(owner)}:{inspect.getsourcelines(owner)[1]}"
+    except (OSError, TypeError):
+        return str(getattr(owner, "__qualname__", owner))
+
+
+def _hints(owner: type, inner: type, what: str) -> dict[str, Any]:
+    try:
+        return get_type_hints(inner, include_extras=True)
+    except NameError as error:
+        raise InputError(
+            f"{owner.__name__}.{what} uses a type that is not known: {error}", source_location(owner), "import it"
+        ) from None
+
+
+def _untyped(inner: type) -> list[str]:
+    """Names that are given a value in a class body but no type."""
+    typed = inner.__dict__.get("__annotations__", {})
+    return [name for name in vars(inner) if not name.startswith("__") and name not in typed]
+
+
+def _declared_fields(owner: type, what: str) -> dict[str, StateType]:
+    inner = getattr(owner, what, None)
+    if inner is None:
+        return {}
+    where = source_location(owner)
+    for name in _untyped(inner):
+        raise InputError(f"{owner.__name__}.{what}.{name} has no type", where, f"write `{name}: u64`")
+    fields = {}
+    for name, hint in _hints(owner, inner, what).items():
+        kind = next((part for part in get_args(hint)[1:] if isinstance(part, StateType)), None)
+        if get_origin(hint) is not Annotated or kind is None:
+            shown = getattr(hint, "__name__", hint)
+            raise InputError(
+                f"{owner.__name__}.{what}.{name} has the type {shown}", where, f"use one of {_STATE_TYPES}"
+            )
+        fields[name] = kind
+    return fields
+
+
+def _params_model(owner: type) -> type[BaseModel]:
+    inner = getattr(owner, "Params", None)
+    fields: dict[str, Any] = {}
+    if inner is not None:
+        for name in _untyped(inner):
+            raise InputError(f"{owner.__name__}.Params.{name} has no type", source_location(owner), "give it one")
+        fields = {
+            name: (hint, getattr(inner, name, ...)) for name, hint in _hints(owner, inner, "Params").items()
+        }
+    config = ConfigDict(extra="forbid", strict=True, validate_default=True)
+    return create_model(f"{owner.__name__}Params", __config__=config, **fields)
+
+
+def _first_problem(owner: type, error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
+    problem = error.errors()[0]
+    name = ".".join(str(part) for part in problem["loc"])
+    known = ", ".join(model.model_fields) or "none"
+    if problem["type"] == "missing":
+        return f"{owner.__name__} needs the parameter {name}", f"its parameters: {known}"
+    if problem["type"] == "extra_forbidden":
+        return f"{owner.__name__} has no parameter {name}", f"its parameters: {known}"
+    return f"parameter {name} of {owner.__name__}: {problem['msg'].removeprefix('Value error, ')}", ""
+
+
+class NF:
+    """A network function.
+
+    key: the granularity of its state, or None for an NF without state. keys: others that `key=` may choose instead.
+    Params: parameters, typed, with defaults; they become attributes. State: what is kept per key. Core: variables
+    that a worker keeps once. about: for an NF without a key, the layer a frame must have for the NF to see it.
+
+    Methods: `packet(self, pkt, state)` returns PASS, DROP or `pkt.drop("reason")`, without `state` if there is no key;
+    `new_flow(self, pkt, state)` fills a new state, all zeros before; `expire(self, state)` gives back what a state
+    holds when it has been idle for `timeout`; `prepare(self)` runs once, in ordinary Python, to derive attributes from
+    the parameters; `summary(self, states, core)` makes the NF's summary in the report.
+    """
+
+    key: ClassVar[Key | None] = None
+    keys: ClassVar[tuple[Key, ...]] = ()
+    about: ClassVar[Layer] = Layer.IPV4
+
+    state_fields: ClassVar[dict[str, StateType]] = {}
+    core_fields: ClassVar[dict[str, StateType]] = {}
+    params_model: ClassVar[type[BaseModel]] = BaseModel
+
+    #: Set by an engine before the first packet: the variables of `Core`.
+    core: Any
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.state_fields = _declared_fields(cls, "State")
+        cls.core_fields = _declared_fields(cls, "Core")
+        cls.params_model = _params_model(cls)
+        where = source_location(cls)
+        if cls.key is not None and not isinstance(cls.key, Key):
+            raise InputError(f"{cls.__name__}.key is not a granularity", where, "for example: key = five_tuple")
+        if cls.state_fields and cls.key is None:
+            raise InputError(f"{cls.__name__} has State but no key", where, "for example: key = five_tuple")
+        if not hasattr(cls, "packet"):
+            raise InputError(f"{cls.__name__} has no method packet", where, "write: def packet(self, pkt, state)")
+
+    def __init__(
+        self, *, name: str | None = None, key: Key | str | None = None, timeout: str | None = None, **params: Any
+    ) -> None:
+        """Check the parameters (InputError says which is wrong). timeout: idle time, with unit, after which an
+        entry's state is given back and begins anew; None: never."""
+        cls = type(self)
+        self.name = name or snake_case(cls.__name__)
+        self.granularity = self._choose_key(key)
+        self.timeout_ns = self._timeout(timeout)
+        try:
+            values = cls.params_model.model_validate(params)
+        except ValidationError as error:
+            what, right = _first_problem(cls, error, cls.params_model)
+            raise InputError(what, "", right) from None
+        for field in cls.params_model.model_fields:
+            setattr(self, field, getattr(values, field))
+        try:
+            self.prepare()
+        except ValueError as error:
+            raise InputError(f"{cls.__name__}: {error}") from None
+
+    def _choose_key(self, key: Key | str | None) -> Key | None:
+        if key is None:
+            return self.key
+        allowed = {choice.name: choice for choice in (self.key, *self.keys) if choice is not None}
+        name = key.name if isinstance(key, Key) else key
+        if name not in allowed:
+            right = f"one of {', '.join(allowed)}" if allowed else "it takes no key"
+            raise InputError(f"{type(self).__name__} cannot be keyed by {name!r}", "", right)
+        return allowed[name]
+
+    def _timeout(self, timeout: str | None) -> int | None:
+        if timeout is None:
+            return None
+        if self.granularity is None:
+            raise InputError(f"{type(self).__name__} keeps no state per key, so it takes no timeout")
+        try:
+            nanoseconds = parse_duration(timeout)
+        except ValueError as error:
+            raise InputError(f"timeout of {type(self).__name__}: {error}") from None
+        if nanoseconds <= 0:
+            raise InputError(f"timeout of {type(self).__name__} is {timeout}", "", "more than 0")
+        return nanoseconds
+
+    def prepare(self) -> None:
+        """Derive attributes from the parameters; raise ValueError where they make no sense together."""
+
+    def summary(self, states: NDArray[np.void], core: dict[str, int]) -> dict[str, Any]:
+        """What the report says of this NF; `states` is a structured array of all its entries, fields as in State."""
+        return {"entries": len(states)} if self.granularity is not None else {}
+
+    def params(self) -> dict[str, Any]:
+        """The parameters by name, as the NF sees them."""
+        return {field: getattr(self, field) for field in type(self).params_model.model_fields}
+
+
+def snake_case(name: str) -> str:
+    """FlowCounter becomes flow_counter, the name of an NF in a chain and of its file."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() and i else letter.lower() for i, letter in enumerate(name))
+
+
+class PacketView:
+    """The type of `pkt`, for editors and type checkers; each engine has its own."""
+
+    eth_dst: int
+    eth_src: int
+    eth_type: int
+    dscp: int
+    ecn: int
+    total_length: int
+    ip_id: int
+    ttl: int
+    protocol: int
+    src: int
+    dst: int
+    src_port: int
+    dst_port: int
+    tcp_sequence: int
+    tcp_acknowledgment: int
+    tcp_flags: int
+    tcp_window: int
+    udp_length: int
+    icmp_type: int
+    icmp_code: int
+    icmp_id: int
+    icmp_sequence: int
+    length: int
+    captured_length: int
+    time_ns: int
+    payload_length: int
+    payload: Sequence[int]
+    is_ipv4: bool
+    is_tcp: bool
+    is_udp: bool
+    is_icmp: bool
+
+    def drop(self, reason: str) -> int:
+        """The verdict DROP, counted under a reason of its own."""
+        raise NotImplementedError

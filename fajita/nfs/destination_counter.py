@@ -1,0 +1,23 @@
+"""Packets and bytes per destination address."""
+
+from typing import Any
+
+from fajita import NF, PASS, Packet, destination, u64
+
+
+class DestinationCounter(NF):
+    """Counts the packets and bytes of every destination address."""
+
+    key = destination
+
+    class State:
+        packets: u64
+        bytes: u64
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        state.packets += 1
+        state.bytes += pkt.length
+        return PASS
+
+    def summary(self, states: Any, core: dict[str, int]) -> dict[str, Any]:
+        return {"destinations": len(states), "packets": int(states["packets"].sum()), "bytes": int(states["bytes"].sum())}

@@ -1,0 +1,58 @@
+"""A token bucket per flow or per address."""
+
+from typing import Any
+
+from fajita import NF, PASS, Burst, Packet, Rate, destination, five_tuple, source, u64
+
+
+class RateLimiter(NF):
+    """Drops what exceeds a rate: a token bucket (RFC 2697, 3.1, with one colour).
+
+    rate counts bits (bps) of whole frames or packets (pps) per second; burst is the depth of the bucket, in bytes or
+    packets alike. A bucket begins full. A packet older than the last one adds no tokens.
+    """
+
+    key = five_tuple
+    keys = (source, destination)
+
+    class Params:
+        rate: Rate
+        burst: Burst
+
+    class State:
+        tokens: u64
+        last_ns: u64
+
+    def prepare(self) -> None:
+        """Choose the fixed point: a token is 2**-scale of a byte or packet, so that no product exceeds 62 bits."""
+        self.by_packets = self.rate.unit == "pps"
+        if self.by_packets != (self.burst.unit == "packets"):
+            wanted = "a number of packets, such as 100" if self.by_packets else "bytes, such as 64kB"
+            raise ValueError(f"burst does not fit a rate in {self.rate.unit}; give {wanted}")
+        if self.burst.amount < 1 or self.rate.per_second < 1:
+            raise ValueError("rate and burst have to be more than 0")
+        self.scale = 61 - max(self.burst.amount, 1 << 18).bit_length()
+        units_per_second = self.rate.per_second if self.by_packets else self.rate.per_second / 8
+        self.refill = round(units_per_second * 2**self.scale / 10**9)  # tokens per nanosecond
+        if self.refill < 1000:
+            raise ValueError("rate is too low for so large a burst to be kept to 0.1 %; give a smaller burst")
+        self.bucket = self.burst.amount << self.scale
+        self.fill_ns = self.bucket // self.refill + 1
+
+    def new_flow(self, pkt: Packet, state: State) -> None:
+        state.tokens = self.bucket
+        state.last_ns = pkt.time_ns
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        elapsed_ns = pkt.time_ns - state.last_ns
+        if elapsed_ns > 0:
+            state.tokens = min(state.tokens + min(elapsed_ns, self.fill_ns) * self.refill, self.bucket)
+            state.last_ns = pkt.time_ns
+        cost = (1 if self.by_packets else pkt.length) << self.scale
+        if cost > state.tokens:
+            return pkt.drop("over rate")
+        state.tokens -= cost
+        return PASS
+
+    def summary(self, states: Any, core: dict[str, int]) -> dict[str, Any]:
+        return {"buckets": len(states), "rate": f"{self.rate.per_second} {self.rate.unit}"}

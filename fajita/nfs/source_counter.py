@@ -1,0 +1,23 @@
+"""Packets and bytes per source address."""
+
+from typing import Any
+
+from fajita import NF, PASS, Packet, source, u64
+
+
+class SourceCounter(NF):
+    """Counts the packets and bytes of every source address."""
+
+    key = source
+
+    class State:
+        packets: u64
+        bytes: u64
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        state.packets += 1
+        state.bytes += pkt.length
+        return PASS
+
+    def summary(self, states: Any, core: dict[str, int]) -> dict[str, Any]:
+        return {"sources": len(states), "packets": int(states["packets"].sum()), "bytes": int(states["bytes"].sum())}

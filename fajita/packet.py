@@ -1,0 +1,139 @@
+"""What an NF sees of a packet: the header fields, where each lies, and which checksums a write must repair.
+
+Pure data. The compiled engine turns each row into a load and a store, the interpreted engine into a property,
+and the checker of NF sources knows from here which names exist.
+"""
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+
+class Layer(IntFlag):
+    """Which headers of a frame are wholly captured and well formed; a field is there if its layer is.
+
+    FLOW: the 5-tuple is known: IPv4, not a later fragment, and ports where the protocol has them.
+    PORTS: the four bytes of source and destination port (TCP, UDP, SCTP). TCP, UDP, ICMP: the whole fixed header.
+    """
+
+    ETHERNET = 1
+    IPV4 = 2
+    FLOW = 4
+    PORTS = 8
+    TCP = 16
+    UDP = 32
+    ICMP = 64
+
+
+#: Of a transport header that is wholly captured the checksum can be repaired.
+TRANSPORT = Layer.TCP | Layer.UDP
+
+TCP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, SCTP_PROTOCOL = 6, 17, 1, 132
+#: Protocols whose first four bytes are the source and the destination port.
+PORT_PROTOCOLS = (TCP_PROTOCOL, UDP_PROTOCOL, SCTP_PROTOCOL)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One header field. Numbers are in host order to an NF and in network byte order in the frame.
+
+    start: which header `offset` (bytes) counts from: frame, ip or transport. bits: 8, 16, 32 or 48 are loaded,
+    then `shift` and `mask` cut the field out. layer: must be there to read it, else it reads as 0.
+    write_layer: must be there (any of its bits) to write it, else the write has no effect; 0: read only.
+    repairs: what changes with it (RFC 1624): nothing, the `ip` header checksum, both `ip` and `pseudo` header
+    (addresses), or the `transport` checksum.
+    """
+
+    name: str
+    start: str
+    offset: int
+    bits: int
+    layer: Layer
+    write_layer: Layer = Layer(0)
+    repairs: str = ""
+    shift: int = 0
+    mask: int = -1
+    text: str = ""
+
+    @property
+    def value_mask(self) -> int:
+        """The bits of a value that fit the field."""
+        return self.mask if self.mask >= 0 else (1 << self.bits) - 1
+
+
+_ETHERNET, _IPV4, _TCP, _UDP, _ICMP = Layer.ETHERNET, Layer.IPV4, Layer.TCP, Layer.UDP, Layer.ICMP
+
+FIELDS: dict[str, Field] = {
+    field.name: field
+    for field in (
+        Field("eth_dst", "frame", 0, 48, _ETHERNET, _ETHERNET, text="destination MAC address"),
+        Field("eth_src", "frame", 6, 48, _ETHERNET, _ETHERNET, text="source MAC address"),
+        Field("eth_type", "frame", 12, 16, _ETHERNET, text="EtherType of the outermost header"),
+        Field("dscp", "ip", 1, 8, _IPV4, _IPV4, "ip", shift=2, mask=0x3F, text="differentiated services code point"),
+        Field("ecn", "ip", 1, 8, _IPV4, _IPV4, "ip", mask=0x3, text="explicit congestion notification"),
+        Field("total_length", "ip", 2, 16, _IPV4, text="IPv4 total length in bytes"),
+        Field("ip_id", "ip", 4, 16, _IPV4, _IPV4, "ip", text="IPv4 identification"),
+        Field("ttl", "ip", 8, 8, _IPV4, _IPV4, "ip", text="time to live"),
+        Field("protocol", "ip", 9, 8, _IPV4, text="IP protocol number"),
+        Field("src", "ip", 12, 32, _IPV4, _IPV4, "ip pseudo", text="IPv4 source address"),
+        Field("dst", "ip", 16, 32, _IPV4, _IPV4, "ip pseudo", text="IPv4 destination address"),
+        Field("src_port", "transport", 0, 16, Layer.PORTS, TRANSPORT, "transport", text="TCP, UDP or SCTP source port"),
+        Field("dst_port", "transport", 2, 16, Layer.PORTS, TRANSPORT, "transport", text="and destination port"),
+        Field("tcp_sequence", "transport", 4, 32, _TCP, _TCP, "transport", text="TCP sequence number"),
+        Field("tcp_acknowledgment", "transport", 8, 32, _TCP, _TCP, "transport", text="TCP acknowledgment number"),
+        Field("tcp_flags", "transport", 13, 8, _TCP, text="CWR ECE URG ACK PSH RST SYN FIN, FIN the lowest bit"),
+        Field("tcp_window", "transport", 14, 16, _TCP, _TCP, "transport", text="TCP window, not scaled"),
+        Field("udp_length", "transport", 4, 16, _UDP, text="UDP length in bytes"),
+        Field("icmp_type", "transport", 0, 8, _ICMP, text="ICMP type"),
+        Field("icmp_code", "transport", 1, 8, _ICMP, text="ICMP code"),
+        Field("icmp_id", "transport", 4, 16, _ICMP, _ICMP, "transport", text="ICMP echo identifier"),
+        Field("icmp_sequence", "transport", 6, 16, _ICMP, _ICMP, "transport", text="ICMP echo sequence number"),
+    )
+}
+
+#: Facts about a packet that are not header fields: name, what it is.
+FACTS: dict[str, str] = {
+    "length": "bytes of the frame on the wire, without the Ethernet checksum",
+    "captured_length": "bytes of the frame that the capture holds",
+    "time_ns": "the packet's own time, nanoseconds since 1970; may go backwards in a capture",
+    "payload_length": "captured bytes after the TCP, UDP or ICMP header, padding left out",
+}
+
+#: Flags: true if all bits of the layer are there.
+FLAGS: dict[str, Layer] = {
+    "is_ipv4": Layer.IPV4,
+    "is_tcp": Layer.TCP,
+    "is_udp": Layer.UDP,
+    "is_icmp": Layer.ICMP,
+}
+
+#: Why no NF of a chain was about a frame, for its counter; an engine gives the index in this tuple.
+OTHER_REASONS: tuple[str, ...] = (
+    "not an NF's traffic",
+    "unknown link type",
+    "truncated",
+    "arp",
+    "ipv6",
+    "not ip",
+    "malformed ipv4",
+    "fragment",
+    "ports not captured",
+)
+(
+    OTHER_TRAFFIC,
+    UNKNOWN_LINK_TYPE,
+    TRUNCATED,
+    ARP,
+    IPV6,
+    NOT_IP,
+    MALFORMED_IPV4,
+    LATER_FRAGMENT,
+    PORTS_NOT_CAPTURED,
+) = range(len(OTHER_REASONS))
+
+#: At most so many VLAN tags and MPLS labels are stepped over, so that a hostile frame costs bounded work.
+MAXIMUM_TAGS = 8
+
+VLAN_TYPES = (0x8100, 0x88A8, 0x9100, 0x9200)
+MPLS_TYPES = (0x8847, 0x8848)
+IPV4_TYPE, ARP_TYPE, IPV6_TYPE, PPPOE_TYPE = 0x0800, 0x0806, 0x86DD, 0x8864
+PPP_IPV4, PPP_IPV6 = 0x0021, 0x0057

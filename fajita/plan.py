@@ -1,0 +1,196 @@
+"""From a chain to tables, entry layouts and passes. Pure data: `explain` prints it, the kernel is generated from it."""
+
+from dataclasses import dataclass, field
+
+from fajita.errors import InputError
+from fajita.key import Key
+from fajita.nf import NF
+from fajita.packet import Layer
+from fajita.source import TranslatedNF, translate
+
+LINE_BYTES = 64
+#: One byte of an entry marks which NFs have state in it.
+MAXIMUM_SHARING = 8
+
+
+@dataclass
+class NFPlan:
+    """One NF in its place. table: index of its table, or None. mark: its bit in the entry's marks.
+
+    offsets, core_offsets, constant_offsets: bytes from the start of the entry, the core area and the constants.
+    """
+
+    index: int
+    translated: TranslatedNF
+    layer: Layer
+    table: int | None = None
+    mark: int = 0
+    offsets: dict[str, int] = field(default_factory=dict)
+    core_offsets: dict[str, int] = field(default_factory=dict)
+    constant_offsets: dict[str, int] = field(default_factory=dict)
+    state_start: int = 0
+    state_bytes: int = 0
+
+    @property
+    def nf(self) -> NF:
+        """The NF itself."""
+        return self.translated.nf
+
+
+@dataclass
+class TablePlan:
+    """One flow table. last_seen: byte offset of the time of the flow's last packet, None where nothing expires."""
+
+    index: int
+    key: Key
+    why: str
+    nfs: list[int] = field(default_factory=list)
+    entry_bytes: int = 0
+    last_seen: int | None = None
+    shortest_timeout_ns: int = 0
+
+    @property
+    def all_marks(self) -> int:
+        """The marks of an entry in which every NF of the table has state."""
+        return (1 << len(self.nfs)) - 1
+
+    @property
+    def lines(self) -> int:
+        """Cache lines an entry spans."""
+        return -(-self.entry_bytes // LINE_BYTES)
+
+
+@dataclass
+class Segment:
+    """NFs that run in one pass over a burst, after the lookups of `tables`, all made before the first of them."""
+
+    tables: list[int] = field(default_factory=list)
+    nfs: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """What a chain compiles to. constants: the values of the lists that NFs index, as int64."""
+
+    name: str
+    other: str
+    nfs: list[NFPlan]
+    tables: list[TablePlan]
+    segments: list[Segment]
+    core_bytes: int
+    constants: list[int]
+
+    def first_segment_of(self, table: int) -> int:
+        """The segment that looks a table up."""
+        return next(i for i, segment in enumerate(self.segments) if table in segment.tables)
+
+
+def make_plan(name: str, nfs: list[NF], other: str) -> Plan:
+    """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
+    plans = [_plan_nf(index, nf) for index, nf in enumerate(nfs)]
+    tables, segments = _assign_tables(plans)
+    for table in tables:
+        _lay_out(table, plans)
+    core_bytes = _place_core(plans)
+    return Plan(name, other, plans, tables, segments, core_bytes, _place_constants(plans))
+
+
+def _plan_nf(index: int, nf: NF) -> NFPlan:
+    translated = translate(nf)
+    return NFPlan(index, translated, nf.granularity.layer if nf.granularity else nf.about)
+
+
+def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]:
+    """NFs with the same key share a table until a header field of the key is rewritten in between.
+
+    A rewrite makes every key that contains the field stale, but for one case: where an NF gives each flow of its own key
+    one fixed new header (a load balancer, a NAT), the flow stays one flow, and NFs with the same key stay with it. An NF whose key needs a lookup after a rewrite in the
+    same segment opens a new segment; any other lookup is made at the beginning of the segment, before its NFs.
+    """
+    tables: list[TablePlan] = []
+    segments = [Segment()]
+    current: dict[str, TablePlan] = {}
+    rewritten_ever: dict[str, str] = {}
+    rewritten_in_segment: set[str] = set()
+    for plan in plans:
+        key = plan.nf.granularity
+        if key is not None:
+            table = current.get(key.name)
+            if table is None or len(table.nfs) >= MAXIMUM_SHARING:
+                if rewritten_in_segment & set(key.fields):
+                    segments.append(Segment())
+                    rewritten_in_segment = set()
+                table = TablePlan(len(tables), key, _why(key, rewritten_ever, table))
+                tables.append(table)
+                segments[-1].tables.append(table.index)
+                current[key.name] = table
+            plan.table, plan.mark = table.index, len(table.nfs)
+            table.nfs.append(plan.index)
+        segments[-1].nfs.append(plan.index)
+        writes = plan.translated.writes
+        rewritten_in_segment |= writes
+        rewritten_ever |= {name: plan.nf.name for name in writes}
+        current = {
+            name: table
+            for name, table in current.items()
+            if not writes & set(table.key.fields)
+            or (table.index == plan.table and plan.translated.rewrites_per_flow)
+        }
+    return tables, segments
+
+
+def _why(key: Key, rewritten: dict[str, str], full: TablePlan | None) -> str:
+    stale = {rewritten[name] for name in key.fields if name in rewritten}
+    if full is not None:
+        return f"an entry serves at most {MAXIMUM_SHARING} network functions"
+    if stale:
+        return f"{', '.join(sorted(stale))} rewrites a field of the key before it"
+    return "the first with this key"
+
+
+def _aligned(offset: int, size: int) -> int:
+    return -(-offset // size) * size
+
+
+def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
+    """An entry: the key's words, the time of the last packet if anything expires, the NFs' states in their order."""
+    offset = table.key.words * 8
+    timeouts = [t for t in (plans[index].nf.timeout_ns for index in table.nfs) if t is not None]
+    if timeouts:
+        table.last_seen, table.shortest_timeout_ns = offset, min(timeouts)
+        offset += 8
+    for index in table.nfs:
+        plan = plans[index]
+        fields = type(plan.nf).state_fields
+        plan.state_start = _aligned(offset, max((kind.bytes for kind in fields.values()), default=1))
+        offset = plan.state_start
+        for name, kind in fields.items():
+            offset = _aligned(offset, kind.bytes)
+            plan.offsets[name] = offset
+            offset += kind.bytes
+        plan.state_bytes = offset - plan.state_start
+    # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
+    table.entry_bytes = max(16, 1 << (offset - 1).bit_length()) if offset <= LINE_BYTES else _aligned(offset, LINE_BYTES)
+
+
+def _place_core(plans: list[NFPlan]) -> int:
+    offset = 0
+    for plan in plans:
+        for name, kind in type(plan.nf).core_fields.items():
+            offset = _aligned(offset, kind.bytes)
+            plan.core_offsets[name] = offset
+            offset += kind.bytes
+        offset = _aligned(offset, 8)
+    return offset
+
+
+def _place_constants(plans: list[NFPlan]) -> list[int]:
+    values: list[int] = []
+    for plan in plans:
+        for name, value in vars(plan.nf).items():
+            if isinstance(value, list) and all(isinstance(item, int) for item in value):
+                if len(value) > 1 << 24:
+                    raise InputError(f"{plan.nf.name}: {name} has {len(value)} elements", "", "at most 16777216")
+                plan.constant_offsets[name] = len(values) * 8
+                values.extend(value)
+    return values

@@ -1,0 +1,282 @@
+"""Expressions of an NF: checked, typed and translated.
+
+Integers are 64 bits, signed, and wrap. Division rounds down; by zero it gives zero, as the kernel cannot stop for an
+exception; shift counts are taken modulo 64. The interpreted engine computes with the same rules.
+"""
+
+import ast
+import difflib
+from collections.abc import Iterable
+
+from fajita import nf as api
+from fajita.packet import FACTS, FIELDS, FLAGS
+from fajita.source.scope import PLAIN_DROP, Scope, Value
+
+_PLAIN_OPERATORS: dict[type[ast.operator], str] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.BitAnd: "&",
+    ast.BitOr: "|",
+    ast.BitXor: "^",
+}
+_FUNCTION_OPERATORS: dict[type[ast.operator], str] = {
+    ast.FloorDiv: "floor_divide",
+    ast.Mod: "floor_modulo",
+    ast.LShift: "left_shift",
+    ast.RShift: "right_shift",
+}
+_COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+}
+_FUNCTIONS = ("min", "max", "abs", "len")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The names closest to one that is not known, as a hint."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, 3, 0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
+
+
+def local_name(name: str) -> str:
+    """What a variable of the method is called in the kernel, where it must not hide a name of the kernel's own."""
+    return f"{name}_"
+
+
+def wrap(value: int) -> int:
+    """The signed 64-bit number with the same low bits."""
+    return ((value + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
+
+
+class Expressions:
+    """Translates the expressions of one method."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.refuse = scope.method.refuse
+
+    def value(self, node: ast.expr) -> Value:
+        """Translate an expression of any type."""
+        handler = getattr(self, f"_{type(node).__name__.lower()}", None)
+        if handler is None:
+            self.refuse(node, f"`{ast.unparse(node)}` is not supported in an NF", "integers, comparisons, min, max, abs")
+        result: Value = handler(node)
+        return result
+
+    def integer(self, node: ast.expr) -> Value:
+        """Translate an expression that must be an integer."""
+        value = self.value(node)
+        if value.type != "int":
+            self.refuse(node, f"`{ast.unparse(node)}` is a {value.type} where an integer is needed")
+        return value
+
+    def condition(self, node: ast.expr) -> Value:
+        """Translate what `if`, `not`, `and` and `or` test."""
+        value = self.value(node)
+        if value.type == "int":
+            known = None if value.known is None else bool(value.known)
+            return Value(f"({value.text} != 0)", "bool", known)
+        if value.type != "bool":
+            self.refuse(node, f"`{ast.unparse(node)}` is a {value.type} where a condition is needed")
+        return value
+
+    def _constant(self, node: ast.Constant) -> Value:
+        value = node.value
+        if isinstance(value, bool):
+            return Value(str(value), "bool", value)
+        if isinstance(value, int):
+            if not -(1 << 63) <= value < 1 << 64:
+                self.refuse(node, f"{value} does not fit 64 bits")
+            return Value(str(wrap(value)), "int", wrap(value))
+        if isinstance(value, str):
+            return Value(repr(value), "str", value)
+        if isinstance(value, float):
+            self.refuse(node, f"{value} is a float; NFs compute with integers", "scale it, as in nanoseconds or bytes")
+        self.refuse(node, f"`{ast.unparse(node)}` is not supported in an NF")
+
+    def _name(self, node: ast.Name) -> Value:
+        scope = self.scope
+        if node.id in scope.locals:
+            return Value(local_name(node.id), scope.locals[node.id])
+        if node.id in scope.types:
+            self.refuse(node, f"{node.id} may not have a value here", "give it one on every path before")
+        if node.id in scope.method.names:
+            return self._outside(node, node.id, scope.method.names[node.id])
+        self.refuse(node, f"{node.id} is not known", nearest(node.id, scope.locals))
+
+    def _outside(self, node: ast.expr, name: str, value: object) -> Value:
+        """A value that stands outside the method: a module constant, a parameter, an attribute set by `prepare`."""
+        if isinstance(value, bool):
+            return Value(str(value), "bool", value)
+        if isinstance(value, int):
+            if name in ("PASS", "DROP") and value == getattr(api, name):
+                return Value("0", "verdict") if value == api.PASS else self._drop(PLAIN_DROP)
+            if not -(1 << 63) <= value < 1 << 64:
+                self.refuse(node, f"{name} is {value}, which does not fit 64 bits")
+            return Value(str(wrap(value)), "int", wrap(value))
+        if isinstance(value, str):
+            return Value(repr(value), "str", value)
+        if isinstance(value, list | tuple) and all(isinstance(item, int) for item in value):
+            return Value(name, "list", list(value))
+        self.refuse(
+            node, f"{name} is a {type(value).__name__}, which a packet cannot use", "derive integers from it in prepare()"
+        )
+
+    def _attribute(self, node: ast.Attribute) -> Value:
+        scope, owner, name = self.scope, node.value, node.attr
+        if isinstance(owner, ast.Name) and owner.id == scope.pkt:
+            return self._packet_attribute(node)
+        if isinstance(owner, ast.Name) and owner.id == scope.state:
+            return self._stored(node, "state", scope.state_fields())
+        if self._is_core(owner):
+            return self._stored(node, "core", scope.core_fields())
+        if isinstance(owner, ast.Name) and owner.id == "self":
+            if name == "core":
+                self.refuse(node, "self.core has to be followed by a variable", nearest("", scope.core_fields()))
+            if not hasattr(scope.nf, name) or callable(getattr(scope.nf, name)):
+                self.refuse(node, f"self.{name} is not a parameter", nearest(name, scope.nf.params()))
+            value = self._outside(node, f"self.{name}", getattr(scope.nf, name))
+            return Value(f"{scope.prefix}__{name}", "list", value.known) if value.type == "list" else value
+        self.refuse(node, f"`{ast.unparse(node)}` is not known")
+
+    @staticmethod
+    def _is_core(node: ast.expr) -> bool:
+        return isinstance(node, ast.Attribute) and node.attr == "core" and ast.unparse(node.value) == "self"
+
+    def _packet_attribute(self, node: ast.Attribute) -> Value:
+        scope, name = self.scope, node.attr
+        if name in FIELDS:
+            scope.reads.add(name)
+            scope.used |= {"frame", "headers"}
+            return Value(f"read_{name}(frame, headers)", "int")
+        if name in FLAGS:
+            scope.used.add("headers")
+            layer = int(FLAGS[name])
+            return Value(f"((headers & {layer}) == {layer})", "bool")
+        if name == "payload_length":
+            scope.used |= {"frame", "headers", "captured"}
+            return Value("payload_length(frame, headers, captured)", "int")
+        if name in FACTS:
+            argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
+            scope.used.add(argument)
+            return Value(argument, "int")
+        self.refuse(node, f"a packet has no field {name}", nearest(name, [*FIELDS, *FACTS, *FLAGS, "payload"]))
+
+    def _stored(self, node: ast.Attribute, area: str, fields: dict[str, api.StateType]) -> Value:
+        kind = fields.get(node.attr)
+        if kind is None:
+            what = "state" if area == "state" else "core variable"
+            self.refuse(node, f"{type(self.scope.nf).__name__} has no {what} {node.attr}", nearest(node.attr, fields))
+        self.scope.used.add(area)
+        load = f"load_{'i' if kind.signed else 'u'}{kind.bytes * 8}({area} + {self.scope.prefix}__{node.attr})"
+        return Value(f"({load} != 0)", "bool") if kind.shown == "bool" else Value(load, "int")
+
+    def _subscript(self, node: ast.Subscript) -> Value:
+        owner = node.value
+        if isinstance(owner, ast.Attribute) and owner.attr == "payload" and ast.unparse(owner.value) == self.scope.pkt:
+            self.scope.used |= {"frame", "headers", "captured"}
+            return Value(f"read_payload(frame, headers, captured, {self.integer(node.slice).text})", "int")
+        value = self.value(owner)
+        if value.type != "list":
+            self.refuse(node, f"`{ast.unparse(owner)}` cannot be indexed", "only lists among the parameters and payload")
+        self.scope.used.add("constants")
+        index = self.integer(node.slice).text
+        return Value(f"read_list(constants + {value.text}, {len(value.known)}, {index})", "int")
+
+    def _unaryop(self, node: ast.UnaryOp) -> Value:
+        if isinstance(node.op, ast.Not):
+            inner = self.condition(node.operand)
+            return Value(f"(not {inner.text})", "bool", None if inner.known is None else not inner.known)
+        inner = self.integer(node.operand)
+        sign = {ast.USub: "-", ast.Invert: "~", ast.UAdd: "+"}[type(node.op)]
+        if inner.known is None:
+            return Value(f"({sign}{inner.text})", "int")
+        known = wrap({"-": -inner.known, "~": ~inner.known, "+": inner.known}[sign])
+        return Value(str(known), "int", known)
+
+    def _binop(self, node: ast.BinOp) -> Value:
+        left, right = self.integer(node.left), self.integer(node.right)
+        if sign := _PLAIN_OPERATORS.get(type(node.op)):
+            return Value(f"({left.text} {sign} {right.text})", "int")
+        if function := _FUNCTION_OPERATORS.get(type(node.op)):
+            return Value(f"{function}({left.text}, {right.text})", "int")
+        right_way = "use // for division" if isinstance(node.op, ast.Div) else ""
+        self.refuse(node, f"`{ast.unparse(node)}` uses an operator that NFs do not have", right_way)
+
+    def _boolop(self, node: ast.BoolOp) -> Value:
+        parts = [self.value(part) for part in node.values]
+        for part, value in zip(node.values, parts, strict=True):
+            if value.type != "bool":
+                self.refuse(part, f"`{ast.unparse(part)}` is a {value.type} in and/or", "compare it: x != 0")
+        is_and = isinstance(node.op, ast.And)
+        decided = next((part for part in parts if part.known is (not is_and)), None)
+        if decided is not None:
+            return Value(str(not is_and), "bool", not is_and)
+        return Value(f"({(' and ' if is_and else ' or ').join(part.text for part in parts)})", "bool")
+
+    def _compare(self, node: ast.Compare) -> Value:
+        operands = [self.value(part) for part in (node.left, *node.comparators)]
+        signs = []
+        for operator in node.ops:
+            if type(operator) not in _COMPARISONS:
+                self.refuse(node, f"`{ast.unparse(node)}` uses a comparison that NFs do not have", "==, !=, <, <=, >, >=")
+            signs.append(_COMPARISONS[type(operator)])
+        if any(operand.type == "str" for operand in operands):
+            return self._compare_text(node, operands, signs)
+        if any(operand.type != operands[0].type or operand.type not in ("int", "bool") for operand in operands):
+            self.refuse(node, f"`{ast.unparse(node)}` compares things of different types")
+        pairs = zip(operands, signs, operands[1:], strict=False)
+        text = " and ".join(f"({left.text} {sign} {right.text})" for left, sign, right in pairs)
+        return Value(f"({text})" if len(signs) > 1 else text, "bool")
+
+    def _compare_text(self, node: ast.Compare, operands: list[Value], signs: list[str]) -> Value:
+        """Text exists only among the parameters, so that a comparison of it is decided here."""
+        if len(operands) != 2 or any(operand.type != "str" for operand in operands) or signs[0] not in ("==", "!="):
+            self.refuse(node, f"`{ast.unparse(node)}` cannot be decided", "compare a text parameter with == or !=")
+        equal = (operands[0].known == operands[1].known) == (signs[0] == "==")
+        return Value(str(equal), "bool", equal)
+
+    def _ifexp(self, node: ast.IfExp) -> Value:
+        test = self.condition(node.test)
+        if test.known is not None:
+            return self.value(node.body if test.known else node.orelse)
+        body, other = self.value(node.body), self.value(node.orelse)
+        if body.type != other.type or body.type not in ("int", "bool", "verdict"):
+            self.refuse(node, f"the two sides of `{ast.unparse(node)}` are of different types")
+        return Value(f"({body.text} if {test.text} else {other.text})", body.type)
+
+    def _call(self, node: ast.Call) -> Value:
+        name = ast.unparse(node.func)
+        if node.keywords:
+            self.refuse(node, f"`{ast.unparse(node)}` has keyword arguments")
+        if self.scope.pkt and name == f"{self.scope.pkt}.drop":
+            reason = node.args[0] if len(node.args) == 1 else None
+            if not isinstance(reason, ast.Constant) or not isinstance(reason.value, str):
+                self.refuse(node, f"{name} needs the reason as text", f'{name}("over rate")')
+            return self._drop(reason.value)
+        if name not in _FUNCTIONS:
+            self.refuse(node, f"{name} cannot be called in an NF", f"known: {', '.join(_FUNCTIONS)}")
+        if name == "len":
+            return self._length(node)
+        values = [self.integer(argument) for argument in node.args]
+        if (name == "abs" and len(values) != 1) or (name != "abs" and len(values) < 2):
+            self.refuse(node, f"{name} has the wrong number of arguments", "abs takes one, min and max two or more")
+        return Value(f"{name}({', '.join(value.text for value in values)})", "int")
+
+    def _length(self, node: ast.Call) -> Value:
+        if len(node.args) == 1 and ast.unparse(node.args[0]) == f"{self.scope.pkt}.payload":
+            self.scope.used |= {"frame", "headers", "captured"}
+            return Value("payload_length(frame, headers, captured)", "int")
+        value = self.value(node.args[0]) if len(node.args) == 1 else None
+        if value is None or value.type != "list":
+            self.refuse(node, f"`{ast.unparse(node)}` is not the length of a list or of the payload")
+        return Value(str(len(value.known)), "int", len(value.known))
+
+    def _drop(self, reason: str) -> Value:
+        return Value(str(self.scope.drop_code(reason)), "verdict")

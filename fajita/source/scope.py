@@ -1,0 +1,60 @@
+"""What the names in an NF's method stand for, and what the method was seen to use."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fajita.nf import NF, StateType
+from fajita.source.locate import Method
+
+
+@dataclass(frozen=True)
+class Value:
+    """A translated expression: its text, its type (int, bool, list, str or verdict), its value where it is known."""
+
+    text: str
+    type: str
+    known: Any = None
+
+
+@dataclass
+class Scope:
+    """One method under translation.
+
+    pkt, state: the names the method gives its parameters. locals: types of the variables assigned so far on every
+    path. used: which of the kernel's arguments the translation needs. stored: the fields of the state it assigns.
+    rewrites_per_flow: every header field it writes gets, on every path, a value made of parameters and of the state's
+    fields named in rewrites_from alone.
+    """
+
+    nf: NF
+    method: Method
+    prefix: str
+    pkt: str | None
+    state: str | None
+    reads: set[str] = field(default_factory=set)
+    writes: set[str] = field(default_factory=set)
+    reasons: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    stored: set[str] = field(default_factory=set)
+    rewrites_from: set[str] = field(default_factory=set)
+    rewrites_per_flow: bool = True
+    locals: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+
+    def state_fields(self) -> dict[str, StateType]:
+        """The fields of the NF's state."""
+        return type(self.nf).state_fields
+
+    def core_fields(self) -> dict[str, StateType]:
+        """The variables of the NF's worker."""
+        return type(self.nf).core_fields
+
+    def drop_code(self, reason: str) -> int:
+        """The number that the packet function returns to drop for this reason; 0 is PASS."""
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return self.reasons.index(reason) + 1
+
+
+#: The reason counted for a plain `return DROP`.
+PLAIN_DROP = "dropped"

@@ -1,0 +1,221 @@
+"""Statements of an NF: checked and translated, with what is assigned and returned on every path."""
+
+import ast
+
+from fajita.packet import FIELDS
+from fajita.source.expressions import Expressions, local_name, nearest
+from fajita.source.scope import Scope, Value
+
+
+class Statements:
+    """Translates the body of one method into lines of text, four spaces a level."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.expressions = Expressions(scope)
+        self.refuse = scope.method.refuse
+        self.lines: list[str] = []
+        self.loops = 0
+
+    def block(self, body: list[ast.stmt], level: int) -> bool:
+        """Translate statements; True if every path through them ends in a return, break or continue."""
+        for position, statement in enumerate(body):
+            handler = getattr(self, f"_{type(statement).__name__.lower()}", None)
+            if handler is None:
+                what = type(statement).__name__.lower()
+                self.refuse(statement, f"`{what}` is not supported in an NF", "assignments, if, for over range, return")
+            if handler(statement, level):
+                if position + 1 < len(body):
+                    self.refuse(body[position + 1], "this line is never reached", "delete it")
+                return True
+        return False
+
+    def _emit(self, level: int, text: str) -> None:
+        self.lines.append("    " * level + text)
+
+    def _pass(self, statement: ast.Pass, level: int) -> bool:
+        self._emit(level, "pass")
+        return False
+
+    def _expr(self, statement: ast.Expr, level: int) -> bool:
+        if not (isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)):
+            self.refuse(statement, f"`{ast.unparse(statement)}` has no effect", "assign or return it")
+        self._emit(level, "pass")
+        return False
+
+    def _assign(self, statement: ast.Assign, level: int) -> bool:
+        if len(statement.targets) > 1:
+            self.refuse(statement, "one assignment assigns to several targets", "write one line for each")
+        target = statement.targets[0]
+        if isinstance(target, ast.Tuple):
+            self._assign_together(statement, target, level)
+        else:
+            self._store(target, self.expressions.value(statement.value), level, statement.value)
+        return False
+
+    def _assign_together(self, statement: ast.Assign, target: ast.Tuple, level: int) -> None:
+        if not isinstance(statement.value, ast.Tuple) or len(statement.value.elts) != len(target.elts):
+            self.refuse(statement, "both sides of an assignment need the same number of values")
+        values = []
+        for index, element in enumerate(statement.value.elts):
+            value = self.expressions.value(element)
+            self._emit(level, f"together_{index} = {value.text}")
+            values.append(Value(f"together_{index}", value.type))
+        for element, value in zip(target.elts, values, strict=True):
+            self._store(element, value, level)
+
+    def _annassign(self, statement: ast.AnnAssign, level: int) -> bool:
+        if statement.value is None or not isinstance(statement.target, ast.Name):
+            self.refuse(statement, "a declaration needs a variable and a value", "count: int = 0")
+        self._store(statement.target, self.expressions.value(statement.value), level)
+        return False
+
+    def _augassign(self, statement: ast.AugAssign, level: int) -> bool:
+        if isinstance(statement.target, ast.Subscript):
+            self.refuse(statement, "elements of lists and of the payload cannot be changed")
+        read = ast.copy_location(ast.parse(ast.unparse(statement.target), mode="eval").body, statement.target)
+        for part in ast.walk(read):
+            ast.copy_location(part, statement.target)
+        sum_ = ast.copy_location(ast.BinOp(read, statement.op, statement.value), statement)
+        self._store(statement.target, self.expressions.value(sum_), level)
+        return False
+
+    def _store(self, target: ast.expr, value: Value, level: int, origin: ast.expr | None = None) -> None:
+        """Assign a value; `origin` is the expression it comes from, where it is the statement's own."""
+        if value.type not in ("int", "bool"):
+            self.refuse(target, f"a {value.type} cannot be assigned", "integers and conditions can")
+        if isinstance(target, ast.Name):
+            self._store_local(target, value, level)
+        elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name | ast.Attribute):
+            self._store_attribute(target, value, level, origin)
+        else:
+            self.refuse(target, f"`{ast.unparse(target)}` cannot be assigned to")
+
+    def _store_local(self, target: ast.Name, value: Value, level: int) -> None:
+        if target.id in ("self", self.scope.pkt, self.scope.state):
+            self.refuse(target, f"{target.id} cannot be replaced")
+        known = self.scope.types.setdefault(target.id, value.type)
+        if known != value.type:
+            self.refuse(target, f"{target.id} is a {known} and cannot become a {value.type}", "use another variable")
+        self.scope.locals[target.id] = value.type
+        self._emit(level, f"{local_name(target.id)} = {value.text}")
+
+    def _store_attribute(self, target: ast.Attribute, value: Value, level: int, origin: ast.expr | None) -> None:
+        scope, owner = self.scope, ast.unparse(target.value)
+        if owner == scope.pkt:
+            self._store_field(target, value, level, origin)
+        elif owner == scope.state:
+            self._store_kept(target, value, level, "state")
+        elif owner == "self.core":
+            self._store_kept(target, value, level, "core")
+        else:
+            self.refuse(
+                target, f"`{ast.unparse(target)}` cannot be assigned to", "only pkt, state and self.core change per packet"
+            )
+
+    def _store_field(self, target: ast.Attribute, value: Value, level: int, origin: ast.expr | None) -> None:
+        field = FIELDS.get(target.attr)
+        writable = [name for name, entry in FIELDS.items() if entry.write_layer]
+        if field is None or not field.write_layer:
+            self.refuse(target, f"pkt.{target.attr} cannot be written", nearest(target.attr, writable))
+        if value.type != "int":
+            self.refuse(target, f"pkt.{target.attr} is an integer, not a {value.type}")
+        self.scope.writes.add(target.attr)
+        self.scope.used |= {"frame", "headers"}
+        self._note_rewrite(origin, level)
+        self._emit(level, f"write_{target.attr}(frame, headers, {value.text})")
+
+    def _note_rewrite(self, origin: ast.expr | None, level: int) -> None:
+        """See whether a rewrite is the same for every packet of a flow; a conservative answer is enough."""
+        scope = self.scope
+        conditional = level > 1 or any("return" in line for line in self.lines)
+        if origin is None or conditional or scope.method.name != "packet":
+            scope.rewrites_per_flow = False
+            return
+        for leaf in (node for node in ast.walk(origin) if isinstance(node, ast.Name)):
+            if leaf.id not in (scope.state, "self"):
+                scope.rewrites_per_flow = False
+        for part in (node for node in ast.walk(origin) if isinstance(node, ast.Attribute)):
+            if ast.unparse(part.value) == scope.state:
+                scope.rewrites_from.add(part.attr)
+            elif part.attr == "core":
+                scope.rewrites_per_flow = False
+
+    def _store_kept(self, target: ast.Attribute, value: Value, level: int, area: str) -> None:
+        scope = self.scope
+        fields = scope.state_fields() if area == "state" else scope.core_fields()
+        kind = fields.get(target.attr)
+        if kind is None:
+            what = "state" if area == "state" else "core variable"
+            self.refuse(target, f"{type(scope.nf).__name__} has no {what} {target.attr}", nearest(target.attr, fields))
+        wanted = "bool" if kind.shown == "bool" else "int"
+        if value.type != wanted:
+            right = "write x != 0" if wanted == "bool" else "write 1 if x else 0"
+            self.refuse(target, f"{target.attr} is a {kind.name} and cannot hold a {value.type}", right)
+        scope.used.add(area)
+        if area == "state":
+            scope.stored.add(target.attr)
+        text = f"int({value.text})" if wanted == "bool" else value.text
+        self._emit(level, f"store_{kind.bytes * 8}({area} + {scope.prefix}__{target.attr}, {text})")
+
+    def _if(self, statement: ast.If, level: int) -> bool:
+        test = self.expressions.condition(statement.test)
+        if test.known is not None:
+            chosen = statement.body if test.known else statement.orelse
+            return self.block(chosen, level) if chosen else False
+        self._emit(level, f"if {test.text}:")
+        before = dict(self.scope.locals)
+        body_ends = self.block(statement.body, level + 1)
+        after_body, self.scope.locals = self.scope.locals, dict(before)
+        else_ends = False
+        if statement.orelse:
+            self._emit(level, "else:")
+            else_ends = self.block(statement.orelse, level + 1)
+        if else_ends:
+            self.scope.locals = after_body
+        elif not body_ends:
+            self.scope.locals = {n: t for n, t in self.scope.locals.items() if n in after_body}
+        return body_ends and else_ends
+
+    def _for(self, statement: ast.For, level: int) -> bool:
+        call, target = statement.iter, statement.target
+        is_range = isinstance(call, ast.Call) and ast.unparse(call.func) == "range" and 1 <= len(call.args) <= 3
+        if not is_range or not isinstance(target, ast.Name) or statement.orelse:
+            self.refuse(statement, "a loop has to be `for name in range(...)`, without else")
+        assert isinstance(call, ast.Call)
+        bounds = [self.expressions.integer(argument) for argument in call.args]
+        if len(bounds) == 3 and not bounds[2].known:
+            self.refuse(call, "the step of range has to be a number known beforehand, not 0")
+        if self.scope.types.setdefault(target.id, "int") != "int":
+            self.refuse(target, f"{target.id} is not an integer")
+        before = dict(self.scope.locals)
+        self.scope.locals[target.id] = "int"
+        self._emit(level, f"for {local_name(target.id)} in range({', '.join(bound.text for bound in bounds)}):")
+        self.loops += 1
+        self.block(statement.body, level + 1)
+        self.loops -= 1
+        self.scope.locals = before
+        return False
+
+    def _break(self, statement: ast.Break, level: int) -> bool:
+        self._emit(level, "break")
+        return True
+
+    def _continue(self, statement: ast.Continue, level: int) -> bool:
+        self._emit(level, "continue")
+        return True
+
+    def _return(self, statement: ast.Return, level: int) -> bool:
+        if self.scope.method.name != "packet":
+            if statement.value is not None and not (
+                isinstance(statement.value, ast.Constant) and statement.value.value is None
+            ):
+                self.refuse(statement, f"{self.scope.method.name} returns nothing", "write `return`")
+            self._emit(level, "return 0")
+            return True
+        value = self.expressions.value(statement.value) if statement.value is not None else None
+        if value is None or value.type != "verdict":
+            shown = "nothing" if statement.value is None else f"`{ast.unparse(statement.value)}`"
+            self.refuse(statement, f"packet returns {shown}", 'return PASS, DROP or pkt.drop("reason")')
+        self._emit(level, f"return {value.text}")
+        return True

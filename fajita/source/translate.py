@@ -1,0 +1,107 @@
+"""From an NF to plain functions on addresses: one per hook, as text, with what the planner must know."""
+
+from dataclasses import dataclass
+
+from fajita.nf import NF
+from fajita.source.locate import Method, find_method
+from fajita.source.scope import Scope
+from fajita.source.statements import Statements
+
+#: What the kernel can hand to a hook, in the order it is handed.
+ARGUMENTS = ("frame", "headers", "captured", "length", "time_ns", "state", "core", "constants")
+
+_PARAMETERS = {"packet": ("pkt", "state"), "new_flow": ("pkt", "state"), "expire": ("state",)}
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A method, translated: the name of its function in the kernel, the arguments it takes, its lines, its origin."""
+
+    name: str
+    function: str
+    arguments: tuple[str, ...]
+    lines: tuple[str, ...]
+    origin: str
+
+    def text(self) -> str:
+        """The function as source."""
+        head = f"@njit(error_model='numpy')\ndef {self.function}({', '.join(self.arguments)}):"
+        return "\n".join([head, f'    """{self.origin}"""', *self.lines])
+
+    def call(self) -> str:
+        """A call of it."""
+        return f"{self.function}({', '.join(self.arguments)})"
+
+
+@dataclass(frozen=True)
+class TranslatedNF:
+    """An NF whose source is checked. Reasons are in the order of the codes that its packet function returns.
+
+    rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
+    """
+
+    nf: NF
+    prefix: str
+    hooks: dict[str, Hook]
+    reads: frozenset[str]
+    writes: frozenset[str]
+    reasons: tuple[str, ...]
+    rewrites_per_flow: bool
+
+    @property
+    def may_drop(self) -> bool:
+        """Whether some path of it drops a packet."""
+        return bool(self.reasons)
+
+
+def translate(nf: NF) -> TranslatedNF:
+    """Check and translate an NF's methods; InputError names the user's file and line."""
+    prefix = "".join(letter if letter.isalnum() else "_" for letter in nf.name)
+    hooks: dict[str, Hook] = {}
+    reads: set[str] = set()
+    writes: set[str] = set()
+    reasons: list[str] = []
+    scopes: list[Scope] = []
+    for name in _PARAMETERS:
+        method = find_method(type(nf), name)
+        if method is None:
+            continue
+        scope = _scope(nf, method, prefix)
+        scope.reasons = reasons
+        hooks[name] = _translate_hook(scope)
+        reads |= scope.reads
+        writes |= scope.writes
+        scopes.append(scope)
+    return TranslatedNF(
+        nf, prefix, hooks, frozenset(reads), frozenset(writes), tuple(reasons), _rewrites_per_flow(scopes)
+    )
+
+
+def _rewrites_per_flow(scopes: list[Scope]) -> bool:
+    changing = {name for scope in scopes if scope.method.name == "packet" for name in scope.stored}
+    return all(scope.rewrites_per_flow and not scope.rewrites_from & changing for scope in scopes)
+
+
+def _scope(nf: NF, method: Method, prefix: str) -> Scope:
+    wanted = [name for name in _PARAMETERS[method.name] if name == "pkt" or nf.granularity is not None]
+    arguments = method.tree.args
+    names = [argument.arg for argument in arguments.args]
+    if len(names) != len(wanted) + 1 or arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults:
+        signature = f"def {method.name}({', '.join(['self', *wanted])})"
+        method.refuse(method.tree, f"{type(nf).__name__}.{method.name} has the wrong parameters", signature)
+    given = dict(zip(wanted, names[1:], strict=True))
+    return Scope(nf, method, prefix, given.get("pkt"), given.get("state"))
+
+
+def _translate_hook(scope: Scope) -> Hook:
+    method = scope.method
+    statements = Statements(scope)
+    if not statements.block(method.tree.body, 1):
+        if method.name == "packet":
+            method.refuse(
+                method.tree, f"{type(scope.nf).__name__}.packet can end without a verdict", "return PASS on every path"
+            )
+        statements.lines.append("    return 0")
+    arguments = tuple(name for name in ARGUMENTS if name in scope.used)
+    origin = f"{type(scope.nf).__name__}.{method.name}, {method.file}:{method.first_line}"
+    return Hook(method.name, f"{scope.prefix}_{method.name}", arguments, tuple(statements.lines), origin)
