@@ -5,6 +5,7 @@ Python: the interpreted engine calls the methods as they are, the compiled engin
 """
 
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
@@ -53,6 +54,11 @@ mac = Annotated[int, StateType("mac", 8, shown="mac")]
 
 _STATE_TYPES = "u8 u16 u32 u64 i8 i16 i32 i64 flag ipv4 mac"
 
+#: The names of an NF and its state become names in the kernel, joined by `__`, and names of files.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
+#: What every NF can be given beside its parameters.
+_SETTINGS = {"name", "key", "timeout"}
+
 
 def source_location(owner: Any) -> str:
     """`file:line` where a class or function is defined, or its name where there is no file."""
@@ -71,10 +77,13 @@ def _hints(owner: type, inner: type, what: str) -> dict[str, Any]:
         ) from None
 
 
-def _untyped(inner: type) -> list[str]:
-    """Names that are given a value in a class body but no type."""
-    typed = inner.__dict__.get("__annotations__", {})
-    return [name for name in vars(inner) if not name.startswith("__") and name not in typed]
+def _typed_names(owner: type, inner: type, what: str, right: str) -> dict[str, Any]:
+    """The types of the names in a class body; InputError for a name that is given a value but no type."""
+    hints = _hints(owner, inner, what)
+    for name in vars(inner):
+        if not name.startswith("__") and name not in hints:
+            raise InputError(f"{owner.__name__}.{what}.{name} has no type", source_location(owner), right.format(name))
+    return hints
 
 
 def _declared_fields(owner: type, what: str) -> dict[str, StateType]:
@@ -82,10 +91,8 @@ def _declared_fields(owner: type, what: str) -> dict[str, StateType]:
     if inner is None:
         return {}
     where = source_location(owner)
-    for name in _untyped(inner):
-        raise InputError(f"{owner.__name__}.{what}.{name} has no type", where, f"write `{name}: u64`")
     fields = {}
-    for name, hint in _hints(owner, inner, what).items():
+    for name, hint in _typed_names(owner, inner, what, "write `{}: u64`").items():
         kind = next((part for part in get_args(hint)[1:] if isinstance(part, StateType)), None)
         if get_origin(hint) is not Annotated or kind is None:
             shown = getattr(hint, "__name__", hint)
@@ -100,24 +107,36 @@ def _params_model(owner: type) -> type[BaseModel]:
     inner = getattr(owner, "Params", None)
     fields: dict[str, Any] = {}
     if inner is not None:
-        for name in _untyped(inner):
-            raise InputError(f"{owner.__name__}.Params.{name} has no type", source_location(owner), "give it one")
-        fields = {
-            name: (hint, getattr(inner, name, ...)) for name, hint in _hints(owner, inner, "Params").items()
-        }
+        hints = _typed_names(owner, inner, "Params", "give it one")
+        for name in sorted(hints.keys() & (_SETTINGS | set(dir(NF)) | {"core"})):
+            raise InputError(
+                f"{owner.__name__}.Params.{name} has a name that NF uses itself",
+                source_location(owner),
+                "choose another",
+            )
+        fields = {name: (hint, getattr(inner, name, ...)) for name, hint in hints.items()}
     config = ConfigDict(extra="forbid", strict=True, validate_default=True)
     return create_model(f"{owner.__name__}Params", __config__=config, **fields)
 
 
-def _first_problem(owner: type, error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
-    problem = error.errors()[0]
-    name = ".".join(str(part) for part in problem["loc"])
-    known = ", ".join(model.model_fields) or "none"
+class ParameterError(InputError):
+    """A parameter or setting of an NF is wrong. path leads to it: its name, then the place in a list or mapping."""
+
+    def __init__(self, path: tuple[str | int, ...], what: str, right: str = "") -> None:
+        super().__init__(what, "", right)
+        self.path = path
+
+
+def _first_problem(owner: type, error: ValidationError, model: type[BaseModel]) -> ParameterError:
+    problem = error.errors(include_url=False)[0]
+    path = problem["loc"]
+    name = ".".join(str(part) for part in path)
+    known = f"its parameters: {', '.join(model.model_fields) or 'none'}"
     if problem["type"] == "missing":
-        return f"{owner.__name__} needs the parameter {name}", f"its parameters: {known}"
+        return ParameterError(path, f"{owner.__name__} needs the parameter {name}", known)
     if problem["type"] == "extra_forbidden":
-        return f"{owner.__name__} has no parameter {name}", f"its parameters: {known}"
-    return f"parameter {name} of {owner.__name__}: {problem['msg'].removeprefix('Value error, ')}", ""
+        return ParameterError(path, f"{owner.__name__} has no parameter {name}", known)
+    return ParameterError(path, f"parameter {name} of {owner.__name__}: {problem['msg'].removeprefix('Value error, ')}")
 
 
 class NF:
@@ -163,14 +182,17 @@ class NF:
         """Check the parameters (InputError says which is wrong). timeout: idle time, with unit, after which an
         entry's state is given back and begins anew; None: never."""
         cls = type(self)
-        self.name = name or snake_case(cls.__name__)
+        self.name = snake_case(cls.__name__) if name is None else name
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ParameterError(
+                ("name",), f"{self.name!r} cannot be the name of a network function", "letters, digits and single _"
+            )
         self.granularity = self._choose_key(key)
         self.timeout_ns = self._timeout(timeout)
         try:
             values = cls.params_model.model_validate(params)
         except ValidationError as error:
-            what, right = _first_problem(cls, error, cls.params_model)
-            raise InputError(what, "", right) from None
+            raise _first_problem(cls, error, cls.params_model) from None
         for field in cls.params_model.model_fields:
             setattr(self, field, getattr(values, field))
         try:
@@ -185,20 +207,20 @@ class NF:
         name = key.name if isinstance(key, Key) else key
         if name not in allowed:
             right = f"one of {', '.join(allowed)}" if allowed else "it takes no key"
-            raise InputError(f"{type(self).__name__} cannot be keyed by {name!r}", "", right)
+            raise ParameterError(("key",), f"{type(self).__name__} cannot be keyed by {name!r}", right)
         return allowed[name]
 
     def _timeout(self, timeout: str | None) -> int | None:
         if timeout is None:
             return None
         if self.granularity is None:
-            raise InputError(f"{type(self).__name__} keeps no state per key, so it takes no timeout")
+            raise ParameterError(("timeout",), f"{type(self).__name__} keeps no state per key, so it takes no timeout")
         try:
             nanoseconds = parse_duration(timeout)
         except ValueError as error:
-            raise InputError(f"timeout of {type(self).__name__}: {error}") from None
+            raise ParameterError(("timeout",), f"timeout of {type(self).__name__}: {error}") from None
         if nanoseconds <= 0:
-            raise InputError(f"timeout of {type(self).__name__} is {timeout}", "", "more than 0")
+            raise ParameterError(("timeout",), f"timeout of {type(self).__name__} is {timeout}", "more than 0")
         return nanoseconds
 
     def prepare(self) -> None:
@@ -214,8 +236,8 @@ class NF:
 
 
 def snake_case(name: str) -> str:
-    """FlowCounter becomes flow_counter, the name of an NF in a chain and of its file."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() and i else letter.lower() for i, letter in enumerate(name))
+    """FlowCounter becomes flow_counter, and MyNF my_nf: the name of an NF in a chain and of its file."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class PacketView:

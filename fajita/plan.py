@@ -84,6 +84,12 @@ class Plan:
         """The segment that looks a table up."""
         return next(i for i, segment in enumerate(self.segments) if table in segment.tables)
 
+    def follows_in_group(self, nf: "NFPlan") -> bool:
+        """Whether an NF sees just the packets that the one before it lets go on: same segment, same table."""
+        before = nf.index - 1
+        together = any(nf.index in segment.nfs and before in segment.nfs for segment in self.segments)
+        return nf.table is not None and together and self.nfs[before].table == nf.table
+
 
 def make_plan(name: str, nfs: list[NF], other: str) -> Plan:
     """Check the NFs' sources and plan the chain; InputError for what cannot be run."""

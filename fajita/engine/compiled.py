@@ -50,25 +50,31 @@ class CompiledEngine:
 
     def counters(self) -> Counters:
         """What has been counted so far."""
-        words = self._statistics.tolist()
-        layout = self._layout
-        nfs = [
-            NFCounters(
-                words[layout.nf_in[nf.index] // 8],
-                {r: words[at // 8] for r, at in zip(nf.translated.reasons, layout.nf_drops[nf.index], strict=True)},
-            )
-            for nf in self.plan.nfs
-        ]
+        layout, words = self._layout, self._statistics.tolist()
+        dropped, dropped_bytes = words[layout.dropped_packets // 8], words[layout.dropped_bytes // 8]
+        in_bytes = words[layout.in_bytes // 8]
         other = dict(zip(OTHER_REASONS, words[layout.other // 8 :], strict=False))
         return Counters(
             packets_in=self._packets_in,
-            packets_out=words[layout.out_packets // 8],
-            bytes_in=words[layout.in_bytes // 8],
-            bytes_out=words[layout.out_bytes // 8],
+            packets_out=self._packets_in - dropped,
+            bytes_in=in_bytes,
+            bytes_out=in_bytes - dropped_bytes,
             other={reason: count for reason, count in other.items() if count},
-            nfs=nfs,
+            nfs=self._nf_counters(words),
             tables=[TableCounters(table.created, table.expired, table.entries) for table in self.tables],
         )
+
+    def _nf_counters(self, words: list[int]) -> list[NFCounters]:
+        counters: list[NFCounters] = []
+        for nf in self.plan.nfs:
+            places, reasons = self._layout.drops[nf.index], nf.translated.reasons
+            drops = {reason: words[at // 8] for reason, at in zip(reasons, places, strict=True)}
+            counted = self._layout.received[nf.index]
+            if counted is None:
+                counters.append(NFCounters(counters[-1].received - sum(counters[-1].drops.values()), drops))
+            else:
+                counters.append(NFCounters(words[counted // 8], drops))
+        return counters
 
     def rows(self, nf: NFPlan) -> NDArray[np.void]:
         """The state of an NF, one row per entry that has any, sorted by key."""

@@ -1,33 +1,78 @@
 """Integer arithmetic as NFs have it: 64 bits, signed, wrapping, and never an exception."""
 
-from numba import njit
+from typing import Any
+
+from fajita.kernel.operation import I64, operation
 
 
-@njit(error_model="numpy")
-def floor_divide(dividend, divisor):
-    """int64: the quotient rounded down; 0 if the divisor is 0. -2**63 // -1 wraps to -2**63."""
-    if divisor == 0:
-        return 0
-    if divisor == -1:
-        return -dividend
-    return dividend // divisor
+def _safe_divisor(builder: Any, divisor: Any) -> tuple[Any, Any, Any]:
+    """A divisor that no processor traps on; whether the given one is 0; whether it is -1."""
+    is_zero = builder.icmp_signed("==", divisor, I64(0))
+    is_minus_one = builder.icmp_signed("==", divisor, I64(-1))
+    return builder.select(builder.or_(is_zero, is_minus_one), I64(1), divisor), is_zero, is_minus_one
 
 
-@njit(error_model="numpy")
-def floor_modulo(dividend, divisor):
-    """int64: what is left by floor_divide, with the sign of the divisor; 0 if the divisor is 0."""
-    if divisor == 0 or divisor == -1:
-        return 0
-    return dividend % divisor
+def _rounds_up(builder: Any, remainder: Any, divisor: Any) -> Any:
+    """Whether the quotient rounded towards zero is above the one rounded down."""
+    differs = builder.icmp_signed("<", builder.xor(remainder, divisor), I64(0))
+    return builder.and_(builder.icmp_signed("!=", remainder, I64(0)), differs)
 
 
-@njit
-def left_shift(value, count):
-    """int64: shifted by the low six bits of `count`."""
-    return value << (count & 63)
+@operation
+def floor_divide(builder: Any, dividend: Any, divisor: Any) -> Any:
+    """The quotient rounded down; 0 if the divisor is 0. -2**63 // -1 wraps to -2**63."""
+    safe, is_zero, is_minus_one = _safe_divisor(builder, divisor)
+    too_high = builder.zext(_rounds_up(builder, builder.srem(dividend, safe), safe), I64)
+    quotient = builder.sub(builder.sdiv(dividend, safe), too_high)
+    return builder.select(is_zero, I64(0), builder.select(is_minus_one, builder.neg(dividend), quotient))
 
 
-@njit
-def right_shift(value, count):
-    """int64: shifted by the low six bits of `count`, keeping the sign."""
-    return value >> (count & 63)
+@operation
+def floor_modulo(builder: Any, dividend: Any, divisor: Any) -> Any:
+    """What floor_divide leaves, with the sign of the divisor; 0 if the divisor is 0."""
+    safe, is_zero, is_minus_one = _safe_divisor(builder, divisor)
+    remainder = builder.srem(dividend, safe)
+    result = builder.add(remainder, builder.select(_rounds_up(builder, remainder, safe), safe, I64(0)))
+    return builder.select(builder.or_(is_zero, is_minus_one), I64(0), result)
+
+
+@operation
+def left_shift(builder: Any, value: Any, count: Any) -> Any:
+    """Shift by the low six bits of `count`."""
+    return builder.shl(value, builder.and_(count, I64(63)))
+
+
+@operation
+def right_shift(builder: Any, value: Any, count: Any) -> Any:
+    """Shift by the low six bits of `count`, keeping the sign."""
+    return builder.ashr(value, builder.and_(count, I64(63)))
+
+
+@operation
+def shift_right_unsigned(builder: Any, value: Any, count: Any) -> Any:
+    """Shift by the low six bits of `count`, filling with zeros."""
+    return builder.lshr(value, builder.and_(count, I64(63)))
+
+
+@operation
+def minimum(builder: Any, left: Any, right: Any) -> Any:
+    """The smaller of two numbers."""
+    return builder.select(builder.icmp_signed("<", left, right), left, right)
+
+
+@operation
+def maximum(builder: Any, left: Any, right: Any) -> Any:
+    """The larger of two numbers."""
+    return builder.select(builder.icmp_signed(">", left, right), left, right)
+
+
+@operation
+def absolute(builder: Any, value: Any) -> Any:
+    """The number without its sign; -2**63 stays as it is."""
+    return builder.select(builder.icmp_signed("<", value, I64(0)), builder.neg(value), value)
+
+
+@operation
+def truth(builder: Any, value: Any) -> Any:
+    """1 for what is not 0."""
+    return builder.zext(builder.icmp_signed("!=", value, I64(0)), I64)

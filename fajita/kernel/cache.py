@@ -60,7 +60,7 @@ def cache_folder() -> Path:
 
 
 def load_kernel(source: str) -> Callable[[int], int]:
-    """The function `run_chain` of a generated module, from the cache if it was compiled before."""
+    """The function `run` of a generated module, from the cache if it was compiled before."""
     name = f"chain_{hashlib.sha256(source.encode()).hexdigest()[:32]}"
     path = cache_folder() / f"{name}.py"
     if not path.exists():
@@ -68,8 +68,8 @@ def load_kernel(source: str) -> Callable[[int], int]:
         partial.write_text(source)
         partial.replace(path)
     module = _import(name, path)
-    run_chain: Callable[[int], int] = module.run_chain
-    return run_chain
+    run: Callable[[int], int] = module.run
+    return run
 
 
 def _import(name: str, path: Path) -> ModuleType:

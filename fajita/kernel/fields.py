@@ -4,16 +4,15 @@ A one's complement sum does not depend on byte order (RFC 1071, 2B), so checksum
 the machine has them. A UDP checksum of 0 means none and stays; one that becomes 0 is sent as all ones (RFC 768).
 """
 
-from collections.abc import Callable
-from typing import Any
-
-from numba import njit
-
-from fajita.kernel.memory import (
+from fajita.kernel.arithmetic import maximum
+from fajita.kernel.function import KernelFunction, kernel_function
+from fajita.kernel.operation import Callee
+from fajita.kernel.raw_memory import (
     load_be16,
     load_be32,
     load_u8,
     load_u16,
+    load_u32,
     load_u64,
     store_8,
     store_16,
@@ -26,56 +25,60 @@ from fajita.packet import FIELDS, Field, Layer
 _TCP, _UDP, _ICMP = int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
 
 
-@njit
+@kernel_function
 def _load_be48(address):
     return (load_be16(address) << 32) | load_be32(address + 2)
 
 
-@njit
+@kernel_function
 def _store_be48(address, value):
     store_be16(address, value >> 32)
     store_be32(address + 2, value)
 
 
-_LOADS: dict[int, Callable[..., Any]] = {8: load_u8, 16: load_be16, 32: load_be32, 48: _load_be48}
-_STORES: dict[int, Callable[..., Any]] = {8: store_8, 16: store_be16, 32: store_be32, 48: _store_be48}
+_LOADS: dict[int, Callee] = {8: load_u8, 16: load_be16, 32: load_be32, 48: _load_be48}
+_STORES: dict[int, Callee] = {8: store_8, 16: store_be16, 32: store_be32, 48: _store_be48}
 
 
-@njit
+@kernel_function
 def start_of_frame(frame, headers):
     """Where the link header begins."""
     return frame
 
 
-@njit
+@kernel_function
 def start_of_ip(frame, headers):
     """Where the IP header begins."""
     return frame + ((headers >> IP_SHIFT) & OFFSET_MASK)
 
 
-@njit
+@kernel_function
 def start_of_transport(frame, headers):
     """Where the transport header begins."""
     return frame + ((headers >> TRANSPORT_SHIFT) & OFFSET_MASK)
 
 
-_STARTS: dict[str, Callable[..., Any]] = {
+_STARTS: dict[str, KernelFunction] = {
     "frame": start_of_frame,
     "ip": start_of_ip,
     "transport": start_of_transport,
 }
 
 
-@njit
+@kernel_function
+def _fold(total):
+    """A one's complement sum of less than 2**34, as less than 2**18."""
+    return (total & 0xFFFF) + (total >> 16)
+
+
+@kernel_function
 def _repair(address, change):
-    """Add `change` (the sum of ~old and new words) to the checksum at an address."""
-    total = (load_u16(address) ^ 0xFFFF) + change
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
+    """Add `change` (the folded sum of ~old and new words) to the checksum at an address."""
+    total = _fold(_fold((load_u16(address) ^ 0xFFFF) + change))
     store_16(address, total ^ 0xFFFF)
 
 
-@njit
+@kernel_function
 def _repair_udp(address, change):
     if load_u16(address) != 0:
         _repair(address, change)
@@ -83,7 +86,7 @@ def _repair_udp(address, change):
             store_16(address, 0xFFFF)
 
 
-@njit
+@kernel_function
 def _repair_pseudo(transport, headers, change):
     """After a change of what the pseudo header of TCP and UDP covers."""
     if headers & _UDP:
@@ -92,7 +95,7 @@ def _repair_pseudo(transport, headers, change):
         _repair(transport + 16, change)
 
 
-@njit
+@kernel_function
 def _repair_transport(transport, headers, change):
     """After a change inside the transport header."""
     _repair_pseudo(transport, headers, change)
@@ -100,17 +103,17 @@ def _repair_transport(transport, headers, change):
         _repair(transport + 2, change)
 
 
-@njit
-def _words(address, size):
-    """The sum of the 16-bit words at an even offset that hold `size` bytes."""
-    return load_u16(address) + (load_u16(address + 2) if size == 4 else 0)
+@kernel_function
+def _word(address, size):
+    """The 16-bit word, or the two as one of 32 bits (2**16 is 1 to a one's complement sum), of a field of `size`."""
+    return load_u32(address) if size == 4 else load_u16(address)
 
 
-def _reader(field: Field) -> Callable[..., Any]:
+def _reader(field: Field) -> KernelFunction:
     load, start, offset = _LOADS[field.bits], _STARTS[field.start], field.offset
     layer, shift, mask = int(field.layer), field.shift, field.value_mask
 
-    @njit
+    @kernel_function
     def read(frame, headers):
         if (headers & layer) != layer:
             return 0
@@ -119,27 +122,27 @@ def _reader(field: Field) -> Callable[..., Any]:
     return read
 
 
-def _writer(field: Field) -> Callable[..., Any]:
+def _writer(field: Field) -> KernelFunction:
     load, store, start, offset = _LOADS[field.bits], _STORES[field.bits], _STARTS[field.start], field.offset
     layer, shift, mask = int(field.write_layer), field.shift, field.value_mask
     kept = ((1 << field.bits) - 1) & ~(mask << shift)
     word, size = offset & ~1, max(2, field.bits // 8)
-    inverted = 0xFFFF * (size // 2)
+    inverted = (1 << 8 * size) - 1
     repairs_ip, repairs_pseudo = "ip" in field.repairs, "pseudo" in field.repairs
     repairs_transport = "transport" in field.repairs
 
-    @njit
+    @kernel_function
     def write(frame, headers, value):
         if (headers & layer) == 0:
             return
         header = start(frame, headers)
-        change = inverted - _words(header + word, size) if size < 6 else 0
+        change = inverted - _word(header + word, size) if size < 6 else 0
         if kept:
             store(header + offset, (load(header + offset) & kept) | ((value & mask) << shift))
         else:
             store(header + offset, value)
         if size < 6:
-            change += _words(header + word, size)
+            change = _fold(change + _word(header + word, size))
         if repairs_ip:
             _repair(header + 10, change)
         if repairs_pseudo:
@@ -150,15 +153,15 @@ def _writer(field: Field) -> Callable[..., Any]:
     return write
 
 
-@njit
+@kernel_function
 def payload_start(frame, headers):
     """Bytes from the transport header to the payload, or -1 where there is none to speak of."""
     if headers & _TCP:
-        return max(20, (load_u8(start_of_transport(frame, headers) + 12) >> 4) * 4)
+        return maximum(20, (load_u8(start_of_transport(frame, headers) + 12) >> 4) * 4)
     return 8 if headers & (_UDP | _ICMP) else -1
 
 
-@njit
+@kernel_function
 def payload_length(frame, headers, captured):
     """Captured bytes of payload: after the TCP, UDP or ICMP header, up to the end of the IP packet."""
     start = payload_start(frame, headers)
@@ -166,10 +169,10 @@ def payload_length(frame, headers, captured):
         return 0
     ip_offset = (headers >> IP_SHIFT) & OFFSET_MASK
     end = ip_offset + ip_end(frame + ip_offset, captured - ip_offset)
-    return max(0, end - ((headers >> TRANSPORT_SHIFT) & OFFSET_MASK) - start)
+    return maximum(0, end - ((headers >> TRANSPORT_SHIFT) & OFFSET_MASK) - start)
 
 
-@njit
+@kernel_function
 def read_payload(frame, headers, captured, index):
     """Byte `index` of the payload; 0 outside it."""
     if index < 0 or index >= payload_length(frame, headers, captured):
@@ -177,15 +180,15 @@ def read_payload(frame, headers, captured, index):
     return load_u8(start_of_transport(frame, headers) + payload_start(frame, headers) + index)
 
 
-@njit
+@kernel_function
 def read_list(address, length, index):
     """Element `index` of a list of int64; 0 outside it."""
     return load_u64(address + 8 * index) if 0 <= index < length else 0
 
 
 #: By the name they have in generated code.
-READERS: dict[str, Callable[..., Any]] = {f"read_{field.name}": _reader(field) for field in FIELDS.values()}
-WRITERS: dict[str, Callable[..., Any]] = {
+READERS: dict[str, KernelFunction] = {f"read_{field.name}": _reader(field) for field in FIELDS.values()}
+WRITERS: dict[str, KernelFunction] = {
     f"write_{field.name}": _writer(field) for field in FIELDS.values() if field.write_layer
 }
 globals().update(READERS | WRITERS)

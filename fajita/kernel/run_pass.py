@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from itertools import groupby
 
-from fajita.kernel.layout import Scratch, Statistics
+from fajita.kernel.layout import FRAMES_AHEAD, Scratch, Statistics
 from fajita.kernel.table import MARK_SHIFT
 from fajita.kernel.text import Text
 from fajita.plan import NFPlan, Plan, TablePlan
@@ -26,6 +26,8 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
         text.line("length = load_u32(wire + 4 * (position + j))")
         text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
         text.line("time = load_i64(time_ns + 8 * (position + j))")
+        if last:
+            text.line(f"prefetch(load_i64(address + 8 * minimum(position + j + {FRAMES_AHEAD}, end - 1)))")
         if number == 0:
             text.line("seen = code = 0")
         else:
@@ -73,6 +75,7 @@ def _emit_group(
     text.line(f"if {alive}hash_{table} != 0:")
     with text.indented(), ExitStack() as nested:
         text.line("seen = 1")
+        text.line(f"headers |= {int(plan.tables[table].key.layer)}  # known, so that nothing asks again")
         if table not in resolved:
             later = [index for segment in plan.segments[number + 1 :] for index in segment.nfs]
             _emit_resolve(
@@ -83,8 +86,17 @@ def _emit_group(
                 needed_later=any(plan.nfs[index].table == table for index in later),
             )
             resolved.add(table)
+        early = _may_begin_early(group)
+        if early:
+            text.line(f"if absent_{table} != 0:")
+            with text.indented():
+                for nf in early:
+                    _emit_new_flow(text, plan.tables[table], nf)
         for position, nf in enumerate(group):
-            _emit_stateful(text, plan.tables[table], nf, statistics)
+            text.line(f"# {nf.nf.name}")
+            if nf not in early:
+                _emit_new_flow(text, plan.tables[table], nf)
+            _emit_nf(text, nf, statistics)
             if nf.translated.may_drop:
                 may_be_dropped = True
                 if position + 1 < len(group):
@@ -128,39 +140,58 @@ def _call(nf: NFPlan, hook: str) -> str:
     return f"{translated.function}({', '.join(names.get(name, name) for name in translated.arguments)})"
 
 
-def _emit_stateful(text: Text, table: TablePlan, nf: NFPlan, statistics: Statistics) -> None:
+def _may_begin_early(group: list[NFPlan]) -> list[NFPlan]:
+    """NFs whose new_flow may run before the packet meets the NFs ahead of them: none drops it or writes what it reads.
+
+    So that a packet of a known flow pays for one test, not for one per NF.
+    """
+    early: list[NFPlan] = []
+    written: set[str] = set()
+    for nf in group:
+        if nf.translated.reads & written:
+            break
+        early.append(nf)
+        written |= nf.translated.writes
+        if nf.translated.may_drop:
+            break
+    return early
+
+
+def _emit_new_flow(text: Text, table: TablePlan, nf: NFPlan) -> None:
     t, mark = table.index, 1 << nf.mark
     last = 8 * (table.key.words - 1) + 7
-    text.line(f"# {nf.nf.name}")
-    text.line(f"if absent_{t} & {mark}:")
+    text.line(f"if absent_{t} & {mark}:  # {nf.nf.name}")
     with text.indented():
         text.line(f"store_8(entry_{t} + {last}, load_u8(entry_{t} + {last}) | {mark})")
         if "new_flow" in nf.translated.hooks:
             text.line(_call(nf, "new_flow"))
-    _emit_nf(text, nf, statistics)
 
 
 def _emit_nf(text: Text, nf: NFPlan, statistics: Statistics) -> None:
-    text.line(f"in_{nf.index} += 1")
+    if statistics.received[nf.index] is not None:
+        text.line(f"received_{nf.index} += 1")
     if not nf.translated.may_drop:
         text.line(_call(nf, "packet"))
         return
     text.line(f"code = {_call(nf, 'packet')}")
     text.line("if code != 0:")
     with text.indented():
-        first = statistics.nf_drops[nf.index][0] - 8
+        first = statistics.drops[nf.index][0] - 8
         text.line(f"dropped = statistics + {first} + 8 * code")
         text.line("store_64(dropped, load_i64(dropped) + 1)")
 
 
 def _emit_verdict(text: Text, plan: Plan, statistics: Statistics) -> None:
-    text.line("in_bytes += length")
-    text.line("goes_on = 1 if code == 0 else 0")
+    text.line("goes_on = code == 0")
     text.line("if seen == 0:")
     with text.indented():
-        text.line(f"other = statistics + {statistics.other} + 8 * ((headers >> 48) & 0xFF)")
+        text.line(f"other = statistics + {statistics.other} + 8 * ((headers >> REASON_SHIFT) & 0xFF)")
         text.line("store_64(other, load_i64(other) + 1)")
-        text.line(f"goes_on = {1 if plan.other == 'pass' else 0}")
+        if plan.other == "drop":
+            text.line("goes_on = 0")
     text.line("store_8(verdict + position + j, goes_on)")
-    text.line("out_packets += goes_on")
-    text.line("out_bytes += length * goes_on")
+    if plan.other == "drop" or any(nf.translated.may_drop for nf in plan.nfs):
+        text.line("if goes_on == 0:")
+        with text.indented():
+            text.line("dropped_packets += 1")
+            text.line("dropped_bytes += length")

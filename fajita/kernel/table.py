@@ -8,17 +8,16 @@ A table grows by a second one of twice the size: each burst moves a few groups, 
 the new one. So no burst waits for a whole table.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from fajita.kernel.arithmetic import shift_right_unsigned
+from fajita.kernel.function import KernelFunction, kernel_function, rare_function
 from fajita.kernel.hash import HASHES
-from fajita.kernel.memory import load_u8, load_u64, load_vector16, shift_right, store_8, store_64
+from fajita.kernel.operation import I1, I8, I16, I32, I64, llvm_intrinsic, operation
+from fajita.kernel.raw_memory import load_128, load_u8, load_u64, store_8, store_64
 
 #: Places in a group, and bytes of tags.
 GROUP = 16
@@ -53,51 +52,31 @@ MARK_SHIFT = 56
 KEY_MASK = (1 << MARK_SHIFT) - 1
 
 
-@intrinsic
-def equal_bytes(typing_context: Any, vector: Any, value: Any) -> Any:
-    """Bit i of the result is set where byte i of the 16 equals the low byte of `value`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte, i32 = ir.IntType(8), ir.IntType(32)
-        bytes16 = ir.VectorType(byte, 16)
-        group = builder.bitcast(arguments[0], bytes16)
-        one = builder.insert_element(ir.Constant(bytes16, ir.Undefined), builder.trunc(arguments[1], byte), i32(0))
-        every = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(i32, 16), [0] * 16))
-        equal = builder.icmp_unsigned("==", group, every)
-        return builder.zext(builder.bitcast(equal, ir.IntType(16)), ir.IntType(64))
-
-    return types.int64(vector, types.int64), codegen
+@operation
+def match_tags(builder: Any, tags: Any, group: Any, tag: Any) -> Any:
+    """Bit i is set where place i of the group has this tag: 16 bytes compared at once."""
+    vector, lanes = ir.VectorType(I8, GROUP), ir.VectorType(I32, GROUP)
+    present = builder.bitcast(load_128.emit(builder, builder.add(tags, builder.mul(group, I64(GROUP)))), vector)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), builder.trunc(tag, I8), I32(0))
+    every = builder.shuffle_vector(one, one, ir.Constant(lanes, [0] * GROUP))
+    return builder.zext(builder.bitcast(builder.icmp_unsigned("==", present, every), I16), I64)
 
 
-@intrinsic
-def lowest_bit(typing_context: Any, bits: Any) -> Any:
+@operation
+def lowest_bit(builder: Any, bits: Any) -> Any:
     """The number of the lowest bit set; `bits` is not 0."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        i64 = ir.IntType(64)
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(i64, [i64, ir.IntType(1)]), "llvm.cttz.i64"
-        )
-        return builder.call(function, [arguments[0], ir.IntType(1)(1)])
-
-    return types.int64(types.int64), codegen
+    return llvm_intrinsic(builder, "llvm.cttz.i64", I64, bits, I1(1))
 
 
-@njit
-def match_tags(tags, group, tag):
-    """Bit i is set where place i of the group has this tag."""
-    return equal_bytes(load_vector16(tags + group * GROUP), tag)
-
-
-@njit
+@kernel_function
 def tag_of(hashed):
     """The tag of a hash, 2 to 255: its top byte, with 0 and 1 moved up."""
-    tag = shift_right(hashed, 56)
+    tag = shift_right_unsigned(hashed, 56)
     return tag + 2 * (tag < 2)
 
 
 @cache
-def table_functions(words: int, entry_bytes: int) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+def table_functions(words: int, entry_bytes: int) -> tuple[KernelFunction, KernelFunction, KernelFunction]:
     """The functions of a table whose keys have so many words and whose entries so many bytes: candidate, resolve, move.
 
     candidate(tags, entries, mask, hashed) is where the flow probably is, or 0. resolve(table, hashed, key) is the
@@ -107,14 +86,14 @@ def table_functions(words: int, entry_bytes: int) -> tuple[Callable[..., Any], C
     hash_words = HASHES[words]
     last = 8 * (words - 1)
 
-    @njit
+    @kernel_function
     def same_key(entry, key):
         for word in range(words - 1):
             if load_u64(entry + 8 * word) != load_u64(key + 8 * word):
                 return False
         return (load_u64(entry + last) & KEY_MASK) == load_u64(key + last)
 
-    @njit
+    @kernel_function
     def candidate(tags, entries, mask, hashed):
         group = hashed & mask
         match = match_tags(tags, group, tag_of(hashed))
@@ -122,7 +101,7 @@ def table_functions(words: int, entry_bytes: int) -> tuple[Callable[..., Any], C
             return 0
         return entries + (group * GROUP + lowest_bit(match)) * entry_bytes
 
-    @njit
+    @kernel_function
     def find(tags, entries, mask, hashed, key):
         group, tag = hashed & mask, tag_of(hashed)
         while True:
@@ -136,7 +115,7 @@ def table_functions(words: int, entry_bytes: int) -> tuple[Callable[..., Any], C
                 return 0
             group = (group + 1) & mask
 
-    @njit
+    @kernel_function
     def take_place(table, hashed):
         tags, mask = load_u64(table + TAGS), load_u64(table + MASK)
         group = hashed & mask
@@ -148,7 +127,7 @@ def table_functions(words: int, entry_bytes: int) -> tuple[Callable[..., Any], C
         store_8(tags + place, tag_of(hashed))
         return load_u64(table + ENTRIES_AT) + place * entry_bytes
 
-    @njit
+    @rare_function
     def resolve(table, hashed, key):
         entry = find(
             load_u64(table + TAGS), load_u64(table + ENTRIES_AT), load_u64(table + MASK), hashed, key
@@ -165,14 +144,14 @@ def table_functions(words: int, entry_bytes: int) -> tuple[Callable[..., Any], C
             store_64(table + CREATED, load_u64(table + CREATED) + 1)
         return entry
 
-    @njit
+    @kernel_function
     def hash_entry(table, entry):
         secret_0, secret_1 = load_u64(table + SECRET_0), load_u64(table + SECRET_1)
         if words == 1:
             return hash_words(secret_0, secret_1, load_u64(entry) & KEY_MASK)
         return hash_words(secret_0, secret_1, load_u64(entry), load_u64(entry + 8) & KEY_MASK)
 
-    @njit
+    @rare_function
     def move(table):
         tags, entries = load_u64(table + OLD_TAGS), load_u64(table + OLD_ENTRIES_AT)
         for _ in range(GROUPS_MOVED):
@@ -182,8 +161,8 @@ def table_functions(words: int, entry_bytes: int) -> tuple[Callable[..., Any], C
                 if load_u8(tags + place) > GONE:
                     entry = entries + place * entry_bytes
                     target = take_place(table, hash_entry(table, entry))
-                    for word in range(entry_bytes // 8):
-                        store_64(target + 8 * word, load_u64(entry + 8 * word))
+                    for word in range(0, entry_bytes, 8):
+                        store_64(target + word, load_u64(entry + word))
                     store_8(tags + place, GONE)
             store_64(table + OLD_NEXT, group + 1)
             if group == load_u64(table + OLD_MASK):

@@ -7,6 +7,7 @@ exception; shift counts are taken modulo 64. The interpreted engine computes wit
 import ast
 import difflib
 from collections.abc import Iterable
+from functools import reduce
 
 from fajita import nf as api
 from fajita.packet import FACTS, FIELDS, FLAGS
@@ -267,7 +268,11 @@ class Expressions:
         values = [self.integer(argument) for argument in node.args]
         if (name == "abs" and len(values) != 1) or (name != "abs" and len(values) < 2):
             self.refuse(node, f"{name} has the wrong number of arguments", "abs takes one, min and max two or more")
-        return Value(f"{name}({', '.join(value.text for value in values)})", "int")
+        if name == "abs":
+            return Value(f"absolute({values[0].text})", "int")
+        function = {"min": "minimum", "max": "maximum"}[name]
+        text = reduce(lambda left, right: f"{function}({left}, {right})", (value.text for value in values))
+        return Value(text, "int")
 
     def _length(self, node: ast.Call) -> Value:
         if len(node.args) == 1 and ast.unparse(node.args[0]) == f"{self.scope.pkt}.payload":

@@ -155,7 +155,7 @@ class Statements:
         scope.used.add(area)
         if area == "state":
             scope.stored.add(target.attr)
-        text = f"int({value.text})" if wanted == "bool" else value.text
+        text = value.text
         self._emit(level, f"store_{kind.bytes * 8}({area} + {scope.prefix}__{target.attr}, {text})")
 
     def _if(self, statement: ast.If, level: int) -> bool:

@@ -25,7 +25,7 @@ class Hook:
 
     def text(self) -> str:
         """The function as source."""
-        head = f"@njit(error_model='numpy')\ndef {self.function}({', '.join(self.arguments)}):"
+        head = f"@kernel_function\ndef {self.function}({', '.join(self.arguments)}):"
         return "\n".join([head, f'    """{self.origin}"""', *self.lines])
 
     def call(self) -> str:

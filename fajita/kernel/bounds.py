@@ -1,0 +1,62 @@
+"""Bounds checks on every load and store of a kernel: a build for tests, chosen with FAJITA_CHECK_BOUNDS=1.
+
+Whoever runs a kernel says which memory it may touch: regions, each frame one of its own. The kernel asks before every
+access, by a callback into Python. One that does not lie within a region is noted and done to a dummy area instead, so
+that a test sees the fault rather than a crash. The callback's address is part of the code, which is therefore never
+kept on disk.
+"""
+
+import ctypes
+import os
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Any
+
+from llvmlite import ir
+
+from fajita.kernel.operation import I64
+
+#: Whether kernels of this process are built with checks.
+CHECKED = os.environ.get("FAJITA_CHECK_BOUNDS") == "1"
+
+#: As large as the largest access: a whole frame.
+_DUMMY = ctypes.create_string_buffer(1 << 18)
+
+
+class Regions:
+    """The memory that kernels may touch now, and what they touched beside it."""
+
+    def __init__(self) -> None:
+        self.violations: list[tuple[int, int]] = []
+        self.checks = 0
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def allow_only(self, regions: Iterable[tuple[int, int]]) -> None:
+        """Allow these (address, bytes) and nothing else."""
+        ordered = sorted(region for region in regions if region[1])
+        self._starts = [address for address, _ in ordered]
+        self._ends = [address + size for address, size in ordered]
+
+    def checked(self, address: int, size: int) -> int:
+        """The address, or that of the dummy area."""
+        self.checks += 1
+        index = bisect_right(self._starts, address) - 1
+        if size == 0 or (index >= 0 and address + size <= self._ends[index]):
+            return address
+        self.violations.append((address, size))
+        return ctypes.addressof(_DUMMY)
+
+
+REGIONS = Regions()
+_CHECK_TYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+_CHECK = _CHECK_TYPE(REGIONS.checked)
+
+
+def checked_address(builder: Any, address: Any, size: Any) -> Any:
+    """The address itself, or, in a build with checks, what `Regions.checked` makes of it."""
+    if not CHECKED:
+        return address
+    kind = ir.FunctionType(I64, [I64, I64]).as_pointer()
+    callback = ctypes.cast(_CHECK, ctypes.c_void_p).value
+    return builder.call(builder.inttoptr(I64(callback), kind), [address, size])

@@ -1,0 +1,68 @@
+"""Kernel functions: written in Python, run only as part of a compiled kernel."""
+
+import ast
+from collections.abc import Callable
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from llvmlite import ir
+
+from fajita.kernel.lower import Lowering
+from fajita.kernel.operation import I64
+
+_numbers = count()
+
+
+@cache
+def _functions_of(path: str) -> dict[int, ast.FunctionDef]:
+    """The functions of a source file by the line of their first decorator."""
+    tree = ast.parse(Path(path).read_text(), path)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.decorator_list]
+    return {node.decorator_list[0].lineno: node for node in functions}
+
+
+class KernelFunction:
+    """A callee that is lowered from Python once for each LLVM module that needs it. All arguments are int64."""
+
+    def __init__(self, function: Callable[..., Any], *, rare: bool) -> None:
+        self.function, self.rare = function, rare
+        self.name = function.__name__
+        self._symbol = f"fajita.{self.name}.{next(_numbers)}"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def _lookup(self, name: str) -> Any:
+        free = self.function.__code__.co_freevars
+        if name in free:
+            return (self.function.__closure__ or ())[free.index(name)].cell_contents
+        return self.function.__globals__[name]
+
+    def _defined_in(self, module: Any) -> Any:
+        function = module.globals.get(self._symbol)
+        if function is None:
+            code = self.function.__code__
+            tree = _functions_of(code.co_filename)[code.co_firstlineno]
+            kind = ir.FunctionType(I64, [I64] * code.co_argcount)
+            function = ir.Function(module, kind, self._symbol)
+            function.linkage = "internal"
+            for attribute in ("noinline", "cold") if self.rare else ("alwaysinline",):
+                function.attributes.add(attribute)
+            Lowering(function, tree, self._lookup)
+        return function
+
+    def emit(self, builder: Any, *arguments: Any) -> Any:
+        """Call the function, lowering it if the module does not have it yet."""
+        return builder.call(self._defined_in(builder.module), arguments)
+
+
+def kernel_function(function: Callable[..., Any]) -> KernelFunction:
+    """Make a Python function part of kernels; it is inlined wherever it is called."""
+    return KernelFunction(function, rare=False)
+
+
+def rare_function(function: Callable[..., Any]) -> KernelFunction:
+    """The same for what few packets need: it stays a function of its own, out of the way of the others."""
+    return KernelFunction(function, rare=True)

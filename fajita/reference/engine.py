@@ -1,0 +1,205 @@
+"""The interpreted engine: one packet after the other through the whole chain, a dict for each table of the plan."""
+
+import copy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.counters import Counters, NFCounters, TableCounters
+from fajita.engine.rows import row_dtype, sort_rows
+from fajita.io.frames import FrameBlock
+from fajita.key import Key
+from fajita.nf import PASS
+from fajita.packet import FIELDS, OTHER_REASONS
+from fajita.plan import NFPlan, Plan, TablePlan
+from fajita.reference.method import NFView, load_method
+from fajita.reference.packet_view import Dropped, PacketView
+from fajita.reference.parse import parse
+from fajita.reference.record import Record, record_class
+from fajita.source.scope import PLAIN_DROP
+
+#: The values of a key's fields, in their order.
+KeyValues = tuple[int, ...]
+
+
+@dataclass
+class FlowEntry:
+    """What a table keeps of a flow: the time of its last packet, and by NF index the state of each that has seen it."""
+
+    last_seen_ns: int
+    states: dict[int, Record] = field(default_factory=dict)
+
+
+class RunningNF:
+    """An NF with its worker's variables and what it has counted."""
+
+    def __init__(self, plan: NFPlan) -> None:
+        kind = type(plan.nf)
+        self.plan = plan
+        self.core = record_class("Core", kind.core_fields)()
+        self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
+        self.new_state = record_class("State", kind.state_fields)
+        self._self = NFView(plan.nf, self.core)
+        self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a method if the NF has it."""
+        method: Callable[..., Any] | None = self._methods[name]
+        return method(self._self, *arguments) if method is not None else None
+
+
+class FlowDict:
+    """A table of the plan."""
+
+    def __init__(self, plan: TablePlan, nfs: list[RunningNF]) -> None:
+        self.plan = plan
+        self.nfs = [nfs[index] for index in plan.nfs]
+        self.entries: dict[KeyValues, FlowEntry] = {}
+        self.counters = TableCounters()
+
+    def touch(self, key: KeyValues, time_ns: int) -> FlowEntry:
+        """The entry of a flow that has a packet now: made if there is none, with states idle for too long ended."""
+        entry = self.entries.get(key)
+        if entry is None:
+            entry = self.entries[key] = FlowEntry(time_ns)
+            self.counters.created += 1
+            return entry
+        self._expire(entry, time_ns - entry.last_seen_ns)
+        if not entry.states:  # the flow has ended and a new one begins in its place
+            self.counters.expired += 1
+            self.counters.created += 1
+        entry.last_seen_ns = time_ns
+        return entry
+
+    def _expire(self, entry: FlowEntry, idle_ns: int) -> None:
+        for nf in self.nfs:
+            index, timeout_ns = nf.plan.index, nf.plan.nf.timeout_ns
+            if index in entry.states and timeout_ns is not None and idle_ns >= timeout_ns:
+                nf.call("expire", entry.states.pop(index))
+
+    def rows(self, nf: NFPlan) -> NDArray[np.void]:
+        """The state of an NF, one row per entry that has any, sorted by key."""
+        rows = [
+            (*key, *entry.states[nf.index].kept.values())
+            for key, entry in self.entries.items()
+            if nf.index in entry.states
+        ]
+        return sort_rows(np.array(rows, row_dtype(self.plan, nf)), self.plan)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the dict, its keys, entries and states; small integers that Python shares are left out."""
+        total = sys.getsizeof(self.entries)
+        for key, entry in self.entries.items():
+            total += sys.getsizeof(key) + sys.getsizeof(entry) + sys.getsizeof(entry.states)
+            total += sum(sys.getsizeof(state) + sys.getsizeof(state.kept) for state in entry.states.values())
+        return total
+
+
+def key_values(key: Key, pkt: PacketView) -> KeyValues | None:
+    """The packet's key as it stands in the headers now, ports 0 where the protocol has none; None if it has no key."""
+    return tuple(pkt.read(FIELDS[name]) for name in key.fields) if pkt.has(key.layer) else None
+
+
+class ReferenceEngine:
+    """Runs a chain over blocks of frames, in place; the same interface as the compiled engine's."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.nfs = [RunningNF(nf) for nf in plan.nfs]
+        self.tables = [FlowDict(table, self.nfs) for table in plan.tables]
+        self._counters = Counters(
+            nfs=[nf.counters for nf in self.nfs], tables=[table.counters for table in self.tables]
+        )
+
+    def process(self, block: FrameBlock) -> None:
+        """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
+        for index in range(len(block)):
+            frame, wire = block.frame(index), int(block.wire[index])
+            headers = parse(frame, int(block.link[index]))
+            pkt = PacketView(frame, headers, wire, int(block.time_ns[index]))
+            seen, goes_on = self._run(pkt)
+            if not seen:
+                reason = OTHER_REASONS[headers.reason]
+                self._counters.other[reason] = self._counters.other.get(reason, 0) + 1
+                goes_on = self.plan.other == "pass"
+            self._count(wire, goes_on)
+            block.verdict[index] = goes_on
+
+    def _count(self, wire: int, goes_on: bool) -> None:
+        self._counters.packets_in += 1
+        self._counters.bytes_in += wire
+        if goes_on:
+            self._counters.packets_out += 1
+            self._counters.bytes_out += wire
+
+    def _run(self, pkt: PacketView) -> tuple[bool, bool]:
+        """Take a packet through the chain: whether an NF was about it, and whether it goes on.
+
+        Keys are read at the start of the segment that looks their table up; the entry is touched when the first NF of
+        the table is reached, so that a packet dropped before leaves no trace there.
+        """
+        keys: dict[int, KeyValues | None] = {}
+        touched: dict[int, FlowEntry] = {}
+        seen = False
+        for segment in self.plan.segments:
+            for table in segment.tables:
+                keys[table] = key_values(self.plan.tables[table].key, pkt)
+            for nf in (self.nfs[index] for index in segment.nfs):
+                if nf.plan.table is None:
+                    if not pkt.has(nf.plan.layer):
+                        continue
+                    arguments: tuple[Any, ...] = (pkt,)
+                else:
+                    key = keys[nf.plan.table]
+                    if key is None:
+                        continue
+                    if nf.plan.table not in touched:
+                        touched[nf.plan.table] = self.tables[nf.plan.table].touch(key, pkt.time_ns)
+                    arguments = (pkt, _state_of(nf, touched[nf.plan.table], pkt))
+                seen = True
+                if not _goes_on(nf, nf.call("packet", *arguments)):
+                    return True, False
+        return seen, True
+
+    def counters(self) -> Counters:
+        """What has been counted so far."""
+        for table in self.tables:
+            table.counters.active = len(table.entries)
+        return copy.deepcopy(self._counters)
+
+    def rows(self, nf: NFPlan) -> NDArray[np.void]:
+        """The state of an NF, one row per entry that has any, sorted by key."""
+        assert nf.table is not None
+        return self.tables[nf.table].rows(nf)
+
+    def core(self, nf: NFPlan) -> dict[str, int]:
+        """The variables of an NF's worker."""
+        return dict(self.nfs[nf.index].core.kept)
+
+    def table_memory(self) -> list[tuple[int, int]]:
+        """Entries and bytes of each table; a dict has no capacity of its own."""
+        return [(len(table.entries), table.bytes) for table in self.tables]
+
+
+def _state_of(nf: RunningNF, entry: FlowEntry, pkt: PacketView) -> Record:
+    """The NF's state of a flow; a new one, filled by new_flow, for the first packet that reaches the NF."""
+    state = entry.states.get(nf.plan.index)
+    if state is None:
+        state = entry.states[nf.plan.index] = nf.new_state()
+        nf.call("new_flow", pkt, state)
+    return state
+
+
+def _goes_on(nf: RunningNF, verdict: Any) -> bool:
+    """Count what an NF decided about a packet."""
+    nf.counters.received += 1
+    if verdict == PASS:
+        return True
+    reason = verdict.reason if isinstance(verdict, Dropped) else PLAIN_DROP
+    nf.counters.drops[reason] += 1
+    return False

@@ -1,0 +1,101 @@
+"""The integers NFs compute with: 64 bits, signed, wrapping, and never an exception."""
+
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+
+def wrap(value: int) -> int:
+    """The signed 64-bit number with the same low 64 bits (two's complement)."""
+    return ((value + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
+
+
+class Int64(int):
+    """An int in -2**63 to 2**63 - 1. Arithmetic with it gives an Int64; comparisons are those of int."""
+
+    __slots__ = ()
+
+    def __new__(cls, value: int) -> "Int64":
+        """Wrap a number of any size."""
+        return super().__new__(cls, wrap(int(value)))
+
+
+def _floor_divide(dividend: int, divisor: int) -> int:
+    return 0 if divisor == 0 else dividend // divisor
+
+
+def _floor_modulo(dividend: int, divisor: int) -> int:
+    return 0 if divisor == 0 else dividend % divisor
+
+
+def _left_shift(value: int, count: int) -> int:
+    return value << (count & 63)
+
+
+def _right_shift(value: int, count: int) -> int:
+    return value >> (count & 63)
+
+
+_BINARY: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "floordiv": _floor_divide,
+    "mod": _floor_modulo,
+    "lshift": _left_shift,
+    "rshift": _right_shift,
+    "and": operator.and_,
+    "or": operator.or_,
+    "xor": operator.xor,
+}
+_UNARY: dict[str, Callable[[int], int]] = {
+    "neg": operator.neg,
+    "pos": operator.pos,
+    "invert": operator.invert,
+    "abs": operator.abs,
+}
+
+
+def _define(name: str, operation: Callable[..., int]) -> None:
+    """Give Int64 an operator, and its reflection for an int on the left."""
+    setattr(Int64, f"__{name}__", lambda left, *right: Int64(operation(int(left), *map(int, right))))
+    if name in _BINARY:
+        setattr(Int64, f"__r{name}__", lambda right, left: Int64(operation(int(left), int(right))))
+
+
+for _name, _operation in (_BINARY | _UNARY).items():
+    _define(_name, _operation)
+
+
+class Int64List(Sequence[Int64]):
+    """A list parameter as an NF sees it: an index outside it, also a negative one, reads 0."""
+
+    def __init__(self, values: Iterable[int]) -> None:
+        self._values = [Int64(value) for value in values]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[index] if 0 <= index < len(self._values) else Int64(0)
+
+
+def int64_range(*bounds: int) -> Iterator[Int64]:
+    """What an NF gets for `range`."""
+    return map(Int64, range(*bounds))
+
+
+def int64_length(sized: Sequence[int]) -> Int64:
+    """What an NF gets for `len`."""
+    return Int64(len(sized))
+
+
+def to_int64(value: Any) -> Any:
+    """A parameter or constant as an NF sees it: integers, and lists of them, of 64 bits; anything else as it is."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return Int64(value)
+    if isinstance(value, list | tuple) and all(isinstance(item, int) for item in value):
+        return Int64List(value)
+    return value

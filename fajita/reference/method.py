@@ -1,0 +1,58 @@
+"""An NF's methods as the interpreted engine calls them: the user's own code, with integers of 64 bits throughout.
+
+CPython runs the method; but a literal, a module's constant, a parameter and the variable of a loop are Int64 there, so
+that `1 << 70` is what it is in the compiled kernel. Parameters and constants are taken once, before the first packet.
+"""
+
+import __future__
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from fajita.nf import NF
+from fajita.reference.integer import Int64, int64_length, int64_range, to_int64
+from fajita.reference.record import Record
+from fajita.source.locate import find_method
+
+_BUILTINS: dict[str, Any] = {"range": int64_range, "len": int64_length, "min": min, "max": max, "abs": abs}
+
+
+class NFView:
+    """What `self` is in a method: the NF's parameters, and the worker's variables as `core`."""
+
+    def __init__(self, nf: NF, core: Record) -> None:
+        self._nf, self.core = nf, core
+
+    def __getattr__(self, name: str) -> Any:
+        value = to_int64(getattr(self._nf, name))
+        setattr(self, name, value)
+        return value
+
+
+class _Literals(ast.NodeTransformer):
+    """Replaces each integer literal by a global of its own, whose name is the literal."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Int64] = {}
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if type(node.value) is not int:
+            return node
+        self.values[str(node.value)] = Int64(node.value)
+        return ast.copy_location(ast.Name(str(node.value), ast.Load()), node)
+
+
+def load_method(nf: NF, name: str) -> Callable[..., Any] | None:
+    """The method `name` of an NF as a function of (self, ...); None if the NF has none."""
+    method = find_method(type(nf), name)
+    if method is None:
+        return None
+    literals = _Literals()
+    module = ast.Module([literals.visit(method.tree)], [])
+    ast.increment_lineno(module, method.first_line - 1)
+    code = compile(module, method.file, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
+    names = {global_name: to_int64(value) for global_name, value in method.names.items()} | _BUILTINS | literals.values
+    exec(code, names)
+    function: Callable[..., Any] = names[name]
+    return function

@@ -1,0 +1,149 @@
+"""What the interpreted engine hands to an NF as `pkt`: the fields of packet.FIELDS, read and written in the frame.
+
+Header fields are in network byte order in the frame and numbers to an NF. A write repairs the checksums that cover the
+field, before the next statement of the NF runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fajita.packet import FIELDS, FLAGS, Field, Layer
+from fajita.reference.checksum import updated, updated_udp
+from fajita.reference.integer import Int64
+from fajita.reference.parse import Headers
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """The verdict of `pkt.drop(reason)`."""
+
+    reason: str
+
+
+class Payload(Sequence[Int64]):
+    """The captured bytes after the transport header, padding left out; an index outside them reads 0."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: Any) -> Any:
+        return Int64(self._data[index] if 0 <= index < len(self._data) else 0)
+
+
+class PacketView:
+    """One packet. frame: its captured bytes, writable; wire: bytes it had on the wire; times in nanoseconds."""
+
+    __slots__ = ("_frame", "_headers", "_time_ns", "_wire")
+
+    def __init__(self, frame: memoryview, headers: Headers, wire: int, time_ns: int) -> None:
+        self._frame, self._headers = frame, headers
+        self._wire, self._time_ns = wire, time_ns
+
+    @property
+    def length(self) -> Int64:
+        """Bytes of the frame on the wire."""
+        return Int64(self._wire)
+
+    @property
+    def captured_length(self) -> Int64:
+        """Bytes of the frame that the capture holds."""
+        return Int64(len(self._frame))
+
+    @property
+    def time_ns(self) -> Int64:
+        """The packet's own time, nanoseconds since 1970."""
+        return Int64(self._time_ns)
+
+    @property
+    def payload(self) -> Payload:
+        """The captured bytes after the TCP, UDP or ICMP header, up to the end of the IP packet; else none."""
+        layers, start = self._headers.layers, self._headers.transport
+        if Layer.TCP in layers:
+            # RFC 9293, 3.1: the data offset counts words of four bytes; one below 5 is not believed.
+            start += max(20, (self._frame[start + 12] >> 4) * 4)
+        elif layers & (Layer.UDP | Layer.ICMP):
+            start += 8
+        else:
+            return Payload(self._frame[:0])
+        return Payload(self._frame[start : max(start, self._headers.ip_end)])
+
+    @property
+    def payload_length(self) -> Int64:
+        """Bytes of `payload`."""
+        return Int64(len(self.payload))
+
+    def drop(self, reason: str) -> Dropped:
+        """The verdict to drop the packet, counted under a reason of its own."""
+        return Dropped(reason)
+
+    def has(self, layers: Layer) -> bool:
+        """Whether all these layers are there."""
+        return layers in self._headers.layers
+
+    def read(self, field: Field) -> int:
+        """The field as a number; 0 without its layer."""
+        if not self.has(field.layer):
+            return 0
+        at = self._start(field.start) + field.offset
+        number = int.from_bytes(self._frame[at : at + field.bits // 8], "big")
+        return (number >> field.shift) & field.value_mask
+
+    def write(self, field: Field, value: int) -> None:
+        """Store the low bits of a value; nothing happens without a layer that may be written."""
+        if not self._headers.layers & field.write_layer:
+            return
+        start = self._start(field.start)
+        size, at = field.bits // 8, start + field.offset
+        # Checksums cover words of two bytes, counted from the start of the header.
+        words_from, words_to = start + field.offset // 2 * 2, start + -(-(field.offset + size) // 2) * 2
+        old_words = self._words(words_from, words_to)
+        number = int.from_bytes(self._frame[at : at + size], "big")
+        number &= ~(field.value_mask << field.shift)
+        number |= (value & field.value_mask) << field.shift
+        self._frame[at : at + size] = number.to_bytes(size, "big")
+        self._repair(field.repairs.split(), old_words, self._words(words_from, words_to))
+
+    def _start(self, header: str) -> int:
+        return {"frame": 0, "ip": self._headers.ip, "transport": self._headers.transport}[header]
+
+    def _words(self, start: int, end: int) -> list[int]:
+        return [int.from_bytes(self._frame[at : at + 2], "big") for at in range(start, end, 2)]
+
+    def _repair(self, repairs: list[str], old_words: list[int], new_words: list[int]) -> None:
+        if "ip" in repairs:
+            self._update(self._headers.ip + 10, updated, old_words, new_words)
+        if "pseudo" in repairs or "transport" in repairs:
+            if self.has(Layer.TCP):
+                self._update(self._headers.transport + 16, updated, old_words, new_words)
+            elif self.has(Layer.UDP):
+                self._update(self._headers.transport + 6, updated_udp, old_words, new_words)
+            elif self.has(Layer.ICMP) and "transport" in repairs:  # ICMP has no pseudo header (RFC 792)
+                self._update(self._headers.transport + 2, updated, old_words, new_words)
+
+    def _update(self, at: int, rule: Any, old_words: list[int], new_words: list[int]) -> None:
+        checksum = int.from_bytes(self._frame[at : at + 2], "big")
+        self._frame[at : at + 2] = rule(checksum, old_words, new_words).to_bytes(2, "big")
+
+
+def _field_property(field: Field) -> property:
+    def read(pkt: PacketView) -> Int64:
+        return Int64(pkt.read(field))
+
+    def write(pkt: PacketView, value: int) -> None:
+        pkt.write(field, int(value))
+
+    return property(read, write if field.write_layer else None, doc=field.text)
+
+
+def _flag_property(layers: Layer) -> property:
+    return property(lambda pkt: pkt.has(layers))
+
+
+for _field in FIELDS.values():
+    setattr(PacketView, _field.name, _field_property(_field))
+for _name, _layers in FLAGS.items():
+    setattr(PacketView, _name, _flag_property(_layers))

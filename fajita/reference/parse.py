@@ -1,0 +1,158 @@
+"""From a frame to its headers: the rules, written to be read.
+
+`parse` is what decides which layers of a frame an NF may look at. A header counts only if it is wholly captured and
+well formed; nothing that a frame says about lengths is believed before it is compared with what was captured.
+"""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from fajita import packet
+from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP
+from fajita.packet import Layer
+
+Bytes = bytes | memoryview
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What a frame has. ip, transport: offsets in bytes, 0 where there is none; ip_end: where the IP packet ends.
+
+    reason: index in OTHER_REASONS of why the frame has no 5-tuple; OTHER_TRAFFIC if it has one.
+    """
+
+    layers: Layer
+    ip: int = 0
+    transport: int = 0
+    ip_end: int = 0
+    reason: int = packet.OTHER_TRAFFIC
+
+
+class _NoIPv4Error(Exception):
+    """There is no IPv4 header to be found in the frame."""
+
+    def __init__(self, reason: int) -> None:
+        self.reason = reason
+
+
+def parse(frame: Bytes, link: int) -> Headers:
+    """The headers of a frame; link is a code of fajita.io.frames."""
+    layers = Layer.ETHERNET if link == ETHERNET and len(frame) >= 14 else Layer(0)
+    try:
+        kind, offset = _after_link(frame, link)
+        for _ in range(packet.MAXIMUM_TAGS):
+            if kind in packet.VLAN_TYPES:
+                kind, offset = _after_vlan(frame, offset)
+            elif kind in packet.MPLS_TYPES:
+                kind, offset = _after_mpls(frame, kind, offset)
+            elif kind == packet.PPPOE_TYPE:
+                kind, offset = _after_pppoe(frame, offset)
+            else:
+                break
+        if kind != packet.IPV4_TYPE:
+            raise _NoIPv4Error(_REASONS.get(kind, packet.NOT_IP))
+        return _parse_ipv4(frame, offset, layers)
+    except _NoIPv4Error as fault:
+        return Headers(layers, reason=fault.reason)
+
+
+_REASONS = {packet.ARP_TYPE: packet.ARP, packet.IPV6_TYPE: packet.IPV6}
+#: EtherTypes by what PPP (www.iana.org/assignments/ppp-numbers) and the IP version call the same protocols.
+_OF_PPP = {packet.PPP_IPV4: packet.IPV4_TYPE, packet.PPP_IPV6: packet.IPV6_TYPE}
+_OF_VERSION = {4: packet.IPV4_TYPE, 6: packet.IPV6_TYPE}
+#: AF_INET everywhere; AF_INET6 of Linux, of NetBSD and OpenBSD, of FreeBSD, and of macOS.
+_OF_FAMILY = {2: packet.IPV4_TYPE} | dict.fromkeys((10, 24, 28, 30), packet.IPV6_TYPE)
+_UNKNOWN_TYPE = 0
+
+#: Link headers that end in or hold an EtherType: bytes of the header, offset of the type.
+_TYPED_LINKS = {ETHERNET: (14, 12), LINUX_SLL: (16, 14), LINUX_SLL2: (20, 0)}
+
+
+def _need(frame: Bytes, end: int) -> None:
+    """The frame has to be captured up to byte `end`."""
+    if len(frame) < end:
+        _refuse(packet.TRUNCATED)
+
+
+def _refuse(reason: int) -> NoReturn:
+    raise _NoIPv4Error(reason)
+
+
+def _u16(frame: Bytes, offset: int) -> int:
+    return int.from_bytes(frame[offset : offset + 2], "big")
+
+
+def _after_link(frame: Bytes, link: int) -> tuple[int, int]:
+    """EtherType of what the link header carries, and the offset at which it begins."""
+    if link in _TYPED_LINKS:
+        size, type_offset = _TYPED_LINKS[link]
+        _need(frame, size)
+        return _u16(frame, type_offset), size
+    if link == RAW_IP:
+        _need(frame, 1)
+        return _OF_VERSION.get(frame[0] >> 4, _UNKNOWN_TYPE), 0
+    if link == BSD_NULL:
+        _need(frame, 4)
+        # A number of four bytes in the byte order of the capturing host, so the family is in the first or the last.
+        return _OF_FAMILY.get(max(frame[0], frame[3]), _UNKNOWN_TYPE), 4
+    if link == PPP:
+        _need(frame, 4)
+        # RFC 1661, 6.6: address 0xff and control 0x03 may be left out; no protocol number begins with 0xff.
+        start = 2 if frame[0] == 0xFF else 0
+        return _OF_PPP.get(_u16(frame, start), _UNKNOWN_TYPE), start + 2
+    _refuse(packet.UNKNOWN_LINK_TYPE)
+
+
+def _after_vlan(frame: Bytes, offset: int) -> tuple[int, int]:
+    """IEEE 802.1Q, 9.6: two bytes of tag control information, then the type of what follows."""
+    _need(frame, offset + 4)
+    return _u16(frame, offset + 2), offset + 4
+
+
+def _after_mpls(frame: Bytes, kind: int, offset: int) -> tuple[int, int]:
+    """RFC 3032, 2.1: four bytes a label, the last one marked; the first nibble after it tells IPv4 from IPv6.
+
+    That first byte has to be captured as well.
+    """
+    _need(frame, offset + 5)
+    is_last = frame[offset + 2] & 1
+    return (_OF_VERSION.get(frame[offset + 4] >> 4, _UNKNOWN_TYPE) if is_last else kind), offset + 4
+
+
+def _after_pppoe(frame: Bytes, offset: int) -> tuple[int, int]:
+    """RFC 2516, 4: six bytes of PPPoE, then the PPP protocol number."""
+    _need(frame, offset + 8)
+    return _OF_PPP.get(_u16(frame, offset + 6), _UNKNOWN_TYPE), offset + 8
+
+
+def _parse_ipv4(frame: Bytes, offset: int, layers: Layer) -> Headers:
+    """RFC 791, 3.1. A total length of 0 is a packet that the card was to cut up (segmentation offload)."""
+    _need(frame, offset + 20)
+    version, header_bytes = frame[offset] >> 4, (frame[offset] & 0xF) * 4
+    total_bytes = _u16(frame, offset + 2)
+    if version != 4 or header_bytes < 20 or 0 < total_bytes < header_bytes:
+        _refuse(packet.MALFORMED_IPV4)
+    transport = offset + header_bytes
+    _need(frame, transport)
+    ip_end = min(offset + total_bytes, len(frame)) if total_bytes else len(frame)
+    is_later_fragment = _u16(frame, offset + 6) & 0x1FFF != 0
+    if is_later_fragment:
+        return Headers(layers | Layer.IPV4, offset, transport, ip_end, packet.LATER_FRAGMENT)
+    found, reason = _transport_layers(frame[offset + 9], ip_end - transport)
+    return Headers(layers | Layer.IPV4 | found, offset, transport, ip_end, reason)
+
+
+def _transport_layers(protocol: int, available: int) -> tuple[Layer, int]:
+    """What is known of a transport header of which `available` bytes are there; and why there is no 5-tuple."""
+    found = Layer.FLOW
+    if protocol in packet.PORT_PROTOCOLS:
+        if available < 4:
+            return Layer(0), packet.PORTS_NOT_CAPTURED
+        found |= Layer.PORTS
+    fixed_header = {
+        packet.TCP_PROTOCOL: (20, Layer.TCP),  # RFC 9293, 3.1
+        packet.UDP_PROTOCOL: (8, Layer.UDP),  # RFC 768
+        packet.ICMP_PROTOCOL: (8, Layer.ICMP),  # RFC 792
+    }
+    size, layer = fixed_header.get(protocol, (0, Layer(0)))
+    return found | (layer if available >= size else Layer(0)), packet.OTHER_TRAFFIC

@@ -1,0 +1,232 @@
+"""Show that the two engines agree on a chain and its traffic, or where they first do not.
+
+Both get copies of every block in memory of their own. After each block all verdicts and all bytes are compared, at the
+end all counters, the state of every flow and the variables of every worker.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.counters import Counters
+from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP, FrameBlock
+from fajita.plan import NFPlan, Plan
+
+#: So many differing counters and rows are told one by one; the rest as a number.
+MAXIMUM_SHOWN = 10
+
+
+class Engine(Protocol):
+    """What an engine has to offer to be compared."""
+
+    def process(self, block: FrameBlock) -> None:
+        """Rewrite the frames in place and fill in the verdicts."""
+
+    def counters(self) -> Counters:
+        """What has been counted."""
+
+    def rows(self, nf: NFPlan) -> NDArray[np.void]:
+        """The state of an NF, sorted by key."""
+
+    def core(self, nf: NFPlan) -> dict[str, int]:
+        """The variables of an NF's worker."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an engine made of a frame."""
+
+    engine: str
+    goes_on: bool
+    frame: bytes
+
+
+@dataclass(frozen=True)
+class PacketDifference:
+    """The first packet on which the engines differ. number: from 1, as in Wireshark; link: a code of io.frames."""
+
+    number: int
+    link: int
+    frame: bytes
+    outcomes: tuple[Outcome, Outcome]
+
+    def __str__(self) -> str:
+        first, second = self.outcomes
+        changed = {at for at in range(len(self.frame)) if first.frame[at] != second.frame[at]}
+        lines = [f"packet {self.number}, {len(self.frame)} bytes, as it came in:", *hex_lines(self.frame)]
+        lines += dissect(self.frame, self.link)
+        for outcome in self.outcomes:
+            lines += [f"{outcome.engine}: {'passed' if outcome.goes_on else 'dropped'}"]
+            lines += hex_lines(outcome.frame, changed) if changed else []
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class EndDifference:
+    """Counters, states or worker variables that differ after all packets were the same, one line each."""
+
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = list(self.lines[:MAXIMUM_SHOWN])
+        if len(self.lines) > MAXIMUM_SHOWN:
+            shown.append(f"and {len(self.lines) - MAXIMUM_SHOWN} more")
+        return "\n".join(["all packets agree, but at the end:", *shown])
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """packets: how many were compared, those of a differing block included. difference: None if there is none."""
+
+    packets: int
+    difference: PacketDifference | EndDifference | None
+
+
+def default_engines(plan: Plan) -> dict[str, Engine]:
+    """The two engines of fajita."""
+    from fajita.engine.compiled import CompiledEngine
+    from fajita.reference import ReferenceEngine
+
+    return {"reference": ReferenceEngine(plan), "compiled": CompiledEngine(plan)}
+
+
+def verify_blocks(
+    plan: Plan,
+    blocks: Iterable[FrameBlock],
+    make_engines: Callable[[Plan], dict[str, Engine]] = default_engines,
+) -> VerifyResult:
+    """Run two engines over the same blocks, which stay as they are; stops at the first block that differs.
+
+    make_engines gives two engines by name.
+    """
+    engines = make_engines(plan)
+    packets = 0
+    for block in blocks:
+        copies = [_private_copy(block) for _ in engines]
+        for engine, copy in zip(engines.values(), copies, strict=True):
+            engine.process(copy)
+        packets += len(block)
+        if difference := _packet_difference(block, dict(zip(engines, copies, strict=True))):
+            return VerifyResult(packets, difference)
+    lines = tuple(_end_differences(plan, engines))
+    return VerifyResult(packets, EndDifference(lines) if lines else None)
+
+
+def _private_copy(block: FrameBlock) -> FrameBlock:
+    """The same frames, one after the other in one new area."""
+    frames = [bytes(block.frame(index)) for index in range(len(block))]
+    copy = FrameBlock.from_frames(frames, block.time_ns.copy(), first=block.first)
+    copy.wire[:], copy.link[:] = block.wire, block.link
+    return copy
+
+
+def _packet_difference(block: FrameBlock, results: dict[str, FrameBlock]) -> PacketDifference | None:
+    first, second = results.values()
+    if np.array_equal(first.verdict, second.verdict) and np.array_equal(first.memory, second.memory):  # type: ignore[arg-type]
+        return None
+    index = next(
+        index
+        for index in range(len(block))
+        if first.verdict[index] != second.verdict[index] or first.frame(index) != second.frame(index)
+    )
+    left, right = (
+        Outcome(name, bool(result.verdict[index]), bytes(result.frame(index))) for name, result in results.items()
+    )
+    return PacketDifference(block.first + index + 1, int(block.link[index]), bytes(block.frame(index)), (left, right))
+
+
+def _end_differences(plan: Plan, engines: dict[str, Engine]) -> Iterator[str]:
+    names, (first, second) = list(engines), engines.values()
+    yield from _unequal(_flat_counters(plan, first.counters()), _flat_counters(plan, second.counters()), names)
+    for nf in plan.nfs:
+        yield from _unequal(_named_core(nf, first), _named_core(nf, second), names)
+        if nf.table is not None:
+            yield from _unequal(_texts_by_flow(plan, nf, first), _texts_by_flow(plan, nf, second), names)
+
+
+def _unequal(first: dict[str, Any], second: dict[str, Any], names: list[str]) -> Iterator[str]:
+    for what in dict.fromkeys([*first, *second]):
+        if (left := first.get(what, "nothing")) != (right := second.get(what, "nothing")):
+            yield f"{what}: {names[0]} has {left}, {names[1]} has {right}"
+
+
+def _flat_counters(plan: Plan, counters: Counters) -> dict[str, int]:
+    """Every counter by a name of its own."""
+    nested = asdict(counters)
+    nested["nfs"] = {nf.nf.name: counted for nf, counted in zip(plan.nfs, nested["nfs"], strict=True)}
+    nested["tables"] = {
+        f"table {table.index} ({table.key})": counted
+        for table, counted in zip(plan.tables, nested["tables"], strict=True)
+    }
+    flat: dict[str, int] = {}
+
+    def flatten(path: str, value: dict[str, Any]) -> None:
+        for name, inner in value.items():
+            if isinstance(inner, dict):
+                flatten(f"{path}{name}, ", inner)
+            else:
+                flat[f"{path}{name}"] = inner
+
+    flatten("", nested.pop("nfs") | nested.pop("tables") | nested)
+    return flat
+
+
+def _named_core(nf: NFPlan, engine: Engine) -> dict[str, int]:
+    return {f"{nf.nf.name}, variable {name}": value for name, value in engine.core(nf).items()}
+
+
+def _texts_by_flow(plan: Plan, nf: NFPlan, engine: Engine) -> dict[str, str]:
+    """The state of an NF as text, by the flow it is of."""
+    assert nf.table is not None
+    columns = plan.tables[nf.table].key.columns
+    texts = {}
+    for row in engine.rows(nf).tolist():
+        key, state = row[: len(columns)], row[len(columns) :]
+        flow = " ".join(
+            f"{column.name}={IPv4Address(value) if column.kind == 'ipv4' else value}"
+            for column, value in zip(columns, key, strict=True)
+        )
+        fields = zip(type(nf.nf).state_fields, state, strict=True)
+        texts[f"{nf.nf.name}, flow {flow}"] = " ".join(f"{name}={value}" for name, value in fields) or "an entry"
+    return texts
+
+
+def hex_lines(frame: bytes, marked: set[int] | None = None) -> list[str]:
+    """A frame in rows of 16 bytes after their offset; rows with bytes to be marked have carets below."""
+    marked = marked or set()
+    lines = []
+    for start in range(0, len(frame), 16):
+        row = range(start, min(start + 16, len(frame)))
+        lines.append(f"  {start:04x}  " + " ".join(f"{frame[at]:02x}" for at in row))
+        if marked & set(row):
+            lines.append((" " * 8 + " ".join("^^" if at in marked else "  " for at in row)).rstrip())
+    return lines
+
+
+def dissect(frame: bytes, link: int) -> list[str]:
+    """What scapy sees in a frame, one line a header or field; a line that says why if it sees nothing."""
+    try:
+        from scapy.layers import ppp
+        from scapy.layers.inet import IP
+        from scapy.layers.inet6 import IPv6
+        from scapy.layers.l2 import CookedLinux, CookedLinuxV2, Ether, Loopback
+        from scapy.packet import Raw
+
+        is_ipv6 = bool(frame) and frame[0] >> 4 == 6
+        has_address = bool(frame) and frame[0] == 0xFF
+        kinds = {
+            ETHERNET: Ether,
+            RAW_IP: IPv6 if is_ipv6 else IP,
+            LINUX_SLL: CookedLinux,
+            LINUX_SLL2: CookedLinuxV2,
+            BSD_NULL: Loopback,
+            PPP: ppp.HDLC if has_address else ppp.PPP,
+        }
+        text: str = kinds.get(link, Raw)(frame).show(dump=True)
+        return [f"  {line}" for line in text.rstrip().splitlines()]
+    except Exception as error:  # a dissector may fail in any way on a hostile frame
+        return [f"  scapy cannot take it apart: {type(error).__name__}: {error}"]

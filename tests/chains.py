@@ -1,0 +1,63 @@
+"""Random chains of the shipped NFs, for tests: any order, keys, parameters and timeouts."""
+
+import importlib
+import pkgutil
+from random import Random
+from typing import Any
+
+import fajita.nfs
+from fajita.chain import Chain
+from fajita.nf import NF
+
+#: Idle times between the steps of `traffic.traffic`, so that some flows time out.
+_TIMEOUTS = (None, None, "5us", "1ms", "1s")
+
+#: Parameters to choose from, for the NFs that cannot do without or that have more than one way to run.
+_PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "LoadBalancer": [
+        {"servers": ["10.0.0.1"]},
+        {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"]},
+        {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "hash"},
+    ],
+    "RateLimiter": [
+        {"rate": "1Gbps", "burst": "64kB"},
+        {"rate": "1Mbps", "burst": "100B"},
+        {"rate": "10Gbps", "burst": "1B"},
+        {"rate": "100kpps", "burst": 1},
+        {"rate": "1Mpps", "burst": 4},
+    ],
+}
+
+
+def shipped_nfs() -> list[type[NF]]:
+    """Every NF class that a module of fajita.nfs defines, by name."""
+    classes: set[type[NF]] = set()
+    for module_info in pkgutil.iter_modules(fajita.nfs.__path__):
+        module = importlib.import_module(f"fajita.nfs.{module_info.name}")
+        classes |= {
+            member
+            for member in vars(module).values()
+            if isinstance(member, type) and issubclass(member, NF) and member.__module__ == module.__name__
+        }
+    return sorted(classes, key=lambda nf_class: nf_class.__name__)
+
+
+def _random_nf(random: Random, name: str) -> NF:
+    nf_class = random.choice(shipped_nfs())
+    options: dict[str, Any] = dict(random.choice(_PARAMETERS.get(nf_class.__name__, [{}])))
+    if nf_class.key is not None:
+        options |= {"key": random.choice((nf_class.key, *nf_class.keys)), "timeout": random.choice(_TIMEOUTS)}
+    return nf_class(name=name, **options)
+
+
+def random_chain(seed: int) -> Chain:
+    """One to five NFs, all choices by the seed."""
+    random = Random(seed)
+    nfs = [_random_nf(random, f"nf{index}") for index in range(random.randint(1, 5))]
+    return Chain(nfs, name=f"random_{seed}", other=random.choice(("pass", "drop")))
+
+
+def describe(chain: Chain) -> str:
+    """The chain in one line, so that it can be written down again."""
+    nfs = [f"{type(nf).__name__}(key={nf.granularity}, timeout_ns={nf.timeout_ns}, {nf.params()})" for nf in chain.nfs]
+    return f"{chain.name}, other {chain.other}: " + " -> ".join(nfs)

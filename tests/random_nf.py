@@ -1,0 +1,182 @@
+"""Sources of random NFs: every operator, field and type that NF source may use, in no sensible order.
+
+The values do not matter; that CPython and the compiled kernel compute the same ones does.
+"""
+
+import importlib.util
+import random
+import sys
+from pathlib import Path
+
+from fajita.nf import NF
+from fajita.packet import FACTS, FIELDS, FLAGS
+
+_WRITABLE = [name for name, field in FIELDS.items() if field.write_layer]
+_INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
+_LITERALS = (
+    0,
+    1,
+    2,
+    7,
+    63,
+    64,
+    255,
+    0x7FFF,
+    0xFFFF,
+    1 << 31,
+    (1 << 32) - 1,
+    1 << 62,
+    (1 << 63) - 1,
+    1 << 63,
+    (1 << 64) - 1,
+)
+_OPERATORS = ("+", "-", "*", "//", "%", "<<", ">>", "&", "|", "^")
+_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+
+_HEAD = """\
+from fajita import DROP, NF, PASS, Layer, flag, five_tuple, source, destination
+from fajita import i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+
+LIMIT = 0x123456789ABCDEF0
+
+
+class RandomNF(NF):
+    key = {key}
+
+    class Params:
+        values: list[int] = [1, -1, 9223372036854775807, -9223372036854775808, 5]
+        step: int = 3
+
+    class State:
+{state}
+        seen: flag
+
+    class Core:
+{core}
+        odd: flag
+"""
+
+
+class _Writer:
+    """Writes one NF; every choice comes from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.locals: list[str] = []
+
+    def source(self) -> str:
+        state = "\n".join(f"        s_{kind}: {kind}" for kind in _INTEGER_TYPES)
+        core = "\n".join(f"        c_{kind}: {kind}" for kind in _INTEGER_TYPES)
+        key = self.random.choice(("five_tuple", "source", "destination"))
+        parts = [_HEAD.format(key=key, state=state, core=core)]
+        parts += self._method("new_flow", "pkt, state", 4, packet=True)
+        parts += self._method("expire", "state", 3, packet=False)
+        parts += self._method("packet", "pkt, state", 14, packet=True, last="return " + self._verdict())
+        return "\n".join(parts) + "\n"
+
+    def _method(self, name: str, parameters: str, statements: int, *, packet: bool, last: str = "return") -> list[str]:
+        self.packet, self.locals = packet, []
+        lines = ["", f"    def {name}(self, {parameters}):"]
+        for _ in range(statements):
+            lines += self._statement(2, name == "packet")
+        return [*lines, f"        {last}"]
+
+    def _verdict(self) -> str:
+        self.packet, self.locals = True, []
+        return self.random.choice(("PASS", f'PASS if {self._condition(2)} else pkt.drop("why")'))
+
+    def _statement(self, level: int, may_return: bool) -> list[str]:
+        pad, choice = "    " * level, self.random.random()
+        if choice < 0.25:
+            return [f"{pad}{self._target()} {self.random.choice((*_OPERATORS, ''))}= {self._integer(3)}"]
+        if choice < 0.35:
+            name = f"local{len(self.locals)}"
+            line = f"{pad}{name} = {self._integer(3)}"
+            if level == 2:
+                self.locals.append(name)
+            return [line]
+        if choice < 0.5 and self.packet:
+            return [f"{pad}pkt.{self.random.choice(_WRITABLE)} = {self._integer(2)}"]
+        if choice < 0.55:
+            return [f"{pad}{self.random.choice(('state.seen', 'self.core.odd'))} = {self._condition(2)}"]
+        if choice < 0.62:
+            return [f"{pad}{self._target()}, {self._target()} = {self._integer(2)}, {self._integer(2)}"]
+        if choice < 0.72 and level < 4:
+            bounds = self.random.choice(("{0} & 7", "-3, {0} & 7", "{0} & 7, -2, -1", "0, {0} & 15, 3"))
+            loop = f"step{level}"
+            lines = [f"{pad}for {loop} in range({bounds.format(f'({self._integer(1)})')}):"]
+            self.locals.append(loop)
+            lines += self._statement(level + 1, may_return)
+            if self.random.random() < 0.3:
+                lines += [
+                    f"{pad}    if {self._condition(1)}:",
+                    f"{pad}        {self.random.choice(('break', 'continue'))}",
+                ]
+            self.locals.remove(loop)
+            return lines
+        if level >= 4:
+            return [f"{pad}pass"]
+        if may_return and choice < 0.75:
+            # Compared integers are decided by the packet, so that what follows can be reached.
+            test = f"{self._integer(3)} {self.random.choice(_COMPARISONS)} {self._integer(3)}"
+            verdict = self.random.choice(("PASS", "DROP", 'pkt.drop("first")'))
+            return [f"{pad}if {test}:", *self._statement(level + 1, False), f"{pad}    return {verdict}"]
+        lines = [f"{pad}if {self._condition(3)}:", *self._statement(level + 1, may_return)]
+        if self.random.random() < 0.5:
+            lines += [f"{pad}else:", *self._statement(level + 1, may_return)]
+        return lines
+
+    def _target(self) -> str:
+        area, short = self.random.choice((("state", "s"), ("self.core", "c")))
+        return f"{area}.{short}_{self.random.choice(_INTEGER_TYPES)}"
+
+    def _integer(self, depth: int) -> str:
+        choice = self.random.random()
+        if depth == 0 or choice < 0.2:
+            return self._leaf()
+        if choice < 0.7:
+            return f"({self._integer(depth - 1)} {self.random.choice(_OPERATORS)} {self._integer(depth - 1)})"
+        if choice < 0.8:
+            return f"({self.random.choice('-~+')}{self._integer(depth - 1)})"
+        if choice < 0.9:
+            function = self.random.choice(("min({}, {})", "max({}, {})", "abs({})", "min({}, {}, {})"))
+            return function.format(*(self._integer(depth - 1) for _ in range(3)))
+        return f"({self._integer(depth - 1)} if {self._condition(depth - 1)} else {self._integer(depth - 1)})"
+
+    def _leaf(self) -> str:
+        choices = [str(self.random.choice(_LITERALS)), "LIMIT", "self.step", "len(self.values)", self._target()]
+        choices += self.random.sample(self.locals, min(2, len(self.locals)))
+        choices.append(f"self.values[{self.random.choice((-1, 0, 2, 4, 5))}]")
+        if self.packet:
+            names = [*FIELDS, *FACTS]
+            choices += [f"pkt.{name}" for name in self.random.sample(names, 4)]
+            choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]
+            choices += ["self.values[pkt.src_port & 7]", "pkt.payload[pkt.src & 3]"]
+        return self.random.choice(choices)
+
+    def _condition(self, depth: int) -> str:
+        choice = self.random.random()
+        if depth > 0 and choice < 0.3:
+            return f"({self._condition(depth - 1)} {self.random.choice(('and', 'or'))} {self._condition(depth - 1)})"
+        if depth > 0 and choice < 0.4:
+            return f"(not {self._condition(depth - 1)})"
+        if choice < 0.55:
+            flags = ["state.seen", "self.core.odd", "True", "False"]
+            return self.random.choice(flags + [f"pkt.{name}" for name in FLAGS] * self.packet)
+        signs = self.random.choices(_COMPARISONS, k=self.random.choice((1, 1, 2)))
+        return "(" + self._integer(depth) + "".join(f" {sign} {self._integer(depth)}" for sign in signs) + ")"
+
+
+def random_nf(seed: int, folder: Path) -> type[NF]:
+    """The class of a random NF, from a file in `folder`, as the source of an NF has to come from one."""
+    name = f"random_nf_{seed}"
+    path = folder / f"{name}.py"
+    path.write_text(_Writer(seed).source())
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    nf_class: type[NF] = module.RandomNF
+    return nf_class

@@ -1,0 +1,123 @@
+"""The two engines agree: on frames, verdicts, counters, flow states and worker variables.
+
+For a longer run than the default:
+  FAJITA_EXAMPLES       random traffics per chain (100)
+  FAJITA_RANDOM_CHAINS  random chains of shipped NFs (4)
+  FAJITA_RANDOM_NFS     chains with two NFs of random source (4)
+  FAJITA_FIRST_SEED     seed of the first random chain and NF (0)
+"""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from fajita.chain import Chain
+from fajita.engine import compiled
+from fajita.nfs.destination_counter import DestinationCounter
+from fajita.nfs.flow_counter import FlowCounter
+from fajita.nfs.load_balancer import LoadBalancer
+from fajita.nfs.mac_swap import MacSwap
+from fajita.nfs.rate_limiter import RateLimiter
+from fajita.nfs.source_counter import SourceCounter
+from fajita.verify import verify_blocks
+from tests.chains import describe, random_chain
+from tests.random_nf import random_nf
+from tests.traffic import Traffic, many_flows, traffic
+
+EXAMPLES = int(os.environ.get("FAJITA_EXAMPLES", "100"))
+RANDOM_CHAINS = int(os.environ.get("FAJITA_RANDOM_CHAINS", "4"))
+RANDOM_NFS = int(os.environ.get("FAJITA_RANDOM_NFS", "4"))
+FIRST_SEED = int(os.environ.get("FAJITA_FIRST_SEED", "0"))
+
+SERVERS = ["10.0.0.1", "10.0.0.9", "172.16.0.1"]
+
+CHAINS = {
+    "one table, shared": Chain(
+        [FlowCounter(), LoadBalancer(servers=SERVERS), RateLimiter(rate="1Mbps", burst="100B", timeout="1ms")]
+    ),
+    "three keys": Chain(
+        [SourceCounter(timeout="5us"), FlowCounter(timeout="1ms"), DestinationCounter(timeout="1s"), MacSwap()]
+    ),
+    "drops before other tables": Chain(
+        [RateLimiter(rate="100kpps", burst=1, key="source"), FlowCounter(), DestinationCounter()], other="drop"
+    ),
+    "a key that was rewritten": Chain(
+        [LoadBalancer(servers=SERVERS, algorithm="hash", key="source"), DestinationCounter(), FlowCounter()]
+    ),
+    "one table, before and after another lookup": Chain(
+        [
+            LoadBalancer(servers=SERVERS, timeout="1ms"),
+            DestinationCounter(timeout="5us"),
+            RateLimiter(rate="1Mpps", burst=4, timeout="5us"),
+        ]
+    ),
+    "no state": Chain([MacSwap()], other="drop"),
+}
+
+given_traffic = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kernels_loaded_once() -> Iterator[None]:
+    """Every example runs in a new engine; its kernel need not be loaded anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "load_kernel", cache(compiled.load_kernel))
+        yield
+
+
+def assert_engines_agree(chain: Chain, packets: Traffic) -> None:
+    result = verify_blocks(chain.plan, packets.blocks())
+    assert result.difference is None, f"{describe(chain)}\n{result.difference}"
+    assert result.packets == len(packets.frames)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@given_traffic
+@given(packets=traffic())
+def test_engines_agree_on_a_chain(name: str, packets: Traffic) -> None:
+    assert_engines_agree(CHAINS[name], packets)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + RANDOM_CHAINS))
+@given_traffic
+@given(packets=traffic())
+def test_engines_agree_on_random_chains(chain_of_seed, seed: int, packets: Traffic) -> None:
+    assert_engines_agree(chain_of_seed(seed), packets)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + RANDOM_NFS))
+@given_traffic
+@given(packets=traffic())
+def test_engines_agree_on_nfs_of_random_source(nfs_of_seed, seed: int, packets: Traffic) -> None:
+    assert_engines_agree(nfs_of_seed(seed), packets)
+
+
+@pytest.fixture(scope="module")
+def chain_of_seed():
+    return cache(random_chain)
+
+
+@pytest.fixture(scope="module")
+def nfs_of_seed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nfs")
+
+    @cache
+    def make(seed: int) -> Chain:
+        first, second = random_nf(2 * seed, folder), random_nf(2 * seed + 1, folder)
+        return Chain(
+            [first(name="first", timeout="5us"), FlowCounter(timeout="1ms"), second(name="second", timeout="1ms")],
+            name=f"random_nfs_{seed}",
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_engines_agree_while_tables_grow(name: str) -> None:
+    """More flows than fit the first table, which grows more than once; then all of them again."""
+    assert_engines_agree(CHAINS[name], many_flows(4000, repeats=2))

@@ -1,0 +1,270 @@
+"""Frames and traffic for tests: hand-packed headers with right checksums, and hypothesis strategies around them.
+
+Few addresses and ports, so that flows repeat. Frames may be tagged, fragmented, cut off, altered or noise.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from itertools import accumulate, pairwise
+
+import numpy as np
+from hypothesis import strategies as st
+
+from fajita.io.frames import (
+    BSD_NULL,
+    ETHERNET,
+    LINUX_SLL,
+    LINUX_SLL2,
+    PPP,
+    RAW_IP,
+    UNKNOWN_LINK,
+    FrameBlock,
+)
+from fajita.packet import (
+    ARP_TYPE,
+    ICMP_PROTOCOL,
+    IPV4_TYPE,
+    IPV6_TYPE,
+    MAXIMUM_TAGS,
+    PPP_IPV4,
+    PPP_IPV6,
+    PPPOE_TYPE,
+    SCTP_PROTOCOL,
+    TCP_PROTOCOL,
+    UDP_PROTOCOL,
+)
+
+LINKS = (ETHERNET, RAW_IP, LINUX_SLL, LINUX_SLL2, BSD_NULL, PPP, UNKNOWN_LINK)
+
+ADDRESSES = tuple(int(IPv4Address(text)) for text in ("10.0.0.1", "10.0.0.2", "192.0.2.7", "255.255.255.255"))
+PORTS = (0, 53, 443, 65535)
+
+
+def internet_checksum(data: bytes) -> int:
+    """RFC 1071, of bytes in network order; an odd last byte is followed by a zero."""
+    words = struct.unpack(f">{len(data) // 2 + len(data) % 2}H", data + bytes(len(data) % 2))
+    total = sum(words)
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _pseudo_header(src: int, dst: int, protocol: int, length: int) -> bytes:
+    return struct.pack(">IIBBH", src, dst, 0, protocol, length)
+
+
+def tcp_segment(
+    src: int, dst: int, src_port: int, dst_port: int, payload: bytes = b"", *, flags: int = 0x18, words: int = 5
+) -> bytes:
+    """A TCP segment with its checksum; `words` is the data offset, with options of zeros above 5."""
+    options = bytes(4 * max(0, words - 5))
+    head = struct.pack(">HHIIBBH", src_port, dst_port, 0x01020304, 0xFFFFFFF0, words << 4, flags, 0xFAF0)
+    length = 20 + len(options) + len(payload)
+    covered = _pseudo_header(src, dst, TCP_PROTOCOL, length) + head + bytes(4) + options + payload
+    return head + struct.pack(">HH", internet_checksum(covered), 0) + options + payload
+
+
+def udp_datagram(
+    src: int, dst: int, src_port: int, dst_port: int, payload: bytes = b"", *, checksum: bool = True
+) -> bytes:
+    """A UDP datagram; without checksum it carries 0."""
+    head = struct.pack(">HHH", src_port, dst_port, 8 + len(payload))
+    if not checksum:
+        return head + bytes(2) + payload
+    covered = _pseudo_header(src, dst, UDP_PROTOCOL, 8 + len(payload)) + head + bytes(2) + payload
+    return head + struct.pack(">H", internet_checksum(covered) or 0xFFFF) + payload
+
+
+def icmp_echo(identifier: int, sequence: int, payload: bytes = b"") -> bytes:
+    """An ICMP echo request with its checksum."""
+    rest = struct.pack(">HH", identifier, sequence) + payload
+    return struct.pack(">BBH", 8, 0, internet_checksum(b"\x08\x00\x00\x00" + rest)) + rest
+
+
+def ipv4_packet(
+    src: int,
+    dst: int,
+    protocol: int,
+    body: bytes,
+    *,
+    options: bytes = b"",
+    fragment: int = 0,
+    total_length: int | None = None,
+    tos: int = 0,
+    ttl: int = 64,
+) -> bytes:
+    """An IPv4 packet with its header checksum. fragment: flags and offset; options: a multiple of four bytes."""
+    words = 5 + len(options) // 4
+    length = 4 * words + len(body) if total_length is None else total_length
+    addresses = struct.pack(">II", src, dst) + options
+    head = struct.pack(">BBHHHBB", 0x40 | words, tos, length, 0x1234, fragment, ttl, protocol)
+    checksum = internet_checksum(head + bytes(2) + addresses)
+    return head + struct.pack(">H", checksum) + addresses + body
+
+
+def ipv6_packet(body: bytes) -> bytes:
+    """An IPv6 packet without extension headers."""
+    return struct.pack(">IHBB", 6 << 28, len(body), 59, 64) + bytes(15) + b"\x01" + bytes(15) + b"\x02" + body
+
+
+MAC_ADDRESSES = bytes.fromhex("02000000000a 02000000000b")
+_TAG_TYPES = {"vlan": 0x8100, "qinq": 0x88A8, "mpls": 0x8847}
+
+
+def with_tags(kind: int, packet: bytes, tags: Sequence[str]) -> tuple[int, bytes]:
+    """EtherType and bytes of a packet of EtherType `kind` behind tags, the outermost first: vlan, qinq, mpls, pppoe."""
+    inner = None
+    for tag in reversed(tags):
+        if tag == "pppoe":
+            protocol = {IPV4_TYPE: PPP_IPV4, IPV6_TYPE: PPP_IPV6}.get(kind, kind)
+            packet = struct.pack(">BBHHH", 0x11, 0, 1, len(packet) + 2, protocol) + packet
+            kind = PPPOE_TYPE
+        elif tag == "mpls":
+            is_last = inner != "mpls"
+            packet = struct.pack(">I", 0x12345 << 12 | is_last << 8 | 64) + packet
+            kind = _TAG_TYPES[tag]
+        else:
+            packet = struct.pack(">HH", 0x2064, kind) + packet
+            kind = _TAG_TYPES[tag]
+        inner = tag
+    return kind, packet
+
+
+def with_link(link: int, kind: int, packet: bytes) -> bytes:
+    """A frame of a link type (code of io.frames) around a packet of an EtherType."""
+    if link == ETHERNET:
+        return MAC_ADDRESSES + struct.pack(">H", kind) + packet
+    if link == LINUX_SLL:
+        return struct.pack(">HHH8sH", 0, 1, 6, MAC_ADDRESSES, kind) + packet
+    if link == LINUX_SLL2:
+        return struct.pack(">HHIHBB8s", kind, 0, 1, 1, 0, 6, MAC_ADDRESSES) + packet
+    if link == BSD_NULL:
+        return struct.pack("<I", {IPV4_TYPE: 2, IPV6_TYPE: 30}.get(kind, 7)) + packet
+    if link == PPP:
+        return struct.pack(">HH", 0xFF03, {IPV4_TYPE: PPP_IPV4, IPV6_TYPE: PPP_IPV6}.get(kind, kind)) + packet
+    return packet
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Frames with their times (nanoseconds), bytes on the wire and link codes, cut into blocks before these indexes."""
+
+    frames: list[bytes]
+    times_ns: list[int]
+    wire: list[int]
+    links: list[int]
+    cuts: list[int]
+
+    def blocks(self) -> Iterator[FrameBlock]:
+        """Fresh blocks, their frames to be rewritten at will."""
+        edges = sorted({0, len(self.frames), *(cut for cut in self.cuts if cut < len(self.frames))})
+        for start, end in pairwise(edges):
+            block = FrameBlock.from_frames(
+                self.frames[start:end], self.times_ns[start:end], self.wire[start:end], first=start
+            )
+            block.link[:] = np.array(self.links[start:end], np.uint8)
+            yield block
+
+
+def _usually(value: object, *others: object) -> st.SearchStrategy:
+    """A value, and one time in eight one of the others."""
+    return st.sampled_from([value] * (7 * len(others)) + list(others))
+
+
+@st.composite
+def ipv4_packets(draw: st.DrawFn) -> bytes:
+    """Well-formed IPv4 packets; some fragments, some of length 0 (segmentation offload), some with options."""
+    src, dst = draw(st.sampled_from(ADDRESSES)), draw(st.sampled_from(ADDRESSES))
+    ports = draw(st.sampled_from(PORTS)), draw(st.sampled_from(PORTS))
+    payload = draw(st.sampled_from((b"", b"a", b"GET / HTTP/1.1\r\n", bytes(64))))
+    protocol = draw(
+        st.sampled_from((TCP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, SCTP_PROTOCOL, 47))
+    )
+    if protocol == TCP_PROTOCOL:
+        body = tcp_segment(src, dst, *ports, payload, words=draw(_usually(5, 4, 6, 15)))
+    elif protocol == UDP_PROTOCOL:
+        body = udp_datagram(src, dst, *ports, payload, checksum=draw(_usually(True, False)))
+    elif protocol == ICMP_PROTOCOL:
+        body = icmp_echo(*ports, payload)
+    else:
+        body = struct.pack(">HH", *ports) + payload
+    return ipv4_packet(
+        src,
+        dst,
+        protocol,
+        body,
+        options=draw(_usually(b"", b"\x01" * 4, b"\x01" * 40)),
+        fragment=draw(_usually(0, 0x4000, 0x2000, 0x2001, 0x0010)),
+        total_length=draw(_usually(None, 0, 19, 20, 24, 65535)),
+        ttl=draw(st.sampled_from((64, 1, 0))),
+        tos=draw(st.sampled_from((0, 0xFF))),
+    )
+
+
+@st.composite
+def linked_frames(draw: st.DrawFn) -> tuple[bytes, int]:
+    """A frame that is what its headers say, and its link code."""
+    link = draw(_usually(ETHERNET, *LINKS))
+    kind = draw(_usually(IPV4_TYPE, ARP_TYPE, IPV6_TYPE, 0x88CC))
+    packet = draw(ipv4_packets()) if kind == IPV4_TYPE else ipv6_packet(b"") if kind == IPV6_TYPE else bytes(28)
+    if link in (ETHERNET, LINUX_SLL, LINUX_SLL2):
+        depth = draw(_usually(0, 1, 2, MAXIMUM_TAGS, MAXIMUM_TAGS + 1))
+        tags = [draw(st.sampled_from(("vlan", "qinq", "mpls", "pppoe"))) for _ in range(depth)]
+        kind, packet = with_tags(kind, packet, tags)
+    return with_link(link, kind, packet) + bytes(draw(_usually(0, 1, 18))), link
+
+
+@st.composite
+def damaged_frames(draw: st.DrawFn) -> tuple[bytes, int]:
+    """A frame with some bytes altered, mostly among its headers, or its end cut off."""
+    frame, link = draw(linked_frames())
+    if draw(st.booleans()):
+        return frame[: draw(st.integers(0, len(frame)))], link
+    altered = bytearray(frame)
+    for _ in range(draw(st.integers(1, 3))):
+        if altered:
+            altered[draw(st.integers(0, min(60, len(altered)) - 1))] = draw(st.integers(0, 255))
+    return bytes(altered), link
+
+
+noise = st.tuples(st.binary(max_size=60), st.sampled_from(LINKS))
+
+#: A frame and its link code: mostly sound, as flows need repeating packets.
+frames = st.one_of(linked_frames(), linked_frames(), linked_frames(), damaged_frames(), noise)
+
+#: From one packet to the next, nanoseconds. Chains of `chains` have timeouts between these.
+_STEPS_NS = (0, 1, 1_000, 10_000, 1_000_000, 2_000_000_000, -1_000, -5_000_000)
+#: When traffic begins: today; where times turn negative to an NF, in 2262; and at the beginning of time.
+_FIRST_TIMES_NS = (1_700_000_000_000_000_000, 1_700_000_000_000_000_000, (1 << 63) - 1_000_000, 0)
+
+
+@st.composite
+def traffic(draw: st.DrawFn, max_packets: int = 48) -> Traffic:
+    """Some packets, many of them again and again, over more than one burst, in one or more blocks."""
+    distinct = draw(st.lists(frames, min_size=draw(st.sampled_from((1, 3, 8))), max_size=10))
+    least = draw(st.sampled_from((0, max_packets // 2, max_packets)))
+    order = draw(st.lists(st.integers(0, len(distinct) - 1), min_size=least, max_size=max_packets))
+    first_ns = draw(st.sampled_from(_FIRST_TIMES_NS))
+    steps = draw(st.lists(st.sampled_from(_STEPS_NS), min_size=len(order), max_size=len(order)))
+    chosen = [distinct[index] for index in order]
+    extra = draw(st.sampled_from((0, 0, 4, 1400)))
+    return Traffic(
+        frames=[frame for frame, _ in chosen],
+        times_ns=[time % (1 << 64) for time in accumulate(steps, initial=first_ns)][1:],
+        wire=[len(frame) + extra for frame, _ in chosen],
+        links=[link for _, link in chosen],
+        cuts=draw(st.lists(st.integers(0, max_packets), max_size=2)),
+    )
+
+
+def many_flows(flows: int, repeats: int) -> Traffic:
+    """UDP frames of so many 5-tuples, each `repeats` times, a microsecond apart."""
+    addresses = [(0x0A000000 + flow % 4096, 0xC0000200 + flow // 7) for flow in range(flows)]
+    frames = [
+        with_link(ETHERNET, IPV4_TYPE, ipv4_packet(src, dst, UDP_PROTOCOL, udp_datagram(src, dst, flow & 0xFFFF, 53)))
+        for flow, (src, dst) in enumerate(addresses)
+    ] * repeats
+    count = len(frames)
+    return Traffic(frames, [1000 * index for index in range(count)], [64] * count, [ETHERNET] * count, [1000])
