@@ -108,9 +108,9 @@ def _params_model(owner: type) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     if inner is not None:
         hints = _typed_names(owner, inner, "Params", "give it one")
-        for name in sorted(hints.keys() & (_SETTINGS | set(dir(NF)) | {"core"})):
+        for name in sorted(hints.keys() & (_SETTINGS | {"core"} | set(dir(owner)))):
             raise InputError(
-                f"{owner.__name__}.Params.{name} has a name that NF uses itself",
+                f"{owner.__name__}.Params.{name} has a name that the NF uses itself",
                 source_location(owner),
                 "choose another",
             )
@@ -127,11 +127,13 @@ class ParameterError(InputError):
         self.path = path
 
 
-def _first_problem(owner: type, error: ValidationError, model: type[BaseModel]) -> ParameterError:
+def _first_problem(owner: type["NF"], error: ValidationError, model: type[BaseModel]) -> ParameterError:
     problem = error.errors(include_url=False)[0]
     path = problem["loc"]
     name = ".".join(str(part) for part in path)
     known = f"its parameters: {', '.join(model.model_fields) or 'none'}"
+    if problem["type"] == "extra_forbidden" and owner.key is not None:
+        known += "; settings: key, timeout"
     if problem["type"] == "missing":
         return ParameterError(path, f"{owner.__name__} needs the parameter {name}", known)
     if problem["type"] == "extra_forbidden":
@@ -177,7 +179,7 @@ class NF:
             raise InputError(f"{cls.__name__} has no method packet", where, "write: def packet(self, pkt, state)")
 
     def __init__(
-        self, *, name: str | None = None, key: Key | str | None = None, timeout: str | None = None, **params: Any
+        self, /, *, name: str | None = None, key: Key | str | None = None, timeout: str | None = None, **params: Any
     ) -> None:
         """Check the parameters (InputError says which is wrong). timeout: idle time, with unit, after which an
         entry's state is given back and begins anew; None: never."""

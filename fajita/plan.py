@@ -11,13 +11,16 @@ from fajita.source import TranslatedNF, translate
 LINE_BYTES = 64
 #: One byte of an entry marks which NFs have state in it.
 MAXIMUM_SHARING = 8
+#: Elements of a list among an NF's parameters.
+MAXIMUM_LIST = 1 << 24
 
 
 @dataclass
 class NFPlan:
     """One NF in its place. table: index of its table, or None. mark: its bit in the entry's marks.
 
-    offsets, core_offsets, constant_offsets: bytes from the start of the entry, the core area and the constants.
+    offsets, core_offsets, constant_offsets: bytes from the start of the entry, the core area and the constants, the
+    last by the names that the lists have in the kernel.
     """
 
     index: int
@@ -30,6 +33,14 @@ class NFPlan:
     constant_offsets: dict[str, int] = field(default_factory=dict)
     state_start: int = 0
     state_bytes: int = 0
+
+    @property
+    def places(self) -> dict[str, int]:
+        """All three by the names that they have in the kernel, where a state and a core variable may be namesakes."""
+        prefix = self.translated.prefix
+        state = {f"{prefix}__state_{name}": offset for name, offset in self.offsets.items()}
+        core = {f"{prefix}__core_{name}": offset for name, offset in self.core_offsets.items()}
+        return state | core | self.constant_offsets
 
     @property
     def nf(self) -> NF:
@@ -109,9 +120,10 @@ def _plan_nf(index: int, nf: NF) -> NFPlan:
 def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]:
     """NFs with the same key share a table until a header field of the key is rewritten in between.
 
-    A rewrite makes every key that contains the field stale, but for one case: where an NF gives each flow of its own key
-    one fixed new header (a load balancer, a NAT), the flow stays one flow, and NFs with the same key stay with it. An NF whose key needs a lookup after a rewrite in the
-    same segment opens a new segment; any other lookup is made at the beginning of the segment, before its NFs.
+    A rewrite makes every key that contains the field stale, but for one case: where an NF gives each flow of its own
+    key one fixed new header (a load balancer, a NAT), the flow stays one flow, and NFs with the same key stay with it.
+    An NF whose key needs a lookup after a rewrite in the same segment opens a new segment; any other lookup is made at
+    the beginning of the segment, before its NFs.
     """
     tables: list[TablePlan] = []
     segments = [Segment()]
@@ -135,12 +147,11 @@ def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]
         segments[-1].nfs.append(plan.index)
         writes = plan.translated.writes
         rewritten_in_segment |= writes
-        rewritten_ever |= {name: plan.nf.name for name in writes}
+        rewritten_ever |= dict.fromkeys(writes, plan.nf.name)
         current = {
             name: table
             for name, table in current.items()
-            if not writes & set(table.key.fields)
-            or (table.index == plan.table and plan.translated.rewrites_per_flow)
+            if not writes & set(table.key.fields) or (table.index == plan.table and plan.translated.rewrites_per_flow)
         }
     return tables, segments
 
@@ -176,7 +187,9 @@ def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
             offset += kind.bytes
         plan.state_bytes = offset - plan.state_start
     # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
-    table.entry_bytes = max(16, 1 << (offset - 1).bit_length()) if offset <= LINE_BYTES else _aligned(offset, LINE_BYTES)
+    table.entry_bytes = (
+        max(16, 1 << (offset - 1).bit_length()) if offset <= LINE_BYTES else _aligned(offset, LINE_BYTES)
+    )
 
 
 def _place_core(plans: list[NFPlan]) -> int:
@@ -193,10 +206,9 @@ def _place_core(plans: list[NFPlan]) -> int:
 def _place_constants(plans: list[NFPlan]) -> list[int]:
     values: list[int] = []
     for plan in plans:
-        for name, value in vars(plan.nf).items():
-            if isinstance(value, list) and all(isinstance(item, int) for item in value):
-                if len(value) > 1 << 24:
-                    raise InputError(f"{plan.nf.name}: {name} has {len(value)} elements", "", "at most 16777216")
-                plan.constant_offsets[name] = len(values) * 8
-                values.extend(value)
+        for name, elements in plan.translated.lists.items():
+            if len(elements) > MAXIMUM_LIST:
+                raise InputError(f"{plan.nf.name}: {name} has {len(elements)} elements", "", f"at most {MAXIMUM_LIST}")
+            plan.constant_offsets[name] = len(values) * 8
+            values.extend(elements)
     return values

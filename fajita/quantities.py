@@ -20,11 +20,25 @@ _SIZE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB
 _DURATION_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 
 
+#: What an amount has to stay below: the kernel computes in 64 bits, signed.
+_MAXIMUM = 1 << 63
+
+
 def _split(value: Any, units: Any, example: str) -> tuple[Decimal, str]:
     match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
     if match is None or match[2] not in units:
         raise ValueError(f"{value!r} is not a quantity such as {example} (units: {', '.join(units)})")
     return Decimal(match[1]), match[2]
+
+
+def _whole(value: Any, number: Decimal, factor: int, unit: str) -> int:
+    """The amount in the smallest unit, which cannot be divided."""
+    amount = number * factor
+    if amount >= _MAXIMUM:
+        raise ValueError(f"{value!r} is too much; less than 2**63 {unit} fit")
+    if amount != int(amount):
+        raise ValueError(f"{value!r} is not a whole number of {unit}")
+    return int(amount)
 
 
 @dataclass(frozen=True)
@@ -41,13 +55,13 @@ def parse_rate(value: Any) -> RateValue:
         return value
     number, unit = _split(value, _RATE_UNITS, "1Gbps or 100kpps")
     factor, kind = _RATE_UNITS[unit]
-    return RateValue(int(number * factor), kind)
+    return RateValue(_whole(value, number, factor, kind), kind)
 
 
 def parse_size(value: Any) -> int:
     """Turn 64kB into bytes."""
     number, unit = _split(value, _SIZE_UNITS, "64kB")
-    return int(number * _SIZE_UNITS[unit])
+    return _whole(value, number, _SIZE_UNITS[unit], "B")
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ def parse_burst(value: Any) -> BurstValue:
 def parse_duration(value: Any) -> int:
     """Turn 30s into nanoseconds."""
     number, unit = _split(value, _DURATION_UNITS, "30s")
-    return int(number * _DURATION_UNITS[unit])
+    return _whole(value, number, _DURATION_UNITS[unit], "ns")
 
 
 def parse_ipv4(value: Any) -> int:

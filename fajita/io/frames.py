@@ -105,6 +105,20 @@ class FrameBlock:
             memory=slots,
         )
 
+    def head(self, count: int) -> "FrameBlock":
+        """The first `count` frames, in the same memory."""
+        return FrameBlock(
+            self.address[:count],
+            self.captured[:count],
+            self.wire[:count],
+            self.time_ns[:count],
+            self.link[:count],
+            self.verdict[:count],
+            self.memory,
+            self.first,
+            None if self.link_number is None else self.link_number[:count],
+        )
+
     def frame(self, index: int) -> memoryview:
         """A writable view of the bytes of frame `index`, in place."""
         import ctypes

@@ -1,11 +1,22 @@
 """The walk over the blocks of a pcapng section in memory, compiled."""
 
 import numpy as np
-from numba import njit
 
-from fajita.io.index_pcap import MAXIMUM_FRAME
-from fajita.kernel.cache import cache_folder
-from fajita.kernel.memory import load_be16, load_be32, load_u16, load_u32, shift_right
+from fajita.io.index_pcap import MAXIMUM_FRAME, load_32
+from fajita.kernel.arithmetic import divide_unsigned, maximum, minimum, shift_right_unsigned
+from fajita.kernel.entry import compiled, entry
+from fajita.kernel.function import kernel_function
+from fajita.kernel.memory import (
+    load_be16,
+    load_be32,
+    load_i64,
+    load_u16,
+    load_u32,
+    store_8,
+    store_16,
+    store_32,
+    store_64,
+)
 
 #: The longest block that is believed, of any type; the same as Wireshark's limit.
 MAXIMUM_BLOCK = 16 << 20
@@ -37,108 +48,146 @@ BYTE_ORDER_MAGIC = 0x1A2B3C4D
 INTERFACE = np.dtype(
     [(name, np.int64) for name in ("link", "link_number", "snap_length", "multiplier", "shift", "divisor", "offset_ns")]
 )
-
-cache_folder()  # tells numba where to keep what is compiled below
-
-_inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+INTERFACE_BYTES = INTERFACE.itemsize
+LINK, LINK_NUMBER, SNAP_LENGTH, MULTIPLIER, SHIFT, DIVISOR, OFFSET_NS = (8 * word for word in range(7))
 
 
-@_inner
-def _load_32(address, is_big_endian):
-    return load_be32(address) if is_big_endian else load_u32(address)
-
-
-@_inner
+@kernel_function
 def _ticks_to_ns(ticks, interface):
     """Exact, rounded down; a time out of range becomes -1 (too early) or LATEST_NS. `ticks`: 64 bits, unsigned."""
-    if interface.divisor > 1:
-        time_ns = np.int64(np.uint64(ticks) // np.uint64(interface.divisor))
+    divisor, shift = load_i64(interface + DIVISOR), load_i64(interface + SHIFT)
+    if divisor > 1:
+        time_ns = divide_unsigned(ticks, divisor)
     else:
         # The product has up to 94 bits: `upper` those from bit 32 on, fewer than 63.
-        lower = (ticks & 0xFFFFFFFF) * interface.multiplier
-        upper = shift_right(ticks, 32) * interface.multiplier + shift_right(lower, 32)
-        if interface.shift >= 32:
-            time_ns = shift_right(upper, min(interface.shift - 32, 63))
-        elif shift_right(upper, interface.shift + 31) == 0:
-            time_ns = (upper << (32 - interface.shift)) | shift_right(lower & 0xFFFFFFFF, interface.shift)
+        multiplier = load_i64(interface + MULTIPLIER)
+        lower = (ticks & 0xFFFFFFFF) * multiplier
+        upper = shift_right_unsigned(ticks, 32) * multiplier + shift_right_unsigned(lower, 32)
+        if shift >= 32:
+            time_ns = shift_right_unsigned(upper, minimum(shift - 32, 63))
+        elif shift_right_unsigned(upper, shift + 31) == 0:
+            time_ns = (upper << (32 - shift)) | shift_right_unsigned(lower & 0xFFFFFFFF, shift)
         else:
             return LATEST_NS
-    offset_ns = interface.offset_ns
+    offset_ns = load_i64(interface + OFFSET_NS)
     if offset_ns > 0 and time_ns > LATEST_NS - offset_ns:
         return LATEST_NS
-    return max(time_ns + offset_ns, -1)
+    return maximum(time_ns + offset_ns, -1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
-def index_pcapng(
-    start, end, is_big_endian, interfaces, count, previous_ns, address, captured, wire, time_ns, link, link_number
+@kernel_function
+def _interface_number(block, kind, is_big_endian):
+    """Of a packet block; a simple one belongs to the first interface."""
+    if kind == ENHANCED_PACKET:
+        return load_32(block + 8, is_big_endian)
+    if kind == OBSOLETE_PACKET:
+        return load_be16(block + 8) if is_big_endian else load_u16(block + 8)
+    return 0
+
+
+@kernel_function
+def index_blocks(
+    results,
+    start,
+    end,
+    is_big_endian,
+    interfaces,
+    described,
+    count,
+    previous_ns,
+    capacity,
+    address,
+    captured,
+    wire,
+    time_ns,
+    link,
+    link_number,
 ):
-    """Note where each whole packet block's frame lies in the memory from `start` to `end` (addresses, int64).
+    """Note where each whole packet block's frame lies in the memory from `start` to `end`.
 
-    is_big_endian: the byte order of the section that the memory begins in. interfaces: INTERFACE, those described.
+    is_big_endian: the byte order of the section that the memory begins in. interfaces: INTERFACE, `described` of them.
     count: frames already in the arrays. previous_ns: the time of the frame before, for blocks that have none.
-    address (uint64), captured, wire (uint32), time_ns (uint64), link (uint8), link_number (uint16): filled from there.
+    address (uint64), captured, wire (uint32), time_ns (uint64), link (uint8), link_number (uint16): where arrays of
+    `capacity` elements lie, filled from `count` on. results: where three int64 are put: the address of the first block
+    not done, the number of frames in the arrays, and how many of the new ones have a time out of range, which is 0 or
+    LATEST_NS instead.
 
-    Returns the address of the first block not done, the number of frames in the arrays, why it stopped, and how many
-    of the new frames have a time out of range, which is 0 or LATEST_NS instead.
+    Returns why it stopped.
     """
     block = start
-    capacity = len(address)
     clamped = 0
+    stop = MORE
     while end - block >= 12:
-        kind = _load_32(block, is_big_endian)
+        kind = load_32(block, is_big_endian)
         if kind == SECTION_HEADER:  # reads the same in both byte orders, and begins a section that may have the other
             is_big_endian = load_be32(block + 8) == BYTE_ORDER_MAGIC
             if not is_big_endian and load_u32(block + 8) != BYTE_ORDER_MAGIC:
-                return block, count, BAD_BYTE_ORDER, clamped
-        length = _load_32(block + 4, is_big_endian)
-        if length < 12 or length & 3 or length > MAXIMUM_BLOCK:
-            return block, count, BAD_LENGTH, clamped
+                stop = BAD_BYTE_ORDER
+                break
+        length = load_32(block + 4, is_big_endian)
+        if length < 12 or length & 3 != 0 or length > MAXIMUM_BLOCK:
+            stop = BAD_LENGTH
+            break
         if length > end - block:
             break
-        if _load_32(block + length - 4, is_big_endian) != length:
-            return block, count, BAD_TRAILER, clamped
-        if kind in (SECTION_HEADER, INTERFACE_DESCRIPTION):
-            return block, count, DESCRIPTION, clamped
-        if kind in (ENHANCED_PACKET, SIMPLE_PACKET, OBSOLETE_PACKET):
+        if load_32(block + length - 4, is_big_endian) != length:
+            stop = BAD_TRAILER
+            break
+        if kind == SECTION_HEADER or kind == INTERFACE_DESCRIPTION:
+            stop = DESCRIPTION
+            break
+        if kind == ENHANCED_PACKET or kind == SIMPLE_PACKET or kind == OBSOLETE_PACKET:
             if count == capacity:
-                return block, count, FULL, clamped
+                stop = FULL
+                break
             frame = block + (12 if kind == SIMPLE_PACKET else 28)
             room = block + length - 4 - frame
             if room < 0:
-                return block, count, BAD_LENGTH, clamped
-            number = ticks = 0  # the interface's: a simple packet block belongs to the first
-            if kind == ENHANCED_PACKET:
-                number = _load_32(block + 8, is_big_endian)
-            elif kind == OBSOLETE_PACKET:
-                number = load_be16(block + 8) if is_big_endian else load_u16(block + 8)
-            if number >= len(interfaces):
-                return block, count, BAD_INTERFACE, clamped
-            interface = interfaces[number]
+                stop = BAD_LENGTH
+                break
+            number = _interface_number(block, kind, is_big_endian)
+            if number >= described:
+                stop = BAD_INTERFACE
+                break
+            interface = interfaces + number * INTERFACE_BYTES
             if kind == SIMPLE_PACKET:
-                wire_length = _load_32(block + 8, is_big_endian)
-                captured_length = min(wire_length, room)
-                if interface.snap_length > 0:
-                    captured_length = min(captured_length, interface.snap_length)
+                wire_length = load_32(block + 8, is_big_endian)
+                captured_length = minimum(wire_length, room)
+                if load_i64(interface + SNAP_LENGTH) > 0:
+                    captured_length = minimum(captured_length, load_i64(interface + SNAP_LENGTH))
             else:
-                ticks = (_load_32(block + 12, is_big_endian) << 32) | _load_32(block + 16, is_big_endian)
-                captured_length = _load_32(block + 20, is_big_endian)
-                wire_length = _load_32(block + 24, is_big_endian)
+                captured_length = load_32(block + 20, is_big_endian)
+                wire_length = load_32(block + 24, is_big_endian)
                 if captured_length > room:
-                    return block, count, BAD_ROOM, clamped
+                    stop = BAD_ROOM
+                    break
             if captured_length > MAXIMUM_FRAME:
-                return block, count, BAD_CAPTURED, clamped
+                stop = BAD_CAPTURED
+                break
             if kind != SIMPLE_PACKET:
+                ticks = (load_32(block + 12, is_big_endian) << 32) | load_32(block + 16, is_big_endian)
                 previous_ns = _ticks_to_ns(ticks, interface)
                 if previous_ns < 0 or previous_ns == LATEST_NS:
                     clamped += 1
-                    previous_ns = max(previous_ns, 0)
-            address[count] = frame
-            captured[count] = captured_length
-            wire[count] = wire_length
-            time_ns[count] = previous_ns
-            link[count] = interface.link
-            link_number[count] = interface.link_number
+                    previous_ns = maximum(previous_ns, 0)
+            store_64(address + 8 * count, frame)
+            store_32(captured + 4 * count, captured_length)
+            store_32(wire + 4 * count, wire_length)
+            store_64(time_ns + 8 * count, previous_ns)
+            store_8(link + count, load_i64(interface + LINK))
+            store_16(link_number + 2 * count, load_i64(interface + LINK_NUMBER))
             count += 1
         block += length
-    return block, count, MORE, clamped
+    store_64(results, block)
+    store_64(results + 8, count)
+    store_64(results + 16, clamped)
+    return stop
+
+
+_enter = entry(index_blocks)
+
+
+@compiled(_enter)
+def index_pcapng(arguments):
+    """Call index_blocks."""
+    return _enter(arguments)

@@ -47,6 +47,7 @@ class PcapFormat:
         self.description = f"pcap, {'big' if self._variant.order == '>' else 'little'}-endian, {self._variant.unit}"
         self.fault: tuple[str, str] | None = None
         self._captured_at = 0  # until the file header was read
+        self._results = np.zeros(2, np.int64)
 
     def index(self, room: FrameBlock, memory: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
         """Note the frames in memory[start:end] from the front of `room`; give where to go on and how many."""
@@ -56,18 +57,21 @@ class PcapFormat:
             self._read_file_header(room, memory[start : start + FILE_HEADER_SIZE].tobytes())
             start += FILE_HEADER_SIZE
         base = memory.ctypes.data
-        record, count, stop = index_pcap(
+        stop = index_pcap(
+            self._results.ctypes.data,
             base + start,
             base + end,
             self._variant.order == ">",
             self._variant.record_header_size,
             self._captured_at,
             self._variant.unit_ns,
-            room.address,
-            room.captured,
-            room.wire,
-            room.time_ns,
+            len(room),
+            room.address.ctypes.data,
+            room.captured.ctypes.data,
+            room.wire.ctypes.data,
+            room.time_ns.ctypes.data,
         )
+        record, count = self._results.tolist()
         position = record - base
         if stop == BAD_CAPTURED:
             (length,) = struct.unpack_from(f"{self._variant.order}I", memory.data, position + self._captured_at)

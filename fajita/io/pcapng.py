@@ -70,26 +70,32 @@ class PcapngFormat:
         self._interfaces = np.zeros(1, INTERFACE)
         self._described = 0
         self._last_ns = 0
+        self._results = np.zeros(3, np.int64)
 
     def index(self, room: FrameBlock, memory: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
         """Note the frames in memory[start:end] from the front of `room`; give where to go on and how many."""
         base = memory.ctypes.data
         count, stop = 0, DESCRIPTION
+        assert room.link_number is not None
         while stop == DESCRIPTION:
-            block, count, stop, clamped = index_pcapng(
+            stop = index_pcapng(
+                self._results.ctypes.data,
                 base + start,
                 base + end,
                 self._order == ">",
-                self._interfaces[: self._described],
+                self._interfaces.ctypes.data,
+                self._described,
                 count,
                 self._last_ns,
-                room.address,
-                room.captured,
-                room.wire,
-                room.time_ns,
-                room.link,
-                room.link_number,
+                len(room),
+                room.address.ctypes.data,
+                room.captured.ctypes.data,
+                room.wire.ctypes.data,
+                room.time_ns.ctypes.data,
+                room.link.ctypes.data,
+                room.link_number.ctypes.data,
             )
+            block, count, clamped = self._results.tolist()
             start = block - base
             self.clamped_times += clamped
             if count:

@@ -68,9 +68,9 @@ class Synthesizer:
             len(flows),
             slots.ctypes.data,
             self.slot,
-            self._templates,
-            self._ip_sums,
-            self._transport_sums,
+            self._templates.ctypes.data,
+            self._ip_sums.ctypes.data,
+            self._transport_sums.ctypes.data,
         )
 
 

@@ -106,10 +106,12 @@ class CaptureWriter:
         addresses = tuple(column.ctypes.data for column in columns)
         start = self._buffer.ctypes.data
         frame, outcome = 0, FULL
+        results = np.zeros(3, np.int64)
         while outcome == FULL:
-            frame, used, records, outcome = format_records(
-                *addresses, self._link_number, frame, len(block), start, self._used, BUFFER_BYTES
+            outcome = format_records(
+                results.ctypes.data, *addresses, self._link_number, frame, len(block), start, self._used, BUFFER_BYTES
             )
+            frame, used, records = results.tolist()
             self._used = used
             self.packets += records
             if outcome == FULL:

@@ -37,6 +37,12 @@ def floor_modulo(builder: Any, dividend: Any, divisor: Any) -> Any:
 
 
 @operation
+def divide_unsigned(builder: Any, dividend: Any, divisor: Any) -> Any:
+    """The quotient of two 64-bit patterns without sign, rounded down; `divisor` is not 0."""
+    return builder.udiv(dividend, divisor)
+
+
+@operation
 def left_shift(builder: Any, value: Any, count: Any) -> Any:
     """Shift by the low six bits of `count`."""
     return builder.shl(value, builder.and_(count, I64(63)))

@@ -1,29 +1,57 @@
-"""The way from Python into compiled code: numba compiles, caches on disk and calls what `lower` has written."""
+"""The way from Python into compiled code: numba compiles what `lower` has written, keeps it on disk and calls it."""
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
 from fajita.kernel.bounds import CHECKED
+from fajita.kernel.cache import cache_folder
 from fajita.kernel.function import KernelFunction
+from fajita.kernel.operation import I64
 
 
 def entry(kernel: KernelFunction) -> Any:
-    """What numba calls in a function: the kernel, with one int64 (an address) as its argument and an int64 result."""
+    """The kernel as numba sees it: a function of the address where its arguments lie, int64 one after the other."""
 
     @intrinsic
-    def call(typing_context: Any, context: Any) -> Any:
-        def codegen(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return kernel.emit(builder, *arguments)
+    def call(typing_context: Any, arguments: Any) -> Any:
+        def codegen(target: Any, builder: Any, signature: Any, values: Any) -> Any:
+            places = [builder.add(values[0], I64(8 * index)) for index in range(kernel.arity)]
+            words = [builder.load(builder.inttoptr(place, I64.as_pointer())) for place in places]
+            return kernel.emit(builder, *words)
 
         return types.int64(types.int64), codegen
 
+    call.arity = kernel.arity
     return call
 
 
-def compiled(function: Callable[..., Any]) -> Callable[[int], int]:
-    """Compile a function that stands in a file and calls an `entry`; kept on disk, without Python's lock."""
-    made: Callable[[int], int] = njit("int64(int64)", nogil=True, cache=not CHECKED, no_cfunc_wrapper=True)(function)
-    return made
+class CompiledCall:
+    """A kernel function that Python can call, with int64 (addresses, numbers) in and out, without Python's lock."""
+
+    def __init__(self, function: Callable[[int], int], arity: int) -> None:
+        self._function = function
+        self._arguments = np.zeros(arity, np.int64)
+        self._address = self._arguments.ctypes.data
+
+    def __call__(self, *arguments: int) -> int:
+        """Call it; the arguments are given by position. Not to be called by two threads at once."""
+        self._arguments[:] = arguments
+        return self._function(self._address)
+
+
+def compiled(call: Any) -> Callable[[Callable[[int], int]], CompiledCall]:
+    """Compile a function that does nothing but hand its argument to `call`, an `entry`.
+
+    numba keeps what it compiled only of a function that stands in a file: hence a function, and a decorator.
+    """
+
+    def decorate(function: Callable[[int], int]) -> CompiledCall:
+        cache_folder()
+        dispatcher = njit("int64(int64)", nogil=True, cache=not CHECKED, no_cfunc_wrapper=True)(function)
+        return CompiledCall(dispatcher, call.arity)
+
+    return decorate

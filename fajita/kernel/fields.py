@@ -7,7 +7,7 @@ the machine has them. A UDP checksum of 0 means none and stays; one that becomes
 from fajita.kernel.arithmetic import maximum
 from fajita.kernel.function import KernelFunction, kernel_function
 from fajita.kernel.operation import Callee
-from fajita.kernel.raw_memory import (
+from fajita.kernel.memory import (
     load_be16,
     load_be32,
     load_u8,

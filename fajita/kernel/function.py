@@ -29,6 +29,7 @@ class KernelFunction:
     def __init__(self, function: Callable[..., Any], *, rare: bool) -> None:
         self.function, self.rare = function, rare
         self.name = function.__name__
+        self.arity = function.__code__.co_argcount
         self._symbol = f"fajita.{self.name}.{next(_numbers)}"
 
     def __repr__(self) -> str:
@@ -45,7 +46,7 @@ class KernelFunction:
         if function is None:
             code = self.function.__code__
             tree = _functions_of(code.co_filename)[code.co_firstlineno]
-            kind = ir.FunctionType(I64, [I64] * code.co_argcount)
+            kind = ir.FunctionType(I64, [I64] * self.arity)
             function = ir.Function(module, kind, self._symbol)
             function.linkage = "internal"
             for attribute in ("noinline", "cold") if self.rare else ("alwaysinline",):

@@ -17,7 +17,7 @@ from fajita.kernel.entry import compiled, entry
 from fajita.kernel.fields import *
 from fajita.kernel.function import kernel_function, rare_function
 from fajita.kernel.hash import hash_1, hash_2
-from fajita.kernel.raw_memory import *
+from fajita.kernel.memory import *
 from fajita.kernel.parse import REASON_SHIFT, parse
 from fajita.kernel.table import COUNT, CREATED, ENTRIES_AT, EXPIRED, LIMIT, MASK, OLD_TAGS, SECRET_0, SECRET_1, TAGS
 from fajita.kernel.table import DESCRIPTOR_BYTES, GROUP, table_functions
@@ -28,9 +28,9 @@ _ENTRY = """
 enter = entry(run_chain)
 
 
-@compiled
-def run(context):
-    return enter(context)
+@compiled(enter)
+def run(arguments):
+    return enter(arguments)
 """
 
 
@@ -63,12 +63,11 @@ def _emit_constants(text: Text, plan: Plan) -> None:
             f"table_functions({table.key.words}, {table.entry_bytes})"
         )
     for nf in plan.nfs:
-        places = nf.offsets | nf.core_offsets | nf.constant_offsets
-        if places:
+        if nf.places:
             text.line()
             text.line(f"# {nf.nf.name}: bytes into the entry, the core area or the constants")
-        for name, offset in places.items():
-            text.line(f"{nf.translated.prefix}__{name} = {offset}")
+        for name, offset in nf.places.items():
+            text.line(f"{name} = {offset}")
 
 
 def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
@@ -196,7 +195,7 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch)
         for t in segment.tables:
             place = scratch.tables[t]
             text.line(f"hash_{t} = load_i64(scratch + {place.hashed} + 8 * j)")
-            text.line(f"entry_{t} = candidate_{t}(tags_{t}, entries_{t}, mask_{t}, hash_{t}) if hash_{t} != 0 else 0")
+            text.line(f"entry_{t} = candidate_{t}(tags_{t}, entries_{t}, mask_{t}, hash_{t})")
             for line in range(plan.tables[t].lines):
                 text.line(f"prefetch(entry_{t}{f' + {line * LINE_BYTES}' if line else ''})")
             text.line(f"store_64(scratch + {place.entry} + 8 * j, entry_{t})")

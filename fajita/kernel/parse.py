@@ -8,7 +8,7 @@ has no 5-tuple, the index of the reason in OTHER_REASONS (48-55).
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP
 from fajita.kernel.arithmetic import maximum, minimum
 from fajita.kernel.function import kernel_function, rare_function
-from fajita.kernel.raw_memory import load_be16, load_u8, load_u16, load_u64
+from fajita.kernel.memory import load_be16, load_u8, load_u16, load_u64
 from fajita.packet import (
     ARP,
     ARP_TYPE,

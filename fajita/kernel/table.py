@@ -13,11 +13,11 @@ from typing import Any
 
 from llvmlite import ir
 
-from fajita.kernel.arithmetic import shift_right_unsigned
+from fajita.kernel.arithmetic import maximum, shift_right_unsigned
 from fajita.kernel.function import KernelFunction, kernel_function, rare_function
 from fajita.kernel.hash import HASHES
 from fajita.kernel.operation import I1, I8, I16, I32, I64, llvm_intrinsic, operation
-from fajita.kernel.raw_memory import load_128, load_u8, load_u64, store_8, store_64
+from fajita.kernel.memory import load_128, load_u8, load_u64, store_8, store_64
 
 #: Places in a group, and bytes of tags.
 GROUP = 16
@@ -70,9 +70,8 @@ def lowest_bit(builder: Any, bits: Any) -> Any:
 
 @kernel_function
 def tag_of(hashed):
-    """The tag of a hash, 2 to 255: its top byte, with 0 and 1 moved up."""
-    tag = shift_right_unsigned(hashed, 56)
-    return tag + 2 * (tag < 2)
+    """The tag of a hash, 2 to 255: its top byte, 0 and 1 made 2."""
+    return maximum(shift_right_unsigned(hashed, 56), 2)
 
 
 @cache

@@ -66,7 +66,9 @@ class Expressions:
         """Translate an expression of any type."""
         handler = getattr(self, f"_{type(node).__name__.lower()}", None)
         if handler is None:
-            self.refuse(node, f"`{ast.unparse(node)}` is not supported in an NF", "integers, comparisons, min, max, abs")
+            self.refuse(
+                node, f"`{ast.unparse(node)}` is not supported in an NF", "integers, comparisons, min, max, abs"
+            )
         result: Value = handler(node)
         return result
 
@@ -108,11 +110,14 @@ class Expressions:
         if node.id in scope.types:
             self.refuse(node, f"{node.id} may not have a value here", "give it one on every path before")
         if node.id in scope.method.names:
-            return self._outside(node, node.id, scope.method.names[node.id])
+            return self._outside(node, node.id, scope.method.names[node.id], f"global_{node.id}")
         self.refuse(node, f"{node.id} is not known", nearest(node.id, scope.locals))
 
-    def _outside(self, node: ast.expr, name: str, value: object) -> Value:
-        """A value that stands outside the method: a module constant, a parameter, an attribute set by `prepare`."""
+    def _outside(self, node: ast.expr, name: str, value: object, list_name: str) -> Value:
+        """A value that stands outside the method: a module constant, a parameter, an attribute set by `prepare`.
+
+        list_name: what it is called in the kernel if it is a list.
+        """
         if isinstance(value, bool):
             return Value(str(value), "bool", value)
         if isinstance(value, int):
@@ -124,9 +129,13 @@ class Expressions:
         if isinstance(value, str):
             return Value(repr(value), "str", value)
         if isinstance(value, list | tuple) and all(isinstance(item, int) for item in value):
-            return Value(name, "list", list(value))
+            if any(not -(1 << 63) <= item < 1 << 64 for item in value):
+                self.refuse(node, f"{name} has an element that does not fit 64 bits")
+            return Value(f"{self.scope.prefix}__{list_name}", "list", [wrap(int(item)) for item in value])
         self.refuse(
-            node, f"{name} is a {type(value).__name__}, which a packet cannot use", "derive integers from it in prepare()"
+            node,
+            f"{name} is a {type(value).__name__}, which a packet cannot use",
+            "derive integers from it in prepare()",
         )
 
     def _attribute(self, node: ast.Attribute) -> Value:
@@ -142,8 +151,7 @@ class Expressions:
                 self.refuse(node, "self.core has to be followed by a variable", nearest("", scope.core_fields()))
             if not hasattr(scope.nf, name) or callable(getattr(scope.nf, name)):
                 self.refuse(node, f"self.{name} is not a parameter", nearest(name, scope.nf.params()))
-            value = self._outside(node, f"self.{name}", getattr(scope.nf, name))
-            return Value(f"{scope.prefix}__{name}", "list", value.known) if value.type == "list" else value
+            return self._outside(node, f"self.{name}", getattr(scope.nf, name), f"list_{name}")
         self.refuse(node, f"`{ast.unparse(node)}` is not known")
 
     @staticmethod
@@ -175,7 +183,7 @@ class Expressions:
             what = "state" if area == "state" else "core variable"
             self.refuse(node, f"{type(self.scope.nf).__name__} has no {what} {node.attr}", nearest(node.attr, fields))
         self.scope.used.add(area)
-        load = f"load_{'i' if kind.signed else 'u'}{kind.bytes * 8}({area} + {self.scope.prefix}__{node.attr})"
+        load = f"load_{'i' if kind.signed else 'u'}{kind.bytes * 8}({area} + {self.scope.prefix}__{area}_{node.attr})"
         return Value(f"({load} != 0)", "bool") if kind.shown == "bool" else Value(load, "int")
 
     def _subscript(self, node: ast.Subscript) -> Value:
@@ -185,8 +193,11 @@ class Expressions:
             return Value(f"read_payload(frame, headers, captured, {self.integer(node.slice).text})", "int")
         value = self.value(owner)
         if value.type != "list":
-            self.refuse(node, f"`{ast.unparse(owner)}` cannot be indexed", "only lists among the parameters and payload")
+            self.refuse(
+                node, f"`{ast.unparse(owner)}` cannot be indexed", "only lists among the parameters and payload"
+            )
         self.scope.used.add("constants")
+        self.scope.lists[value.text] = value.known
         index = self.integer(node.slice).text
         return Value(f"read_list(constants + {value.text}, {len(value.known)}, {index})", "int")
 
@@ -226,7 +237,9 @@ class Expressions:
         signs = []
         for operator in node.ops:
             if type(operator) not in _COMPARISONS:
-                self.refuse(node, f"`{ast.unparse(node)}` uses a comparison that NFs do not have", "==, !=, <, <=, >, >=")
+                self.refuse(
+                    node, f"`{ast.unparse(node)}` uses a comparison that NFs do not have", "==, !=, <, <=, >, >="
+                )
             signs.append(_COMPARISONS[type(operator)])
         if any(operand.type == "str" for operand in operands):
             return self._compare_text(node, operands, signs)

@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -41,7 +40,17 @@ def find_method(nf_class: type, name: str) -> Method | None:
         raise InputError(
             f"the source of {nf_class.__name__}.{name} cannot be found", "", "define the class in a file or a notebook"
         ) from None
-    tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-    if not isinstance(tree, ast.FunctionDef):
-        raise InputError(f"{nf_class.__name__}.{name} is not a plain function", f"{file}:{first_line}", "use def")
+    tree = _parse(lines)
+    if not isinstance(tree, ast.FunctionDef) or tree.decorator_list:
+        right = "use def, without decorators"
+        raise InputError(f"{nf_class.__name__}.{name} is not a plain method", f"{file}:{first_line}", right)
     return Method(name, tree, file, first_line, function.__globals__)
+
+
+def _parse(lines: list[str]) -> ast.stmt:
+    """The statement in these lines, which are indented as in a class, but for comments and text that may not be."""
+    if not lines[0][:1].isspace():
+        return ast.parse("".join(lines)).body[0]
+    block = ast.parse("if True:\n" + "".join(lines)).body[0]
+    assert isinstance(block, ast.If)
+    return ast.increment_lineno(block.body[0], -1)

@@ -21,7 +21,8 @@ class Scope:
     """One method under translation.
 
     pkt, state: the names the method gives its parameters. locals: types of the variables assigned so far on every
-    path. used: which of the kernel's arguments the translation needs. stored: the fields of the state it assigns.
+    path. used: which of the kernel's arguments the translation needs. lists: the lists it indexes, by their name in the
+    kernel. stored: the fields of the state it assigns.
     rewrites_per_flow: every header field it writes gets, on every path, a value made of parameters and of the state's
     fields named in rewrites_from alone.
     """
@@ -35,6 +36,7 @@ class Scope:
     writes: set[str] = field(default_factory=set)
     reasons: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    lists: dict[str, list[int]] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
     rewrites_from: set[str] = field(default_factory=set)
     rewrites_per_flow: bool = True

@@ -15,7 +15,6 @@ class Statements:
         self.expressions = Expressions(scope)
         self.refuse = scope.method.refuse
         self.lines: list[str] = []
-        self.loops = 0
 
     def block(self, body: list[ast.stmt], level: int) -> bool:
         """Translate statements; True if every path through them ends in a return, break or continue."""
@@ -25,7 +24,8 @@ class Statements:
                 what = type(statement).__name__.lower()
                 self.refuse(statement, f"`{what}` is not supported in an NF", "assignments, if, for over range, return")
             if handler(statement, level):
-                if position + 1 < len(body):
+                # What follows an `if` may be reached with other parameters.
+                if position + 1 < len(body) and not isinstance(statement, ast.If):
                     self.refuse(body[position + 1], "this line is never reached", "delete it")
                 return True
         return False
@@ -110,7 +110,9 @@ class Statements:
             self._store_kept(target, value, level, "core")
         else:
             self.refuse(
-                target, f"`{ast.unparse(target)}` cannot be assigned to", "only pkt, state and self.core change per packet"
+                target,
+                f"`{ast.unparse(target)}` cannot be assigned to",
+                "only pkt, state and self.core change per packet",
             )
 
     def _store_field(self, target: ast.Attribute, value: Value, level: int, origin: ast.expr | None) -> None:
@@ -155,8 +157,7 @@ class Statements:
         scope.used.add(area)
         if area == "state":
             scope.stored.add(target.attr)
-        text = value.text
-        self._emit(level, f"store_{kind.bytes * 8}({area} + {scope.prefix}__{target.attr}, {text})")
+        self._emit(level, f"store_{kind.bytes * 8}({area} + {scope.prefix}__{area}_{target.attr}, {value.text})")
 
     def _if(self, statement: ast.If, level: int) -> bool:
         test = self.expressions.condition(statement.test)
@@ -191,9 +192,7 @@ class Statements:
         before = dict(self.scope.locals)
         self.scope.locals[target.id] = "int"
         self._emit(level, f"for {local_name(target.id)} in range({', '.join(bound.text for bound in bounds)}):")
-        self.loops += 1
         self.block(statement.body, level + 1)
-        self.loops -= 1
         self.scope.locals = before
         return False
 

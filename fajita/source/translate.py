@@ -37,6 +37,7 @@ class Hook:
 class TranslatedNF:
     """An NF whose source is checked. Reasons are in the order of the codes that its packet function returns.
 
+    lists: the values of the lists that it indexes, by their names in the kernel.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
     """
 
@@ -46,6 +47,7 @@ class TranslatedNF:
     reads: frozenset[str]
     writes: frozenset[str]
     reasons: tuple[str, ...]
+    lists: dict[str, list[int]]
     rewrites_per_flow: bool
 
     @property
@@ -61,6 +63,7 @@ def translate(nf: NF) -> TranslatedNF:
     reads: set[str] = set()
     writes: set[str] = set()
     reasons: list[str] = []
+    lists: dict[str, list[int]] = {}
     scopes: list[Scope] = []
     for name in _PARAMETERS:
         method = find_method(type(nf), name)
@@ -71,9 +74,10 @@ def translate(nf: NF) -> TranslatedNF:
         hooks[name] = _translate_hook(scope)
         reads |= scope.reads
         writes |= scope.writes
+        lists |= scope.lists
         scopes.append(scope)
     return TranslatedNF(
-        nf, prefix, hooks, frozenset(reads), frozenset(writes), tuple(reasons), _rewrites_per_flow(scopes)
+        nf, prefix, hooks, frozenset(reads), frozenset(writes), tuple(reasons), lists, _rewrites_per_flow(scopes)
     )
 
 
@@ -86,7 +90,13 @@ def _scope(nf: NF, method: Method, prefix: str) -> Scope:
     wanted = [name for name in _PARAMETERS[method.name] if name == "pkt" or nf.granularity is not None]
     arguments = method.tree.args
     names = [argument.arg for argument in arguments.args]
-    if len(names) != len(wanted) + 1 or arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults:
+    if (
+        len(names) != len(wanted) + 1
+        or arguments.vararg
+        or arguments.kwarg
+        or arguments.kwonlyargs
+        or arguments.defaults
+    ):
         signature = f"def {method.name}({', '.join(['self', *wanted])})"
         method.refuse(method.tree, f"{type(nf).__name__}.{method.name} has the wrong parameters", signature)
     given = dict(zip(wanted, names[1:], strict=True))

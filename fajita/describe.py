@@ -1,0 +1,102 @@
+"""What can be said of an NF to the person who wants to use it: its purpose, keys, parameters and state."""
+
+import inspect
+import json
+import types
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from fajita.nf import NF, StateType
+from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
+
+#: How a chain writes a value of a type. Not a dict: a type with a pydantic constraint cannot be hashed.
+_TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
+    (Rate, "rate, such as 1Gbps or 100kpps"),
+    (ByteSize, "size, such as 64kB"),
+    (Burst, "size, such as 64kB, or a number of packets"),
+    (Duration, "time, such as 30s"),
+    (IPv4, "IPv4 address"),
+    (str, "text"),
+    (bool, "true or false"),
+    (int, "integer"),
+    (float, "number"),
+    (type(None), "nothing"),
+)
+
+
+@dataclass(frozen=True)
+class ParameterDescription:
+    """A parameter as a chain gives it. default: as YAML text, None where the parameter has to be given."""
+
+    name: str
+    type: str
+    default: str | None
+
+
+@dataclass(frozen=True)
+class NFDescription:
+    """An NF as a user sees it. key: its own granularity, None without state; keys: all that `key:` can choose.
+
+    state, core: types by field, in the words of the NF's source (u64, ipv4, ...).
+    """
+
+    name: str
+    purpose: str
+    text: str
+    key: str | None
+    keys: tuple[str, ...]
+    parameters: tuple[ParameterDescription, ...]
+    state: dict[str, str]
+    core: dict[str, str]
+
+
+def describe(name: str, nf_class: type[NF]) -> NFDescription:
+    """Describe an NF. name: as a chain writes it."""
+    text = inspect.cleandoc(nf_class.__doc__ or "")
+    keys = [nf_class.key, *nf_class.keys] if nf_class.key is not None else []
+    return NFDescription(
+        name=name,
+        purpose=text.partition("\n")[0],
+        text=text,
+        key=nf_class.key.name if nf_class.key is not None else None,
+        keys=tuple(key.name for key in keys),
+        parameters=_parameters(nf_class),
+        state=_types(nf_class.state_fields),
+        core=_types(nf_class.core_fields),
+    )
+
+
+def _types(fields: dict[str, StateType]) -> dict[str, str]:
+    return {name: kind.name for name, kind in fields.items()}
+
+
+def _parameters(nf_class: type[NF]) -> tuple[ParameterDescription, ...]:
+    declared = getattr(nf_class, "Params", None)
+    hints = get_type_hints(declared, include_extras=True) if declared is not None else {}
+    fields = nf_class.params_model.model_fields
+    return tuple(
+        ParameterDescription(
+            name, _type_text(hint), None if fields[name].is_required() else _yaml(fields[name].default)
+        )
+        for name, hint in hints.items()
+    )
+
+
+def _yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _type_text(hint: Any) -> str:
+    for kind, text in _TYPE_TEXTS:
+        if hint == kind:
+            return text
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _type_text(arguments[0])
+    if origin is list:
+        return f"list of {_type_text(arguments[0])}"
+    if origin is Literal:
+        return " or ".join(str(choice) for choice in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type_text(choice) for choice in arguments)
+    return str(getattr(hint, "__name__", hint))

@@ -1,0 +1,28 @@
+"""What both engines offer."""
+
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from fajita.engine.counters import Counters
+from fajita.io.frames import FrameBlock
+from fajita.plan import NFPlan
+
+
+class Engine(Protocol):
+    """Runs a chain over blocks of frames and keeps its state."""
+
+    def process(self, block: FrameBlock) -> None:
+        """Rewrite the frames in place and fill in the verdicts."""
+
+    def counters(self) -> Counters:
+        """What has been counted so far."""
+
+    def rows(self, nf: NFPlan) -> NDArray[Any]:
+        """The state of an NF, one row per entry that has any, sorted by key; the dtype is rows.row_dtype."""
+
+    def core(self, nf: NFPlan) -> dict[str, int]:
+        """The variables of an NF's worker."""
+
+    def table_memory(self) -> list[tuple[int, int]]:
+        """Capacity in entries and bytes of each table."""

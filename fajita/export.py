@@ -1,0 +1,72 @@
+"""The state of NFs as Arrow tables and Parquet files."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fajita.engine.interface import Engine
+from fajita.engine.rows import state_column
+from fajita.errors import InputError
+from fajita.plan import NFPlan, Plan
+
+_DECIMAL = pa.array([str(byte) for byte in range(256)])
+_HEXADECIMAL = pa.array([f"{byte:02x}" for byte in range(256)])
+
+
+def state_table(engine: Engine, plan: Plan, nf: NFPlan) -> pa.Table:
+    """The state of an NF: a row per entry, sorted by key; the key's fields, then the state's.
+
+    Addresses are text, flags booleans, everything else integers of the width they are kept in.
+    """
+    assert nf.table is not None
+    rows, columns = engine.rows(nf), plan.tables[nf.table].key.columns
+    names = {column.name for column in columns}
+    kinds = {column.name: column.kind for column in columns}
+    kinds |= {state_column(name, names): kind.shown for name, kind in type(nf.nf).state_fields.items()}
+    return pa.table({name: _column(np.ascontiguousarray(rows[name]), kind) for name, kind in kinds.items()})
+
+
+def _column(values: NDArray[np.generic], kind: str) -> pa.Array:
+    if kind == "ipv4":
+        return _address_text(values, 4, _DECIMAL, ".")
+    if kind == "mac":
+        return _address_text(values, 6, _HEXADECIMAL, ":")
+    return pa.array(values.astype(bool) if kind == "bool" else values)
+
+
+def _address_text(values: NDArray[np.generic], size: int, texts: pa.Array, separator: str) -> pa.Array:
+    """Numbers in host order as text, byte by byte from the highest, without a Python object per row."""
+    wide = values.astype(np.uint64)
+    parts = [texts.take(pa.array((wide >> np.uint64(8 * byte)) & np.uint64(255))) for byte in reversed(range(size))]
+    return pc.binary_join_element_wise(*parts, separator)
+
+
+def check_folder(folder: str | Path) -> None:
+    """Make the folder of an export, before the work; InputError if that cannot be."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot export there: {error.strerror}", str(folder), "name a folder") from None
+
+
+def export_state(engine: Engine, plan: Plan, folder: str | Path) -> list[Path]:
+    """Write one Parquet file per NF with state, named after the NF; each is whole or not there. InputError on failure."""
+    written = []
+    for nf in plan.nfs:
+        if nf.table is None:
+            continue
+        path = Path(folder) / f"{nf.nf.name}.parquet"
+        partial = path.with_suffix(".partial")
+        try:
+            pq.write_table(state_table(engine, plan, nf), partial)
+            os.replace(partial, path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise InputError(f"cannot write: {error.strerror or error}", str(path), "name a folder with room") from None
+        written.append(path)
+    return written

@@ -1,0 +1,96 @@
+"""The report of a run, as data: what DESIGN calls the stable interface of `fajita run --json`."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fajita.engine.counters import Counters
+from fajita.engine.rows import states_only
+from fajita.plan import NFPlan, Plan
+from fajita.run import Run
+
+
+def make_report(run: Run) -> dict[str, Any]:
+    """The report; `other` in `drops` are frames that no NF was about, where the chain drops them."""
+    counters, plan = run.engine.counters(), run.plan
+    seconds = run.seconds
+    busy = seconds.read + seconds.process + seconds.write
+    return {
+        "chain": plan.name,
+        "engine": run.engine_name,
+        "cores": 1,
+        "packets": {
+            "in": counters.packets_in,
+            "out": counters.packets_out,
+            "dropped": counters.packets_in - counters.packets_out,
+            "other": sum(counters.other.values()),
+        },
+        "bytes": {"in": counters.bytes_in, "out": counters.bytes_out},
+        "drops": _drops(plan, counters),
+        "other": counters.other,
+        "flows": _flows(plan, counters),
+        "tables": _tables(run, counters),
+        "nfs": [_nf(run, nf, counters) for nf in plan.nfs],
+        "shards": [{"core": 0, "packets": counters.packets_in, "busy_seconds": round(seconds.process, 6)}],
+        "seconds": {name: round(value, 6) for name, value in asdict(seconds).items()},
+        "mpps": round(counters.packets_in / busy / 1e6, 3) if busy else 0.0,
+        "warnings": run.warnings,
+        "interrupted": run.interrupted,
+        "error": None if run.error is None else str(run.error),
+    }
+
+
+def _drops(plan: Plan, counters: Counters) -> dict[str, dict[str, int]]:
+    drops = {
+        nf.nf.name: {reason: count for reason, count in counted.drops.items() if count}
+        for nf, counted in zip(plan.nfs, counters.nfs, strict=True)
+    }
+    if plan.other == "drop":
+        drops["other"] = counters.other
+    return {name: reasons for name, reasons in drops.items() if reasons}
+
+
+def _flows(plan: Plan, counters: Counters) -> dict[str, int]:
+    """Of the finest table: the first of those whose key has the most fields. Nothing is evicted or refused: it grows."""
+    if not plan.tables:
+        return {"created": 0, "active": 0, "expired": 0, "evicted": 0, "refused": 0}
+    finest = max(plan.tables, key=lambda table: len(table.key.fields))
+    counted = counters.tables[finest.index]
+    return {
+        "created": counted.created,
+        "active": counted.active,
+        "expired": counted.expired,
+        "evicted": 0,
+        "refused": 0,
+    }
+
+
+def _tables(run: Run, counters: Counters) -> list[dict[str, Any]]:
+    return [
+        {"key": table.key.name, "entries": counted.active, "capacity": capacity, "bytes": size}
+        for table, counted, (capacity, size) in zip(
+            run.plan.tables, counters.tables, run.engine.table_memory(), strict=True
+        )
+    ]
+
+
+def _nf(run: Run, nf: NFPlan, counters: Counters) -> dict[str, Any]:
+    counted = counters.nfs[nf.index]
+    dropped = sum(counted.drops.values())
+    return {
+        "name": nf.nf.name,
+        "type": type(nf.nf).__name__,
+        "in": counted.received,
+        "out": counted.received - dropped,
+        "dropped": dropped,
+        "summary": _summary(run, nf),
+    }
+
+
+def _summary(run: Run, nf: NFPlan) -> dict[str, Any]:
+    import numpy as np
+
+    if nf.table is None:
+        states = np.empty(0, [])
+    else:
+        states = states_only(run.engine.rows(nf), run.plan.tables[nf.table], nf)
+    return nf.nf.summary(states, run.engine.core(nf))

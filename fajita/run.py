@@ -1,0 +1,172 @@
+"""One run: frames from a source through an engine to a sink, and what came of it."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fajita.engine.interface import Engine
+from fajita.errors import InputError
+from fajita.io.frames import FrameBlock
+from fajita.plan import NFPlan, Plan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fajita.io.capture import Capture
+    from fajita.io.writer import CaptureWriter
+
+#: A capture file, frames in memory, or blocks of frames one after the other.
+Source = str | Path | FrameBlock | Iterable[FrameBlock]
+
+ENGINES = ("compiled", "reference")
+
+
+@dataclass
+class Seconds:
+    """Wall-clock time of a run by what it was spent on."""
+
+    compile: float = 0.0
+    read: float = 0.0
+    process: float = 0.0
+    write: float = 0.0
+    total: float = 0.0
+
+    @contextmanager
+    def spent_on(self, what: str) -> Iterator[None]:
+        """Add the time that the body takes."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + time.perf_counter() - start)
+
+
+@dataclass
+class Run:
+    """What came of a run: counters and state in `engine`, times, and what is to be said of the input.
+
+    error: what ended the run early; what was done before is all there. interrupted: somebody asked it to stop.
+    """
+
+    plan: Plan
+    engine: Engine
+    engine_name: str
+    seconds: Seconds
+    warnings: list[str] = field(default_factory=list)
+    error: InputError | None = None
+    interrupted: bool = False
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Counts, tables, summaries and times, as `fajita run --json` writes them."""
+        from fajita.report import make_report
+
+        return make_report(self)
+
+    def table(self, name: str) -> "pa.Table":
+        """The state of the NF with that name in the chain: the fields of its key, then those of its state."""
+        from fajita.export import state_table
+
+        return state_table(self.engine, self.plan, self.nf(name))
+
+    def nf(self, name: str) -> NFPlan:
+        """The NF with that name in the chain; InputError if there is none or it keeps no state."""
+        stateful = {nf.nf.name: nf for nf in self.plan.nfs if nf.table is not None}
+        if name not in stateful:
+            raise InputError(f"no network function {name} with state", self.plan.name, f"one of {', '.join(stateful)}")
+        return stateful[name]
+
+
+def execute(
+    plan: Plan,
+    source: Source,
+    *,
+    out: str | Path | None = None,
+    engine: str = "compiled",
+    limit: int | None = None,
+    strict: bool = False,
+    progress: Callable[["Capture | None", int], None] = lambda capture, packets: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Run a chain over a source. An error in the middle ends the run and is kept in it; one at the start is raised.
+
+    out: a capture file to write. limit: packets after which to stop. strict: a file cut off at the end is an error.
+    progress is called with the capture and the packets so far after each block, should_stop before each.
+    """
+    seconds = Seconds()
+    with seconds.spent_on("total"), ExitStack() as open_files:
+        with seconds.spent_on("compile"):
+            run = Run(plan, make_engine(plan, engine), engine, seconds)
+            capture, blocks = _open_source(source, strict, open_files)
+            writer = _open_writer(out, source, open_files)
+        try:
+            packets = 0
+            for block in _timed(blocks, seconds):
+                block = block if limit is None else block.head(limit - packets)
+                with seconds.spent_on("process"):
+                    run.engine.process(block)
+                if writer is not None:
+                    with seconds.spent_on("write"):
+                        writer.write(block)
+                packets += len(block)
+                progress(capture, packets)
+                if packets == limit or should_stop():
+                    run.interrupted = packets != limit
+                    break
+            with seconds.spent_on("write"):
+                open_files.close()
+        except InputError as error:
+            run.error = error
+        except KeyboardInterrupt:
+            run.interrupted = True
+        run.warnings = capture.warnings if capture is not None else []
+    return run
+
+
+def make_engine(plan: Plan, name: str) -> Engine:
+    """The engine with that name, one of ENGINES."""
+    if name == "compiled":
+        from fajita.engine.compiled import CompiledEngine
+
+        return CompiledEngine(plan)
+    if name == "reference":
+        from fajita.reference import ReferenceEngine
+
+        return ReferenceEngine(plan)
+    raise InputError(f"no engine {name!r}", right=f"one of {', '.join(ENGINES)}")
+
+
+def _open_source(
+    source: Source, strict: bool, open_files: ExitStack
+) -> tuple["Capture | None", Iterable[FrameBlock]]:
+    if isinstance(source, FrameBlock):
+        return None, [source]
+    if not isinstance(source, str | Path):
+        return None, source
+    from fajita.io.capture import open_capture
+
+    capture = open_files.enter_context(open_capture(source, strict=strict))
+    return capture, capture
+
+
+def _open_writer(out: str | Path | None, source: Source, open_files: ExitStack) -> "CaptureWriter | None":
+    if out is None:
+        return None
+    from fajita.io.writer import CaptureWriter
+
+    input_path = source if isinstance(source, str | Path) else None
+    return open_files.enter_context(CaptureWriter(out, input_path))
+
+
+def _timed(blocks: Iterable[FrameBlock], seconds: Seconds) -> Iterator[FrameBlock]:
+    """The blocks; the time it takes to get each is time spent reading."""
+    iterator = iter(blocks)
+    while True:
+        with seconds.spent_on("read"):
+            block = next(iterator, None)
+        if block is None:
+            return
+        yield block
