@@ -2,6 +2,7 @@
 
 from fajita.chain import Chain
 from fajita.errors import InputError
+from fajita.io.frames import FrameBlock
 from fajita.key import Key, destination, five_tuple, source
 from fajita.nf import DROP, NF, PASS, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 from fajita.nf import PacketView as Packet
@@ -16,6 +17,7 @@ __all__ = [
     "ByteSize",
     "Chain",
     "Duration",
+    "FrameBlock",
     "IPv4",
     "InputError",
     "Key",

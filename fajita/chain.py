@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.plan import Plan, make_plan
+
+if TYPE_CHECKING:
+    from fajita.run import Run, Source
 
 
 class Chain:
@@ -25,3 +30,23 @@ class Chain:
     def plan(self) -> Plan:
         """Tables, layouts and passes; InputError where an NF's source cannot be run."""
         return make_plan(self.name, self.nfs, self.other)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Chain":
+        """The chain that a YAML file describes; InputError names the file and line of what is wrong."""
+        from fajita.chain_file import load_chain
+
+        return load_chain(path)
+
+    def run(self, source: "Source", **options: Any) -> "Run":
+        """Run the chain over a capture file, a FrameBlock or several; options as of `fajita.run.execute`.
+
+        InputError where the input is at fault. If packets were processed before, its `run` has what came of them.
+        """
+        from fajita.run import execute
+
+        run = execute(self.plan, source, **options)
+        if run.error is not None:
+            run.error.run = run
+            raise run.error
+        return run

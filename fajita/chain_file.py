@@ -15,8 +15,8 @@ from fajita.source.expressions import nearest
 from fajita.yaml_tree import YamlTree
 
 _TOP_LEVEL = ("name", "other", "nfs")
-_EXAMPLE = "nfs: [flow_counter, rate_limiter: {rate: 1Gbps, burst: 64kB}]"
-_ITEM_EXAMPLE = "- flow_counter or - rate_limiter: {rate: 1Gbps, burst: 64kB}"
+_EXAMPLE = "for example: nfs: [flow_counter, rate_limiter: {rate: 1Gbps, burst: 64kB}]"
+_ITEM_EXAMPLE = "for example: - flow_counter or - rate_limiter: {rate: 1Gbps, burst: 64kB}"
 
 
 def load_chain(path: str | Path) -> Chain:

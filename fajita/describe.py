@@ -76,7 +76,9 @@ def _parameters(nf_class: type[NF]) -> tuple[ParameterDescription, ...]:
     fields = nf_class.params_model.model_fields
     return tuple(
         ParameterDescription(
-            name, _type_text(hint), None if fields[name].is_required() else _yaml(fields[name].default)
+            name,
+            _type_text(hint),
+            None if fields[name].is_required() else _yaml(fields[name].get_default(call_default_factory=True)),
         )
         for name, hint in hints.items()
     )

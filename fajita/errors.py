@@ -1,11 +1,19 @@
 """The one error a user sees: what is wrong, where, and what would be right, in one line."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fajita.run import Run
+
 
 class InputError(Exception):
     """The user's input is at fault. The command line prints it as one line and exits with status 2.
 
     The message says what is wrong, where (file and line, packet number, byte offset) and what would be right.
+    run: what was done before, if packets were processed.
     """
+
+    run: "Run | None" = None
 
     def __init__(self, what: str, where: str = "", right: str = "") -> None:
         self.what, self.where, self.right = what, where, right

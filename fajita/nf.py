@@ -6,6 +6,7 @@ Python: the interpreted engine calls the methods as they are, the compiled engin
 
 import inspect
 import re
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
@@ -128,7 +129,9 @@ class ParameterError(InputError):
 
 
 def _first_problem(owner: type["NF"], error: ValidationError, model: type[BaseModel]) -> ParameterError:
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A misspelt parameter is both unknown and missing; the first says more.
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     path = problem["loc"]
     name = ".".join(str(part) for part in path)
     known = f"its parameters: {', '.join(model.model_fields) or 'none'}"
@@ -197,10 +200,20 @@ class NF:
             raise _first_problem(cls, error, cls.params_model) from None
         for field in cls.params_model.model_fields:
             setattr(self, field, getattr(values, field))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        name = type(self).__name__
         try:
             self.prepare()
+        except InputError:
+            raise
         except ValueError as error:
-            raise InputError(f"{cls.__name__}: {error}") from None
+            raise InputError(f"{name}: {error}") from None
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{name}.prepare failed: {type(error).__name__}: {error}"
+            raise InputError(what, f"{frame.filename}:{frame.lineno}") from None
 
     def _choose_key(self, key: Key | str | None) -> Key | None:
         if key is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fajita.engine.interface import Engine
 from fajita.errors import InputError
-from fajita.io.frames import FrameBlock
+from fajita.io.frames import FrameBlock, limited
 from fajita.plan import NFPlan, Plan
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ def execute(
             writer = _open_writer(out, source, open_files)
         try:
             packets = 0
-            for block in _timed(blocks, seconds):
-                block = block if limit is None else block.head(limit - packets)
+            for block in _timed(limited(blocks, limit), seconds):
                 with seconds.spent_on("process"):
                     run.engine.process(block)
                 if writer is not None:
@@ -113,8 +112,8 @@ def execute(
                         writer.write(block)
                 packets += len(block)
                 progress(capture, packets)
-                if packets == limit or should_stop():
-                    run.interrupted = packets != limit
+                if should_stop():
+                    run.interrupted = True
                     break
             with seconds.spent_on("write"):
                 open_files.close()

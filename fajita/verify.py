@@ -7,33 +7,17 @@ end all counters, the state of every flow and the variables of every worker.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters
+from fajita.engine.interface import Engine
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP, FrameBlock
 from fajita.plan import NFPlan, Plan
 
 #: So many differing counters and rows are told one by one; the rest as a number.
 MAXIMUM_SHOWN = 10
-
-
-class Engine(Protocol):
-    """What an engine has to offer to be compared."""
-
-    def process(self, block: FrameBlock) -> None:
-        """Rewrite the frames in place and fill in the verdicts."""
-
-    def counters(self) -> Counters:
-        """What has been counted."""
-
-    def rows(self, nf: NFPlan) -> NDArray[np.void]:
-        """The state of an NF, sorted by key."""
-
-    def core(self, nf: NFPlan) -> dict[str, int]:
-        """The variables of an NF's worker."""
 
 
 @dataclass(frozen=True)

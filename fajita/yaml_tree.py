@@ -167,4 +167,4 @@ class YamlTree:
         if isinstance(node, MappingNode):
             return "a mapping"
         shown = node.value if len(node.value) <= _MAXIMUM_SHOWN else node.value[:_MAXIMUM_SHOWN] + "…"
-        return f"{shown!r}" if shown else "empty"
+        return f"`{repr(shown)[1:-1]}`" if shown else "empty"

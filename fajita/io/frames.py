@@ -3,7 +3,7 @@
 The frames stay where they are (a read buffer, a memory area, later an mbuf); a block says where each one lies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -125,3 +125,15 @@ class FrameBlock:
 
         size = int(self.captured[index])
         return memoryview((ctypes.c_uint8 * size).from_address(int(self.address[index]))).cast("B")
+
+
+def limited(blocks: Iterable[FrameBlock], limit: int | None) -> Iterator[FrameBlock]:
+    """The blocks up to so many frames, at least 1; None is no limit."""
+    left = limit
+    for block in blocks:
+        if left is None or len(block) < left:
+            yield block
+            left = None if left is None else left - len(block)
+        else:
+            yield block.head(left)
+            return

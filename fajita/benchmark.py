@@ -1,0 +1,121 @@
+"""How fast a chain is on packets in memory: no file, no NIC, only parse, tables and NFs.
+
+Packets lie in 64-byte slots (or more, for larger frames) of huge pages. A first pass that is not counted makes every
+flow; then come timed passes. Before each, outside the timed part, the frames are restored, as the chain may rewrite
+them; the packets' own time goes on from pass to pass, as on a wire.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fajita.engine.compiled import CompiledEngine
+from fajita.errors import InputError
+from fajita.io.flow_order import FlowOrder
+from fajita.io.frames import FrameBlock
+from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, make_frames, packet_times
+from fajita.kernel.layout import BURST
+from fajita.plan import Plan
+
+#: Flows that are made at once by the pass that is not counted.
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The rates of the timed passes of one setting, million packets per second."""
+
+    chain: str
+    flows: int
+    packets: int
+    cores: int
+    order: str
+    passes: tuple[float, ...]
+
+    def as_row(self) -> dict[str, str | int | float]:
+        """What `bench --json` writes: the median, the slowest and the fastest pass."""
+        median = statistics.median(self.passes)
+        return {
+            "chain": self.chain,
+            "flows": self.flows,
+            "packets": self.packets,
+            "cores": self.cores,
+            "order": self.order,
+            "burst": BURST,
+            "mpps": round(median, 3),
+            "mpps_min": round(min(self.passes), 3),
+            "mpps_max": round(max(self.passes), 3),
+            "ns_per_packet": round(1000 / median, 3),
+        }
+
+
+def measure(
+    plan: Plan,
+    *,
+    flows: int,
+    packets: int,
+    order: str = "uniform",
+    repeat: int = 5,
+    size: int = MINIMUM_SIZE,
+    seed: int = 1,
+    progress: Callable[[], None] = lambda: None,
+) -> Measurement:
+    """Time `repeat` passes of a chain over `packets` packets of `flows` flows; progress is called after each pass."""
+    for name, value in (("packets", packets), ("repeat", repeat)):
+        if value < 1:
+            raise InputError(f"{name} is {value}", right="at least 1")
+    engine = CompiledEngine(plan)
+    _make_every_flow(engine, flows, size)
+    slots = make_frames(FlowOrder(order, flows, seed).take(packets), size)
+    pristine = slots.copy()
+    block = FrameBlock.from_slots(slots, np.full(packets, size, np.uint32), packet_times(flows, packets, DEFAULT_GAP_NS))
+    passes = []
+    for number in range(repeat + 1):
+        slots[:] = pristine
+        start = time.perf_counter()
+        engine.process(block)
+        elapsed = time.perf_counter() - start
+        if number:  # the first warms the caches up
+            passes.append(packets / elapsed / 1e6)
+        block.time_ns += np.uint64(packets * DEFAULT_GAP_NS)
+        progress()
+    return Measurement(plan.name, flows, packets, 1, order, tuple(passes))
+
+
+def _make_every_flow(engine: CompiledEngine, flows: int, size: int) -> None:
+    order = FlowOrder("roundrobin", flows, 0)
+    for first in range(0, flows, _CHUNK):
+        count = min(_CHUNK, flows - first)
+        slots = make_frames(order.take(count), size)
+        times = packet_times(first, count, DEFAULT_GAP_NS)
+        engine.process(FrameBlock.from_slots(slots, np.full(count, size, np.uint32), times))
+
+
+def plot(rows: list[dict[str, str | int | float]], path: str) -> None:
+    """Draw rate against flows as a PNG, one line per order, the range of the passes as a band. Needs matplotlib."""
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        raise InputError("a plot needs matplotlib", right="pip install 'fajita[plot]'") from None
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    for order in dict.fromkeys(row["order"] for row in rows):
+        line = sorted((row for row in rows if row["order"] == order), key=lambda row: row["flows"])
+        flows = [row["flows"] for row in line]
+        axes.plot(flows, [row["mpps"] for row in line], marker="o", label=str(order))
+        axes.fill_between(flows, [row["mpps_min"] for row in line], [row["mpps_max"] for row in line], alpha=0.2)
+    axes.set(xscale="log", xlabel="flows", ylabel="million packets per second, one core", title=f"chain {rows[0]['chain']}")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(title="order of packets")
+    try:
+        figure.savefig(path, format="png", dpi=150)
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", path, "name a file that can be written") from None
+    finally:
+        pyplot.close(figure)

@@ -1,0 +1,304 @@
+"""The command line: `fajita run chain.yaml --pcap trace.pcap` and its siblings.
+
+What is imported at the top is what every command needs; the rest, numba above all, is imported where it is used.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fajita import console
+from fajita.chain import Chain
+from fajita.errors import InputError
+from fajita.io.frames import FrameBlock, limited
+
+app = typer.Typer(
+    name="fajita",
+    help="Stateful network functions in typed Python, compiled into one batched kernel.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+
+class EngineName(StrEnum):
+    """The engines; the reference engine runs packet by packet in CPython and defines what a chain does."""
+
+    compiled = "compiled"
+    reference = "reference"
+
+
+class Order(StrEnum):
+    """Which flow each packet of synthetic traffic belongs to; caida and campus follow measured flow sizes."""
+
+    uniform = "uniform"
+    roundrobin = "roundrobin"
+    caida = "caida"
+    campus = "campus"
+
+
+ChainFile = Annotated[Path, typer.Argument(metavar="CHAIN", help="A chain, as YAML.", show_default=False)]
+Pcap = Annotated[Path, typer.Option("--pcap", help="The capture to read: pcap or pcapng, plain or compressed.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many packets.")]
+Cores = Annotated[str, typer.Option("--cores", help="Cores to use; one, for now.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Neither report nor progress; warnings and errors only.")]
+Strict = Annotated[bool, typer.Option("--strict", help="A capture cut off at the end is an error.")]
+JsonFile = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")]
+Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other traffic, the same seed the same.")]
+
+
+@app.command()
+def run(
+    chain: ChainFile,
+    pcap: Pcap,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the frames that go on.")] = None,
+    cores: Cores = "1",
+    engine: Annotated[EngineName, typer.Option(help="Which engine.")] = EngineName.compiled,
+    json_file: JsonFile = None,
+    export: Annotated[Path | None, typer.Option("--export", metavar="DIR", help="Write the state, as Parquet.")] = None,
+    limit: Limit = None,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> int:
+    """Run a chain over a capture: packets, report and state out."""
+    from fajita.interruption import interruptible
+    from fajita.run import execute
+
+    _one_core(cores)
+    if out == "-" and json_file == "-":
+        raise InputError("--out and --json both write to standard output", right="name a file for one of them")
+    _check_writable(json_file)
+    plan = Chain.load(chain).plan
+    if export is not None:
+        from fajita.export import check_folder
+
+        check_folder(export)
+    with interruptible() as interruption, console.reading_progress(plan.name, quiet) as progress:
+        done = execute(
+            plan,
+            pcap,
+            out=out,
+            engine=engine.value,
+            limit=limit,
+            strict=strict,
+            progress=progress,
+            should_stop=interruption.requested,
+        )
+    for warning in done.warnings:
+        console.complain(f"warning: {warning}")
+    report = done.report
+    if not quiet and json_file != "-" and out != "-":
+        console.print_report(report)
+    if done.error is not None:
+        console.complain(str(done.error))
+    if done.interrupted:
+        console.complain(f"interrupted after {report['packets']['in']:,} packets, which are all accounted for")
+    _write_json(json_file, report)
+    if export is not None:
+        from fajita.export import export_state
+
+        export_state(done.engine, plan, export)
+    if done.error is not None:
+        return 2
+    return interruption.exit_status if done.interrupted else 0
+
+
+@app.command()
+def verify(chain: ChainFile, pcap: Pcap, limit: Limit = None, quiet: Quiet = False, strict: Strict = False) -> int:
+    """Run both engines over a capture and compare every frame, verdict, counter and state."""
+    from fajita.io.capture import open_capture
+    from fajita.verify import verify_blocks
+
+    plan = Chain.load(chain).plan
+    with open_capture(pcap, strict=strict) as capture, console.reading_progress(plan.name, quiet) as progress:
+
+        def blocks() -> Iterator[FrameBlock]:
+            for block in limited(capture, limit):
+                progress(capture, capture.packets)
+                yield block
+
+        result = verify_blocks(plan, blocks())
+        for warning in capture.warnings:
+            console.complain(f"warning: {warning}")
+    if result.difference is not None:
+        console.say(f"{pcap}: the engines differ\n{result.difference}")
+        return 1
+    if not quiet:
+        console.say(f"{pcap}: no difference in {result.packets:,} packets")
+    return 0
+
+
+@app.command()
+def check(chain: ChainFile) -> int:
+    """Check a chain and the source of its network functions, without running it."""
+    plan = Chain.load(chain).plan
+    tables = f"{len(plan.tables)} table{'' if len(plan.tables) == 1 else 's'}"
+    console.say(f"{chain}: ok, {', '.join(nf.nf.name for nf in plan.nfs)}; {tables}")
+    return 0
+
+
+@app.command()
+def explain(
+    chain: ChainFile, source: Annotated[bool, typer.Option("--source", help="Print the generated kernel.")] = False
+) -> int:
+    """Say how a chain will be run: tables, entries, lookups and why; or print the kernel made for it."""
+    plan = Chain.load(chain).plan
+    if source:
+        from fajita.kernel.generate import generate
+
+        console.say(generate(plan).rstrip())
+    else:
+        from fajita.explain import explain as explain_plan
+
+        console.say(explain_plan(plan))
+    return 0
+
+
+@app.command()
+def nfs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them.", show_default=False)] = None) -> int:
+    """List the network functions that can be used in a chain, or describe one."""
+    from fajita.describe import describe
+    from fajita.registry import find_nf, shipped_nfs
+
+    if name is None:
+        for each in shipped_nfs():
+            console.say(f"{each:<22}{describe(each, find_nf(each, Path())).purpose}")
+    else:
+        console.print_description(describe(name, find_nf(name, Path())))
+    return 0
+
+
+@app.command()
+def gen(
+    out: Annotated[str, typer.Argument(metavar="OUT.pcap", help="The capture to write; - is standard output.")],
+    flows: Annotated[int, typer.Option("--flows", help="Flows.")],
+    packets: Annotated[int, typer.Option("--packets", help="Packets.")],
+    size: Annotated[int, typer.Option("--size", help="Bytes of a frame, without the Ethernet checksum.")] = 60,
+    order: Annotated[Order, typer.Option("--order", help="Which flow each packet belongs to.")] = Order.uniform,
+    seed: Seed = 1,
+    quiet: Quiet = False,
+) -> int:
+    """Make a trace of TCP and UDP over IPv4."""
+    from fajita.interruption import interruptible
+    from fajita.io.generate_trace import generate_trace
+
+    with interruptible() as interruption, console.progress_bar("generating", False, quiet) as update:
+
+        def advance(done: int) -> None:
+            update(done, packets)
+            if interruption.requested():
+                raise KeyboardInterrupt
+
+        generate_trace(out, flows, packets, size=size, order=order.value, seed=seed, progress=advance)
+    return 0
+
+
+@app.command()
+def bench(
+    chain: ChainFile,
+    flows: Annotated[str, typer.Option("--flows", metavar="F[,F…]", help="Flows.")] = "65536",
+    packets: Annotated[int, typer.Option("--packets", help="Packets of a pass.")] = 1 << 21,
+    cores: Cores = "1",
+    order: Annotated[Order, typer.Option("--order", help="Which flow each packet belongs to.")] = Order.uniform,
+    repeat: Annotated[int, typer.Option("--repeat", help="Timed passes.")] = 5,
+    json_file: JsonFile = None,
+    csv_file: Annotated[str | None, typer.Option("--csv", metavar="FILE", help="Write it as CSV.")] = None,
+    plot_file: Annotated[str | None, typer.Option("--plot", metavar="FILE.png", help="Draw rate against flows.")] = None,
+    seed: Seed = 1,
+    quiet: Quiet = False,
+) -> int:
+    """Measure how fast a chain is on packets in memory, one core."""
+    from fajita.benchmark import measure, plot
+
+    _one_core(cores)
+    numbers = _numbers(flows, "--flows")
+    for path in (json_file, csv_file, plot_file):
+        _check_writable(path)
+    plan = Chain.load(chain).plan
+    rows: list[dict[str, Any]] = []
+    with console.progress_bar(f"bench {plan.name}", False, quiet) as update:
+        total, done = len(numbers) * (repeat + 1), iter(range(1, len(numbers) * (repeat + 1) + 1))
+        for number in numbers:
+            measurement = measure(
+                plan,
+                flows=number,
+                packets=packets,
+                order=order.value,
+                repeat=repeat,
+                seed=seed,
+                progress=lambda: update(next(done), total),
+            )
+            rows.append(measurement.as_row())
+    if not quiet and json_file != "-" and csv_file != "-":
+        console.print_measurements(rows)
+    _write_json(json_file, rows)
+    if csv_file is not None:
+        _write_text(csv_file, "\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]) + "\n")
+    if plot_file is not None:
+        plot(rows, plot_file)
+    return 0
+
+
+def _one_core(cores: str) -> None:
+    if _numbers(cores, "--cores") != [1]:
+        raise InputError(f"--cores {cores}: only one core can be used yet", right="--cores 1")
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    """Numbers of at least 1 with commas between."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"{option} {text}", right=f"numbers with commas between, such as {option} 1024,65536")
+    return [int(part) for part in parts]
+
+
+def _check_writable(path: str | None) -> None:
+    """Find out before the work what would make writing a file fail after it."""
+    if path is None or path == "-":
+        return
+    if Path(path).is_dir():
+        raise InputError("is a folder", path, "name a file")
+    if not Path(path).absolute().parent.is_dir():
+        raise InputError(f"there is no folder {Path(path).parent}", path, "name a file in a folder that is there")
+
+
+def _write_json(path: str | None, value: Any) -> None:
+    if path is not None:
+        _write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write_text(path: str, text: str) -> None:
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text)
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", path, "name a file that can be written") from None
+
+
+def main() -> None:
+    """Run a command; the exit status is 0, 1 (verify found a difference), 2 (the input is at fault) or 130."""
+    try:
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
+    except InputError as error:
+        console.complain(str(error))
+        status = 2
+    except typer.TyperException as error:
+        console.complain(error.format_message())
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        console.complain("interrupted")
+        status = 130
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain once more when it flushes at exit.
+        sys.stderr.close()
+        status = 2
+    sys.exit(status)

@@ -1,0 +1,137 @@
+"""What people see: the report and lists as tables, progress, and the one line that an error gets."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from fajita.describe import NFDescription
+    from fajita.io.capture import Capture
+
+_TABLE_STYLE: dict[str, Any] = {"box": None, "pad_edge": False, "header_style": "bold", "title_justify": "left"}
+
+
+def say(text: str) -> None:
+    """Plain text to standard output."""
+    print(text)
+
+
+def complain(text: str) -> None:
+    """One line to standard error, whatever the message has in it."""
+    print(f"fajita: {' '.join(text.split())}", file=sys.stderr)
+
+
+@contextmanager
+def progress_bar(description: str, unit_is_bytes: bool, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on standard error; silent if that is no terminal. Gives a function to call with what is done and the total."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    amount = DownloadColumn() if unit_is_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def reading_progress(description: str, quiet: bool) -> Iterator[Callable[["Capture | None", int], None]]:
+    """A progress bar over the bytes of a capture, as `execute` calls it."""
+    with progress_bar(description, True, quiet) as update:
+        yield lambda capture, packets: update(capture.bytes_read, capture.bytes_total) if capture else None
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The report of a run, to standard output."""
+    console = Console(highlight=False)
+    packets, flows, seconds = report["packets"], report["flows"], report["seconds"]
+    console.print(f"[bold]{report['chain']}[/bold]: {report['engine']} engine, {report['cores']} core")
+    console.print(
+        f"packets  {packets['in']:,} in, {packets['out']:,} out, {packets['dropped']:,} dropped, {packets['other']:,} other"
+    )
+    console.print(f"bytes    {report['bytes']['in']:,} in, {report['bytes']['out']:,} out")
+    console.print(f"flows    {flows['created']:,} created, {flows['active']:,} active, {flows['expired']:,} expired")
+    spent = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compile", "read", "process", "write", "total"))
+    console.print(f"seconds  {spent}")
+    console.print(f"speed    {report['mpps']:.2f} Mpps (read, process and write)\n")
+    console.print(_nf_table(report))
+    if report["tables"]:
+        console.print()
+        console.print(_flow_tables(report))
+    reasons = report["drops"] | ({"other": report["other"]} if report["other"] else {})
+    if reasons:
+        console.print()
+        console.print(_reasons(reasons))
+
+
+def _nf_table(report: dict[str, Any]) -> Table:
+    table = Table(**_TABLE_STYLE)
+    for heading, justify in (("nf", "left"), ("in", "right"), ("out", "right"), ("dropped", "right"), ("summary", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for nf in report["nfs"]:
+        counts = (f"{nf[name]:,}" for name in ("in", "out", "dropped"))
+        table.add_row(nf["name"], *counts, _inline(nf["summary"]))
+    return table
+
+
+def _flow_tables(report: dict[str, Any]) -> Table:
+    table = Table(**_TABLE_STYLE)
+    for heading in ("table", "entries", "capacity", "memory"):
+        table.add_column(heading, justify="left" if heading == "table" else "right")
+    for row in report["tables"]:
+        table.add_row(row["key"], f"{row['entries']:,}", f"{row['capacity']:,}", f"{row['bytes'] / 2**20:.1f} MiB")
+    return table
+
+
+def _reasons(reasons: dict[str, dict[str, int]]) -> Table:
+    table = Table(**_TABLE_STYLE)
+    table.add_column("where")
+    table.add_column("reason")
+    table.add_column("packets", justify="right")
+    for where, counts in reasons.items():
+        for reason, count in counts.items():
+            table.add_row(where, reason, f"{count:,}")
+    return table
+
+
+def _inline(summary: dict[str, Any]) -> str:
+    """`flows 1,000, bytes 60,000`; what is nested stands in brackets."""
+    parts = []
+    for name, value in summary.items():
+        if isinstance(value, dict):
+            parts.append(f"{name} ({_inline(value)})")
+        else:
+            parts.append(f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}")
+    return ", ".join(parts)
+
+
+def print_description(nf: "NFDescription") -> None:
+    """All that a user has to know of an NF, to standard output."""
+    say(f"{nf.name}\n\n{nf.text}\n")
+    say(f"key: {nf.key or 'none'}" + (f" (or {', '.join(nf.keys[1:])})" if nf.keys[1:] else ""))
+    for heading, lines in (
+        ("parameters", [f"{p.name}: {p.type}{'' if p.default is None else f'; {p.default} if left out'}" for p in nf.parameters]),
+        ("state per key", [f"{name}: {kind}" for name, kind in nf.state.items()]),
+        ("variables per worker", [f"{name}: {kind}" for name, kind in nf.core.items()]),
+    ):
+        if lines:
+            say(f"{heading}:")
+            for line in lines:
+                say(f"  {line}")
+
+
+def print_measurements(rows: list[dict[str, Any]]) -> None:
+    """The result of a benchmark, to standard output."""
+    table = Table(**_TABLE_STYLE)
+    headings = ("chain", "flows", "packets", "cores", "order", "burst", "mpps", "mpps_min", "mpps_max", "ns_per_packet")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("chain", "order") else "right")
+    for row in rows:
+        table.add_row(*(f"{row[name]:,}" if isinstance(row[name], int) else str(row[name]) for name in headings))
+    Console(highlight=False).print(table)

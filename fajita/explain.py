@@ -1,0 +1,60 @@
+"""What a plan means, for people: tables and what they cost, passes and why, what happens to other frames."""
+
+from collections.abc import Iterator
+
+from fajita.kernel.layout import BURST
+from fajita.kernel.table import FILL, GROUP
+from fajita.plan import LINE_BYTES, Plan, TablePlan
+
+#: For how many flows the memory of a table is told.
+_EXAMPLE_FLOWS = (65_536, 1_048_576)
+
+
+def explain(plan: Plan) -> str:
+    """Several lines of text."""
+    return "\n".join(_lines(plan))
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    yield f"chain {plan.name}: {len(plan.nfs)} network functions, bursts of {BURST} packets, one core"
+    for table in plan.tables:
+        yield ""
+        yield from _table_lines(plan, table)
+    if not plan.tables:
+        yield "no tables: no network function keeps state per key"
+    yield ""
+    yield "per burst:"
+    for number, segment in enumerate(plan.segments):
+        names = ", ".join(plan.nfs[index].nf.name for index in segment.nfs)
+        tables = ", ".join(str(plan.tables[index].key) for index in segment.tables)
+        parse = "parse all, " if number == 0 else ""
+        lookup = f"hash {tables}, prefetch tags; match tags, prefetch entries; " if segment.tables else ""
+        yield f"  segment {number}: {parse}{lookup}run {names}"
+    action = "passed on" if plan.other == "pass" else "dropped"
+    yield ""
+    yield f"frames that none of them is about (ARP, IPv6, malformed headers) are {action} and counted by reason"
+
+
+def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
+    nfs = [plan.nfs[index] for index in table.nfs]
+    lines = -(-table.entry_bytes // LINE_BYTES)
+    yield f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields)})"
+    yield f"  a lookup of its own because: {table.why}"
+    yield f"  entry: {table.entry_bytes} bytes, {lines} cache line{'s' if lines > 1 else ''} a packet, and a tag byte"
+    yield f"  key: bytes 0-{8 * table.key.words - 1}; its top byte marks whose state is there"
+    if table.last_seen is not None:
+        yield f"  time of the last packet: bytes {table.last_seen}-{table.last_seen + 7}"
+    for nf in nfs:
+        timeout = f", given back after {nf.nf.timeout_ns / 1e9:g} s idle" if nf.nf.timeout_ns is not None else ""
+        place = f"bytes {nf.state_start}-{nf.state_start + nf.state_bytes - 1}" if nf.state_bytes else "no fields"
+        yield f"  {nf.nf.name}: {place}{timeout}"
+    sizes = ", ".join(f"{table_bytes(table, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in _EXAMPLE_FLOWS)
+    yield f"  memory: {sizes}"
+
+
+def table_bytes(table: TablePlan, flows: int) -> int:
+    """Bytes of tags and entries of a table that has grown to hold so many flows."""
+    groups = 1
+    while groups * FILL < flows:
+        groups *= 2
+    return groups * GROUP * (table.entry_bytes + 1)
