@@ -9,7 +9,7 @@ import re
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, NoReturn, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,13 +69,16 @@ def source_location(owner: Any) -> str:
         return str(getattr(owner, "__qualname__", owner))
 
 
+def _refuse_class(owner: type, what: str, right: str) -> NoReturn:
+    """Raise the InputError for a class that cannot be an NF."""
+    raise InputError(f"{owner.__name__}{what}", source_location(owner), right)
+
+
 def _hints(owner: type, inner: type, what: str) -> dict[str, Any]:
     try:
         return get_type_hints(inner, include_extras=True)
     except NameError as error:
-        raise InputError(
-            f"{owner.__name__}.{what} uses a type that is not known: {error}", source_location(owner), "import it"
-        ) from None
+        _refuse_class(owner, f".{what} uses a type that is not known: {error}", "import it")
 
 
 def _typed_names(owner: type, inner: type, what: str, right: str) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def _typed_names(owner: type, inner: type, what: str, right: str) -> dict[str, A
     hints = _hints(owner, inner, what)
     for name in vars(inner):
         if not name.startswith("__") and name not in hints:
-            raise InputError(f"{owner.__name__}.{what}.{name} has no type", source_location(owner), right.format(name))
+            _refuse_class(owner, f".{what}.{name} has no type", right.format(name))
     return hints
 
 
@@ -91,15 +94,12 @@ def _declared_fields(owner: type, what: str) -> dict[str, StateType]:
     inner = getattr(owner, what, None)
     if inner is None:
         return {}
-    where = source_location(owner)
     fields = {}
     for name, hint in _typed_names(owner, inner, what, "write `{}: u64`").items():
         kind = next((part for part in get_args(hint)[1:] if isinstance(part, StateType)), None)
         if get_origin(hint) is not Annotated or kind is None:
             shown = getattr(hint, "__name__", hint)
-            raise InputError(
-                f"{owner.__name__}.{what}.{name} has the type {shown}", where, f"use one of {_STATE_TYPES}"
-            )
+            _refuse_class(owner, f".{what}.{name} has the type {shown}", f"use one of {_STATE_TYPES}")
         fields[name] = kind
     return fields
 
@@ -110,11 +110,7 @@ def _params_model(owner: type) -> type[BaseModel]:
     if inner is not None:
         hints = _typed_names(owner, inner, "Params", "give it one")
         for name in sorted(hints.keys() & (_SETTINGS | {"core"} | set(dir(owner)))):
-            raise InputError(
-                f"{owner.__name__}.Params.{name} has a name that the NF uses itself",
-                source_location(owner),
-                "choose another",
-            )
+            _refuse_class(owner, f".Params.{name} has a name that the NF uses itself", "choose another")
         fields = {name: (hint, getattr(inner, name, ...)) for name, hint in hints.items()}
     config = ConfigDict(extra="forbid", strict=True, validate_default=True)
     return create_model(f"{owner.__name__}Params", __config__=config, **fields)
@@ -173,13 +169,12 @@ class NF:
         cls.state_fields = _declared_fields(cls, "State")
         cls.core_fields = _declared_fields(cls, "Core")
         cls.params_model = _params_model(cls)
-        where = source_location(cls)
         if cls.key is not None and not isinstance(cls.key, Key):
-            raise InputError(f"{cls.__name__}.key is not a granularity", where, "for example: key = five_tuple")
+            _refuse_class(cls, ".key is not a granularity", "for example: key = five_tuple")
         if cls.state_fields and cls.key is None:
-            raise InputError(f"{cls.__name__} has State but no key", where, "for example: key = five_tuple")
-        if not hasattr(cls, "packet"):
-            raise InputError(f"{cls.__name__} has no method packet", where, "write: def packet(self, pkt, state)")
+            _refuse_class(cls, " has State but no key", "for example: key = five_tuple")
+        if not callable(getattr(cls, "packet", None)):
+            _refuse_class(cls, " has no method packet", "write: def packet(self, pkt, state)")
 
     def __init__(
         self, /, *, name: str | None = None, key: Key | str | None = None, timeout: str | None = None, **params: Any

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from fajita import NF, PASS, Burst, Duration, IPv4, Rate, flag, five_tuple, ipv4, source, u32
+from fajita import NF, PASS, Burst, Duration, IPv4, Rate, five_tuple, flag, ipv4, source, u32
 from fajita.describe import ParameterDescription, describe
 from fajita.registry import find_nf, shipped_nfs
 

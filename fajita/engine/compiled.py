@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from fajita.engine.counters import Counters, NFCounters, TableCounters
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
+from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, place_scratch, place_statistics
@@ -44,9 +45,21 @@ class CompiledEngine:
         self._context[CONTEXT["end"] // 8] = len(block)
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
+        self._allow_memory(block)
         while full := self._run(self._context.ctypes.data):
             self.tables[full - 1].grow()
+            self._allow_memory(block)
         self._packets_in += len(block)
+
+    def _allow_memory(self, block: FrameBlock) -> None:
+        """For a build with bounds checks."""
+        if not CHECKED:
+            return
+        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._descriptors]
+        areas = [area for table in self.tables for area in table.areas()]
+        columns = [block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict]
+        frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
+        allow_only([*own, *areas, *columns], frames)
 
     def counters(self) -> Counters:
         """What has been counted so far."""

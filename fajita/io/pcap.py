@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fajita.io.frames import LINK_CODES, UNKNOWN_LINK, FrameBlock
 from fajita.io.index_pcap import BAD_CAPTURED, MAXIMUM_FRAME, index_pcap
+from fajita.kernel.bounds import allow_only
 
 FILE_HEADER_SIZE = 24
 #: The longest record: the longer record header and the longest frame.
@@ -57,6 +58,7 @@ class PcapFormat:
             self._read_file_header(room, memory[start : start + FILE_HEADER_SIZE].tobytes())
             start += FILE_HEADER_SIZE
         base = memory.ctypes.data
+        allow_only([self._results, memory[start:end], room.address, room.captured, room.wire, room.time_ns])
         stop = index_pcap(
             self._results.ctypes.data,
             base + start,

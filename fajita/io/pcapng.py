@@ -23,6 +23,7 @@ from fajita.io.index_pcapng import (
     SECTION_HEADER,
     index_pcapng,
 )
+from fajita.kernel.bounds import allow_only
 
 #: The first four bytes of a file: the type of a section header block, the same in both byte orders.
 MAGIC = struct.pack(">I", SECTION_HEADER)
@@ -78,6 +79,8 @@ class PcapngFormat:
         count, stop = 0, DESCRIPTION
         assert room.link_number is not None
         while stop == DESCRIPTION:
+            columns = (room.address, room.captured, room.wire, room.time_ns, room.link, room.link_number)
+            allow_only([self._results, memory[start:end], self._interfaces[: self._described], *columns])
             stop = index_pcapng(
                 self._results.ctypes.data,
                 base + start,
@@ -88,12 +91,7 @@ class PcapngFormat:
                 count,
                 self._last_ns,
                 len(room),
-                room.address.ctypes.data,
-                room.captured.ctypes.data,
-                room.wire.ctypes.data,
-                room.time_ns.ctypes.data,
-                room.link.ctypes.data,
-                room.link_number.ctypes.data,
+                *(column.ctypes.data for column in columns),
             )
             block, count, clamped = self._results.tolist()
             start = block - base

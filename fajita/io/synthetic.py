@@ -16,6 +16,7 @@ from fajita.errors import InputError
 from fajita.io.flow_order import MAXIMUM_FLOWS, FlowOrder
 from fajita.io.frames import FrameBlock
 from fajita.io.synthesize import write_frames
+from fajita.kernel.bounds import allow_only
 from fajita.packet import IPV4_TYPE, TCP_PROTOCOL, UDP_PROTOCOL
 
 #: Bytes of a frame without the Ethernet checksum: from the smallest Ethernet sends to a payload of 9,000 ("jumbo").
@@ -63,6 +64,7 @@ class Synthesizer:
             raise ValueError(f"slots must be a writable C-contiguous uint8 array with one row of {self.slot} per flow")
         if flows.dtype != np.uint32 or not flows.flags.c_contiguous or (len(flows) and flows.max() >= MAXIMUM_FLOWS):
             raise ValueError(f"flows must be a contiguous uint32 array of numbers below {MAXIMUM_FLOWS}")
+        allow_only([flows, slots, self._templates, self._ip_sums, self._transport_sums])
         write_frames(
             flows.ctypes.data,
             len(flows),

@@ -16,6 +16,7 @@ from fajita.errors import InputError
 from fajita.io.format_pcap import BAD_TIME, DONE, FULL, OTHER_LINK, RECORD_HEADER_SIZE, format_records
 from fajita.io.frames import LINK_CODES, UNKNOWN_LINK, FrameBlock
 from fajita.io.index_pcap import MAXIMUM_FRAME
+from fajita.kernel.bounds import CHECKED, allow_only
 
 #: Magic, version 2.4, two fields that are 0, the longest frame, the link type (draft-ietf-opsawg-pcap, section 3).
 FILE_HEADER = struct.Struct("<IHHIIII")
@@ -105,9 +106,11 @@ class CaptureWriter:
         )
         addresses = tuple(column.ctypes.data for column in columns)
         start = self._buffer.ctypes.data
+        frames = list(zip(block.address.tolist(), block.captured.tolist(), strict=True)) if CHECKED else ()
         frame, outcome = 0, FULL
         results = np.zeros(3, np.int64)
         while outcome == FULL:
+            allow_only([*columns, results, self._buffer], frames)
             outcome = format_records(
                 results.ctypes.data, *addresses, self._link_number, frame, len(block), start, self._used, BUFFER_BYTES
             )

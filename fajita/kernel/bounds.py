@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llvmlite import ir
+from numpy.typing import NDArray
 
 from fajita.kernel.operation import I64
 
@@ -51,6 +52,12 @@ class Regions:
 REGIONS = Regions()
 _CHECK_TYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _CHECK = _CHECK_TYPE(REGIONS.checked)
+
+
+def allow_only(arrays: Iterable[NDArray[Any]], regions: Iterable[tuple[int, int]] = ()) -> None:
+    """Say what the next kernel may touch: arrays, and regions of (address, bytes). Does nothing in other builds."""
+    if CHECKED:
+        REGIONS.allow_only([*((array.ctypes.data, array.nbytes) for array in arrays), *regions])
 
 
 def checked_address(builder: Any, address: Any, size: Any) -> Any:

@@ -1,0 +1,266 @@
+"""From a chain to tables: who shares a lookup, where a rewrite needs another, how entries are laid out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fajita import plan as planner
+from fajita.chain import Chain
+from fajita.errors import InputError
+from fajita.key import five_tuple, source
+from fajita.nf import NF, PASS, PacketView, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.nfs.destination_counter import DestinationCounter
+from fajita.nfs.flow_counter import FlowCounter
+from fajita.nfs.load_balancer import LoadBalancer
+from fajita.nfs.mac_swap import MacSwap
+from fajita.nfs.rate_limiter import RateLimiter
+from fajita.nfs.source_counter import SourceCounter
+from fajita.plan import LINE_BYTES, MAXIMUM_SHARING, Plan, TablePlan
+
+SERVERS = ["10.0.0.1", "10.0.0.2"]
+
+
+def balancer(**options: Any) -> NF:
+    return LoadBalancer(servers=SERVERS, **options)
+
+
+def limiter(**options: Any) -> NF:
+    return RateLimiter(rate="1Gbps", burst="64kB", **options)
+
+
+def plan(*nfs: NF) -> Plan:
+    return Chain(nfs).plan
+
+
+def tables(plan: Plan) -> list[tuple[str, list[str]]]:
+    return [(table.key.name, [plan.nfs[index].nf.name for index in table.nfs]) for table in plan.tables]
+
+
+def segments(plan: Plan) -> list[tuple[list[int], list[str]]]:
+    return [(segment.tables, [plan.nfs[index].nf.name for index in segment.nfs]) for segment in plan.segments]
+
+
+def test_one_key_one_table_one_lookup() -> None:
+    planned = plan(FlowCounter(), balancer(), limiter())
+    assert tables(planned) == [("five_tuple", ["flow_counter", "load_balancer", "rate_limiter"])]
+    assert len(planned.segments) == 1
+    assert [nf.mark for nf in planned.nfs] == [0, 1, 2]
+    assert planned.tables[0].all_marks == 0b111
+
+
+def test_each_key_has_a_table_and_all_are_looked_up_at_once() -> None:
+    planned = plan(SourceCounter(), FlowCounter(), limiter(key="source"), DestinationCounter())
+    assert tables(planned) == [
+        ("source", ["source_counter", "rate_limiter"]),
+        ("five_tuple", ["flow_counter"]),
+        ("destination", ["destination_counter"]),
+    ]
+    assert segments(planned) == [([0, 1, 2], ["source_counter", "flow_counter", "rate_limiter", "destination_counter"])]
+    assert all(table.why == "the first with this key" for table in planned.tables)
+
+
+def test_rewrite_of_a_key_field_makes_a_new_lookup() -> None:
+    planned = plan(DestinationCounter(), balancer(), DestinationCounter(name="after"))
+    assert tables(planned) == [
+        ("destination", ["destination_counter"]),
+        ("five_tuple", ["load_balancer"]),
+        ("destination", ["after"]),
+    ]
+    assert segments(planned) == [([0, 1], ["destination_counter", "load_balancer"]), ([2], ["after"])]
+    assert planned.tables[2].why == "load_balancer rewrites a field of the key before it"
+
+
+def test_rewrite_of_another_field_needs_none() -> None:
+    planned = plan(balancer(), SourceCounter(), MacSwap(), SourceCounter(name="again"))
+    assert tables(planned) == [("five_tuple", ["load_balancer"]), ("source", ["source_counter", "again"])]
+    assert len(planned.segments) == 1
+
+
+def test_flow_that_is_rewritten_as_a_whole_stays_one_flow() -> None:
+    assert len(plan(balancer(), FlowCounter()).tables) == 1
+
+
+def test_rewrite_by_a_coarser_key_ends_the_finer_flow() -> None:
+    planned = plan(FlowCounter(), balancer(key="source"), FlowCounter(name="after"))
+    assert tables(planned) == [
+        ("five_tuple", ["flow_counter"]),
+        ("source", ["load_balancer"]),
+        ("five_tuple", ["after"]),
+    ]
+
+
+class PerPacket(NF):
+    """Rewrites each packet of a flow in another way."""
+
+    key = five_tuple
+
+    class State:
+        turn: u32
+
+    def packet(self, pkt: PacketView, state: State) -> int:
+        state.turn += 1
+        pkt.src_port = state.turn
+        return PASS
+
+
+class Sometimes(NF):
+    """Rewrites only some packets of a flow."""
+
+    key = five_tuple
+
+    class State:
+        port: u16
+
+    def packet(self, pkt: PacketView, state: State) -> int:
+        if pkt.length > 100:
+            pkt.src_port = state.port
+        return PASS
+
+
+@pytest.mark.parametrize("nf", [PerPacket(), Sometimes()], ids=lambda nf: nf.name)
+def test_rewrite_that_differs_within_a_flow_ends_it(nf: NF) -> None:
+    assert len(plan(nf, FlowCounter()).tables) == 2
+
+
+def test_nfs_of_one_key_beyond_the_marks_get_a_table_of_their_own() -> None:
+    planned = plan(*(FlowCounter(name=f"nf{index}") for index in range(MAXIMUM_SHARING + 1)))
+    assert [len(table.nfs) for table in planned.tables] == [MAXIMUM_SHARING, 1]
+    assert planned.tables[1].why == f"an entry serves at most {MAXIMUM_SHARING} network functions"
+    assert len(planned.segments) == 1
+
+
+def test_nf_without_a_key_has_no_table() -> None:
+    planned = plan(MacSwap())
+    assert planned.tables == []
+    assert segments(planned) == [([], ["mac_swap"])]
+    assert planned.nfs[0].table is None
+
+
+def test_last_seen_only_where_something_expires() -> None:
+    planned = plan(FlowCounter(timeout="2s"), limiter(timeout="1s"), SourceCounter())
+    assert [(table.last_seen, table.shortest_timeout_ns) for table in planned.tables] == [(16, 10**9), (None, 0)]
+
+
+def test_first_segment_of_a_table() -> None:
+    planned = plan(DestinationCounter(), balancer(), DestinationCounter(name="after"))
+    assert [planned.first_segment_of(table.index) for table in planned.tables] == [0, 0, 1]
+
+
+def test_nf_follows_in_the_group_of_the_one_before_it_with_the_same_table() -> None:
+    planned = plan(FlowCounter(), limiter(), SourceCounter(), MacSwap())
+    assert [planned.follows_in_group(nf) for nf in planned.nfs] == [False, True, False, False]
+
+
+class Lists(NF):
+    """Indexes a parameter, an attribute of the class and a constant of the module."""
+
+    NUMBERS = (1, 2, 3)
+
+    class Params:
+        numbers: list[int]
+        unused: list[int] = []  # noqa: RUF012 - as a user writes it
+
+    class Core:
+        numbers: u64
+
+    def packet(self, pkt: PacketView) -> int:
+        self.core.numbers += self.numbers[0] + self.NUMBERS[pkt.ttl] + SQUARES[pkt.ttl]  # type: ignore[attr-defined]
+        return PASS
+
+
+SQUARES = [0, 1, 4, 2**63]
+
+
+def test_lists_that_are_indexed_become_constants_and_only_those() -> None:
+    planned = plan(Lists(numbers=[7, 8]), Lists(numbers=[9], name="second"))
+    squares = [0, 1, 4, -(2**63)]
+    assert planned.constants == [7, 8, 1, 2, 3, *squares, 9, 1, 2, 3, *squares]
+    assert planned.nfs[1].constant_offsets == {
+        "second__list_numbers": 72,
+        "second__list_NUMBERS": 80,
+        "second__global_SQUARES": 104,
+    }
+
+
+def test_namesakes_in_list_core_and_state_have_names_of_their_own_in_the_kernel() -> None:
+    places = plan(Lists(numbers=[7])).nfs[0].places
+    assert set(places) == {"lists__core_numbers", "lists__list_numbers", "lists__list_NUMBERS", "lists__global_SQUARES"}
+
+
+def test_list_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "MAXIMUM_LIST", 3)
+    with pytest.raises(InputError, match="has 4 elements; at most 3"):
+        plan(Lists(numbers=[1, 2, 3, 4]))
+
+
+TYPES = (u8, u16, u32, u64, i8, i16, i32, i64, flag, ipv4, mac)
+
+
+def with_state(number: int, state: Sequence[Any], core: Sequence[Any], timeout: str | None) -> NF:
+    """An NF with fields of these types."""
+    members = {
+        "key": source,
+        "State": type("State", (), {"__annotations__": {f"s{i}": kind for i, kind in enumerate(state)}}),
+        "Core": type("Core", (), {"__annotations__": {f"c{i}": kind for i, kind in enumerate(core)}}),
+        "packet": pass_on,
+    }
+    return type("WithState", (NF,), members)(name=f"nf{number}", timeout=timeout)
+
+
+def pass_on(self: NF, pkt: PacketView, state: Any) -> int:
+    return PASS
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> Plan:
+    fields = st.lists(st.sampled_from(TYPES), max_size=12)
+    timeouts = st.sampled_from((None, "1s", "5us"))
+    count = draw(st.integers(1, 12))
+    return plan(*(with_state(number, draw(fields), draw(fields), draw(timeouts)) for number in range(count)))
+
+
+def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
+    """Offset and size of all that an entry holds."""
+    places = [(8 * word, 8) for word in range(table.key.words)]
+    if table.last_seen is not None:
+        places.append((table.last_seen, 8))
+    for nf in (planned.nfs[index] for index in table.nfs):
+        places += [(nf.offsets[name], kind.bytes) for name, kind in type(nf.nf).state_fields.items()]
+    return places
+
+
+def check_places(places: list[tuple[int, int]], end: int) -> None:
+    used: set[int] = set()
+    for offset, size in places:
+        assert offset % size == 0
+        span = set(range(offset, offset + size))
+        assert not used & span
+        used |= span
+    assert all(offset < end for offset in used)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(layouts())
+def test_layout(planned: Plan) -> None:
+    """Everything is aligned, nothing overlaps, an NF's state is in one piece, and no entry straddles a line needlessly."""
+    core = [(nf.core_offsets[name], kind.bytes) for nf in planned.nfs for name, kind in type(nf.nf).core_fields.items()]
+    check_places(core, planned.core_bytes)
+    assert planned.core_bytes % 8 == 0
+    for table in planned.tables:
+        check_places(taken(planned, table), table.entry_bytes)
+        if table.entry_bytes <= LINE_BYTES:
+            assert LINE_BYTES % table.entry_bytes == 0
+        else:
+            assert table.entry_bytes % LINE_BYTES == 0
+        assert table.lines == max(1, table.entry_bytes // LINE_BYTES)
+        assert len(table.nfs) <= MAXIMUM_SHARING
+        ends = [8 * table.key.words + (0 if table.last_seen is None else 8)]
+        for nf in (planned.nfs[index] for index in table.nfs):
+            assert nf.state_start >= ends[-1]
+            ends.append(nf.state_start + nf.state_bytes)
+            assert all(nf.state_start <= offset < ends[-1] for offset in nf.offsets.values())
+        # Not a byte more than the rounding needs.
+        assert table.entry_bytes < max(17, 2 * ends[-1] if ends[-1] <= LINE_BYTES else ends[-1] + LINE_BYTES)

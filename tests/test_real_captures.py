@@ -1,0 +1,115 @@
+"""All real captures of a folder beside the project: packets and flows equal an independent count, engines agree.
+
+Skipped where the folder is missing. The independent count is a script that shares no code with fajita.
+"""
+
+import csv
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fajita import Chain, InputError
+from fajita.engine.compiled import CompiledEngine
+from fajita.io.capture import open_capture
+from fajita.verify import verify_blocks
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+CAPTURES = SHARED / "pcaps"
+ORACLE = SHARED / "oracle" / "captures.py"
+
+pytestmark = [
+    pytest.mark.skipif(
+        not CAPTURES.is_dir() or not ORACLE.is_file(), reason="the real captures (../shared/pcaps) are not here"
+    ),
+    # The independent script leaves its files to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+#: Captures whose packet count is not the index's, with ours and why.
+OTHER_PACKETS = {
+    "small/suricata-verify--tls_DER-incomplete-content.pcap": (6, "record 7 claims 4,325,376 bytes; the index takes what is left"),
+}
+#: Captures whose number of directional IPv4 5-tuples is not the independent one, with ours, theirs and why.
+OTHER_FLOWS = {
+    "small/zeek--mpls-6in6-broken.pcap.gz": (0, 8, "fuzzed stacks of 14 to 23 MPLS labels; 8 are stepped over at most"),
+}
+
+
+def _index() -> dict[str, int]:
+    if not CAPTURES.is_dir():
+        return {}
+    with (CAPTURES / "INDEX.tsv").open() as file:
+        return {row["file"]: int(row["packets"]) for row in csv.DictReader(file, delimiter="\t")}
+
+
+@pytest.fixture(scope="module")
+def oracle() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("captures_oracle", ORACLE)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def counting() -> Chain:
+    return Chain.load(ROOT / "chains" / "one.yaml")
+
+
+def independent_ipv4_flows(oracle: ModuleType, path: Path) -> int:
+    """Directional 5-tuples of IPv4; the script itself gives IPv4 and IPv6 together."""
+    made: list[Any] = []
+    state = oracle.S
+
+    class Kept(state):  # type: ignore[valid-type,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    oracle.S = Kept
+    try:
+        oracle.one(path)
+    finally:
+        oracle.S = state
+    return sum(len(flow[0]) == 4 for flow in made[0].uni)
+
+
+@pytest.mark.parametrize("name", _index())
+def test_packets_and_ipv4_flows_equal_the_independent_count(name: str, oracle: ModuleType, counting: Chain) -> None:
+    path = CAPTURES / name
+    engine = CompiledEngine(counting.plan)
+    with open_capture(path) as capture:
+        try:
+            for block in capture:
+                engine.process(block)
+        except InputError:
+            assert name in OTHER_PACKETS
+    expected_packets, _ = OTHER_PACKETS.get(name, (_index()[name], ""))
+    assert capture.packets == expected_packets
+    theirs = independent_ipv4_flows(oracle, path)
+    ours = engine.counters().tables[0].created
+    assert (ours, theirs) == OTHER_FLOWS.get(name, (theirs, theirs, ""))[:2]
+
+
+@pytest.mark.parametrize("chain", ["three", "hosts_around_rewrite"])
+def test_engines_agree_on_every_capture(chain: str, tmp_path: Path) -> None:
+    file = ROOT / "chains" / f"{chain}.yaml"
+    if not file.exists():
+        file = tmp_path / f"{chain}.yaml"
+        file.write_text(
+            "nfs: [source_counter, load_balancer: {servers: [10.0.0.1, 10.0.0.2, 10.0.0.3]}, destination_counter]\n"
+        )
+    plan = Chain.load(file).plan
+    for name in _index():
+        with open_capture(CAPTURES / name) as capture:
+            try:
+                result = verify_blocks(plan, capture)
+            except InputError:
+                assert name in OTHER_PACKETS
+                continue
+        assert result.difference is None, f"{name}: {result.difference}"
