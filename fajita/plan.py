@@ -50,11 +50,15 @@ class NFPlan:
 
 @dataclass
 class TablePlan:
-    """One flow table. last_seen: byte offset of the time of the flow's last packet, None where nothing expires."""
+    """One flow table. segment: the one at whose beginning a packet's key is read and looked up.
+
+    last_seen: byte offset in an entry of the time of the flow's last packet, None where nothing expires.
+    """
 
     index: int
     key: Key
     why: str
+    segment: int
     nfs: list[int] = field(default_factory=list)
     entry_bytes: int = 0
     last_seen: int | None = None
@@ -92,8 +96,9 @@ class Plan:
     constants: list[int]
 
     def first_segment_of(self, table: int) -> int:
-        """The segment that looks a table up."""
-        return next(i for i, segment in enumerate(self.segments) if table in segment.tables)
+        """The first segment with an NF that uses a table."""
+        first = self.tables[table].nfs[0]
+        return next(number for number, segment in enumerate(self.segments) if first in segment.nfs)
 
     def follows_in_group(self, nf: "NFPlan") -> bool:
         """Whether an NF sees just the packets that the one before it lets go on: same segment, same table."""
@@ -123,7 +128,8 @@ def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]
     A rewrite makes every key that contains the field stale, but for one case: where an NF gives each flow of its own
     key one fixed new header (a load balancer, a NAT), the flow stays one flow, and NFs with the same key stay with it.
     An NF whose key needs a lookup after a rewrite in the same segment opens a new segment; any other lookup is made at
-    the beginning of the segment, before its NFs.
+    the beginning of the segment, before its NFs. Where an NF has the key of a table but cannot share it, the key is the
+    same nevertheless: it is read where the table's is.
     """
     tables: list[TablePlan] = []
     segments = [Segment()]
@@ -134,13 +140,15 @@ def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]
         key = plan.nf.granularity
         if key is not None:
             table = current.get(key.name)
-            if table is None or len(table.nfs) >= MAXIMUM_SHARING:
-                if rewritten_in_segment & set(key.fields):
-                    segments.append(Segment())
-                    rewritten_in_segment = set()
-                table = TablePlan(len(tables), key, _why(key, rewritten_ever, table))
+            if table is None and rewritten_in_segment & set(key.fields):
+                segments.append(Segment())
+                rewritten_in_segment = set()
+            refusal = "" if table is None else _refusal_to_share(table, plan, plans, segments[-1])
+            if table is None or refusal:
+                lookup = len(segments) - 1 if table is None else table.segment
+                table = TablePlan(len(tables), key, refusal or _why(key, rewritten_ever), lookup)
                 tables.append(table)
-                segments[-1].tables.append(table.index)
+                segments[lookup].tables.append(table.index)
                 current[key.name] = table
             plan.table, plan.mark = table.index, len(table.nfs)
             table.nfs.append(plan.index)
@@ -156,10 +164,22 @@ def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]
     return tables, segments
 
 
-def _why(key: Key, rewritten: dict[str, str], full: TablePlan | None) -> str:
-    stale = {rewritten[name] for name in key.fields if name in rewritten}
-    if full is not None:
+def _refusal_to_share(table: TablePlan, plan: NFPlan, plans: list[NFPlan], segment: Segment) -> str:
+    """Why an NF of this segment cannot use a table that has its key; empty if it can.
+
+    A segment runs for a whole burst before the next. If a lookup in it ended states of NFs of the next, it would do so
+    before earlier packets of the burst have met those.
+    """
+    if len(table.nfs) >= MAXIMUM_SHARING:
         return f"an entry serves at most {MAXIMUM_SHARING} network functions"
+    expires = any(plans[index].nf.timeout_ns is not None for index in [*table.nfs, plan.index])
+    if expires and not set(table.nfs) <= set(segment.nfs):
+        return "a timeout ends states, and between the network functions with this key lies another lookup"
+    return ""
+
+
+def _why(key: Key, rewritten: dict[str, str]) -> str:
+    stale = {rewritten[name] for name in key.fields if name in rewritten}
     if stale:
         return f"{', '.join(sorted(stale))} rewrites a field of the key before it"
     return "the first with this key"

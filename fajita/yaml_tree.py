@@ -6,7 +6,7 @@ the file has to say what it means. Aliases are refused, and with them the docume
 
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import yaml
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
 
     @staticmethod
     def _refuse(at: yaml.Event | Node, problem: str) -> NoReturn:
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=cast(yaml.Mark, at.start_mark))
 
 
 class YamlTree:

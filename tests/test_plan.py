@@ -242,10 +242,10 @@ def check_places(places: list[tuple[int, int]], end: int) -> None:
     assert all(offset < end for offset in used)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(layouts())
 def test_layout(planned: Plan) -> None:
-    """Everything is aligned, nothing overlaps, an NF's state is in one piece, and no entry straddles a line needlessly."""
+    """Everything is aligned, nothing overlaps, an NF's state is in one piece, no entry straddles a line needlessly."""
     core = [(nf.core_offsets[name], kind.bytes) for nf in planned.nfs for name, kind in type(nf.nf).core_fields.items()]
     check_places(core, planned.core_bytes)
     assert planned.core_bytes % 8 == 0

@@ -227,10 +227,12 @@ class Expressions:
             if value.type != "bool":
                 self.refuse(part, f"`{ast.unparse(part)}` is a {value.type} in and/or", "compare it: x != 0")
         is_and = isinstance(node.op, ast.And)
-        decided = next((part for part in parts if part.known is (not is_and)), None)
-        if decided is not None:
+        if any(part.known is (not is_and) for part in parts):
             return Value(str(not is_and), "bool", not is_and)
-        return Value(f"({(' and ' if is_and else ' or ').join(part.text for part in parts)})", "bool")
+        undecided = [part.text for part in parts if part.known is None]
+        if not undecided:
+            return Value(str(is_and), "bool", is_and)
+        return Value(f"({(' and ' if is_and else ' or ').join(undecided)})", "bool")
 
     def _compare(self, node: ast.Compare) -> Value:
         operands = [self.value(part) for part in (node.left, *node.comparators)]

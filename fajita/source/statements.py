@@ -163,7 +163,7 @@ class Statements:
         test = self.expressions.condition(statement.test)
         if test.known is not None:
             chosen = statement.body if test.known else statement.orelse
-            return self.block(chosen, level) if chosen else False
+            return self.block(chosen or [ast.Pass()], level)
         self._emit(level, f"if {test.text}:")
         before = dict(self.scope.locals)
         body_ends = self.block(statement.body, level + 1)
