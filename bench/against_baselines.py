@@ -99,7 +99,9 @@ def compare(folder: Path, chain: Chain, flows: int, packets: int, repeat: int, r
             figures["roof"].append(json.loads(done.stdout)["mpps"])
     median = {name: round(statistics.median(values), 2) for name, values in figures.items()}
     ratio = {
-        f"fajita/{other}": round(statistics.median(a / b for a, b in zip(figures["fajita"], figures[other], strict=True)), 3)
+        f"fajita/{other}": round(
+            statistics.median(a / b for a, b in zip(figures["fajita"], figures[other], strict=True)), 3
+        )
         for other in ("handwritten", "roof")
     }
     return {"flows": flows, "packets": packets, **median, **ratio}
@@ -118,7 +120,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         roof = build_roof(options.baselines, Path(folder))
         for flows in map(int, options.flows.split(",")):
-            print(json.dumps(compare(options.baselines, chain, flows, options.packets, options.repeat, roof)), flush=True)
+            print(
+                json.dumps(compare(options.baselines, chain, flows, options.packets, options.repeat, roof)), flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ def measure(
     _make_every_flow(engine, flows, size)
     slots = make_frames(FlowOrder(order, flows, seed).take(packets), size)
     pristine = slots.copy()
-    block = FrameBlock.from_slots(slots, np.full(packets, size, np.uint32), packet_times(flows, packets, DEFAULT_GAP_NS))
+    block = FrameBlock.from_slots(
+        slots, np.full(packets, size, np.uint32), packet_times(flows, packets, DEFAULT_GAP_NS)
+    )
     passes = []
     for number in range(repeat + 1):
         slots[:] = pristine
@@ -109,7 +111,9 @@ def plot(rows: list[dict[str, str | int | float]], path: str) -> None:
         flows = [row["flows"] for row in line]
         axes.plot(flows, [row["mpps"] for row in line], marker="o", label=str(order))
         axes.fill_between(flows, [row["mpps_min"] for row in line], [row["mpps_max"] for row in line], alpha=0.2)
-    axes.set(xscale="log", xlabel="flows", ylabel="million packets per second, one core", title=f"chain {rows[0]['chain']}")
+    axes.set(
+        xscale="log", xlabel="flows", ylabel="million packets per second, one core", title=f"chain {rows[0]['chain']}"
+    )
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(title="order of packets")

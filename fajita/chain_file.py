@@ -7,11 +7,10 @@ from typing import Any
 from yaml.nodes import MappingNode, Node, SequenceNode
 
 from fajita.chain import Chain
-from fajita.errors import InputError
+from fajita.errors import InputError, nearest
 from fajita.key import KEYS
 from fajita.nf import NF, ParameterError
 from fajita.registry import find_nf
-from fajita.source.expressions import nearest
 from fajita.yaml_tree import YamlTree
 
 _TOP_LEVEL = ("name", "other", "nfs")

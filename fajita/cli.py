@@ -49,7 +49,9 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so
 Cores = Annotated[str, typer.Option("--cores", help="Cores to use; one, for now.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Neither report nor progress; warnings and errors only.")]
 Strict = Annotated[bool, typer.Option("--strict", help="A capture cut off at the end is an error.")]
-JsonFile = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")]
+JsonFile = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other traffic, the same seed the same.")]
 
 
@@ -161,7 +163,9 @@ def explain(
 
 
 @app.command()
-def nfs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them.", show_default=False)] = None) -> int:
+def nfs(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them.", show_default=False)] = None,
+) -> int:
     """List the network functions that can be used in a chain, or describe one."""
     from fajita.describe import describe
     from fajita.registry import find_nf, shipped_nfs
@@ -209,7 +213,9 @@ def bench(
     repeat: Annotated[int, typer.Option("--repeat", help="Timed passes.")] = 5,
     json_file: JsonFile = None,
     csv_file: Annotated[str | None, typer.Option("--csv", metavar="FILE", help="Write it as CSV.")] = None,
-    plot_file: Annotated[str | None, typer.Option("--plot", metavar="FILE.png", help="Draw rate against flows.")] = None,
+    plot_file: Annotated[
+        str | None, typer.Option("--plot", metavar="FILE.png", help="Draw rate against flows.")
+    ] = None,
     seed: Seed = 1,
     quiet: Quiet = False,
 ) -> int:
@@ -239,7 +245,9 @@ def bench(
         console.print_measurements(rows)
     _write_json(json_file, rows)
     if csv_file is not None:
-        _write_text(csv_file, "\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]) + "\n")
+        _write_text(
+            csv_file, "\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]) + "\n"
+        )
     if plot_file is not None:
         plot(rows, plot_file)
     return 0

@@ -27,7 +27,7 @@ def complain(text: str) -> None:
 
 @contextmanager
 def progress_bar(description: str, unit_is_bytes: bool, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on standard error; silent if that is no terminal. Gives a function to call with what is done and the total."""
+    """A bar on standard error, silent if that is no terminal. Gives what to call with what is done and the total."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -52,9 +52,8 @@ def print_report(report: dict[str, Any]) -> None:
     console = Console(highlight=False)
     packets, flows, seconds = report["packets"], report["flows"], report["seconds"]
     console.print(f"[bold]{report['chain']}[/bold]: {report['engine']} engine, {report['cores']} core")
-    console.print(
-        f"packets  {packets['in']:,} in, {packets['out']:,} out, {packets['dropped']:,} dropped, {packets['other']:,} other"
-    )
+    counts = ", ".join(f"{packets[name]:,} {name}" for name in ("in", "out", "dropped", "other"))
+    console.print(f"packets  {counts}")
     console.print(f"bytes    {report['bytes']['in']:,} in, {report['bytes']['out']:,} out")
     console.print(f"flows    {flows['created']:,} created, {flows['active']:,} active, {flows['expired']:,} expired")
     spent = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compile", "read", "process", "write", "total"))
@@ -72,7 +71,13 @@ def print_report(report: dict[str, Any]) -> None:
 
 def _nf_table(report: dict[str, Any]) -> Table:
     table = Table(**_TABLE_STYLE)
-    for heading, justify in (("nf", "left"), ("in", "right"), ("out", "right"), ("dropped", "right"), ("summary", "left")):
+    for heading, justify in (
+        ("nf", "left"),
+        ("in", "right"),
+        ("out", "right"),
+        ("dropped", "right"),
+        ("summary", "left"),
+    ):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for nf in report["nfs"]:
         counts = (f"{nf[name]:,}" for name in ("in", "out", "dropped"))
@@ -116,7 +121,10 @@ def print_description(nf: "NFDescription") -> None:
     say(f"{nf.name}\n\n{nf.text}\n")
     say(f"key: {nf.key or 'none'}" + (f" (or {', '.join(nf.keys[1:])})" if nf.keys[1:] else ""))
     for heading, lines in (
-        ("parameters", [f"{p.name}: {p.type}{'' if p.default is None else f'; {p.default} if left out'}" for p in nf.parameters]),
+        (
+            "parameters",
+            [f"{p.name}: {p.type}{'' if p.default is None else f'; {p.default} if left out'}" for p in nf.parameters],
+        ),
         ("state per key", [f"{name}: {kind}" for name, kind in nf.state.items()]),
         ("variables per worker", [f"{name}: {kind}" for name, kind in nf.core.items()]),
     ):

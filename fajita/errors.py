@@ -1,5 +1,7 @@
 """The one error a user sees: what is wrong, where, and what would be right, in one line."""
 
+import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,3 +21,10 @@ class InputError(Exception):
         self.what, self.where, self.right = what, where, right
         message = f"{where}: {what}" if where else what
         super().__init__(f"{message}; {right}" if right else message)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What would be right where a name is not known: the ones closest to it."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, 3, 0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"

@@ -55,7 +55,7 @@ def check_folder(folder: str | Path) -> None:
 
 
 def export_state(engine: Engine, plan: Plan, folder: str | Path) -> list[Path]:
-    """Write one Parquet file per NF with state, named after the NF; each is whole or not there. InputError on failure."""
+    """Write one Parquet file per NF with state, named after the NF, whole or not at all; InputError on failure."""
     written = []
     for nf in plan.nfs:
         if nf.table is None:

@@ -9,7 +9,7 @@ import re
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NoReturn, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,6 +163,11 @@ class NF:
 
     #: Set by an engine before the first packet: the variables of `Core`.
     core: Any
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Parameters are attributes, which a type checker cannot know."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -24,6 +24,8 @@ class Layer(IntFlag):
     ICMP = 64
 
 
+#: No layer: a field that cannot be written.
+READ_ONLY = Layer(0)
 #: Of a transport header that is wholly captured the checksum can be repaired.
 TRANSPORT = Layer.TCP | Layer.UDP
 
@@ -48,7 +50,7 @@ class Field:
     offset: int
     bits: int
     layer: Layer
-    write_layer: Layer = Layer(0)
+    write_layer: Layer = READ_ONLY
     repairs: str = ""
     shift: int = 0
     mask: int = -1

@@ -50,7 +50,7 @@ def _drops(plan: Plan, counters: Counters) -> dict[str, dict[str, int]]:
 
 
 def _flows(plan: Plan, counters: Counters) -> dict[str, int]:
-    """Of the finest table: the first of those whose key has the most fields. Nothing is evicted or refused: it grows."""
+    """Of the finest table, the first whose key has the most fields. Tables grow: none is evicted or refused."""
     if not plan.tables:
         return {"created": 0, "active": 0, "expired": 0, "evicted": 0, "refused": 0}
     finest = max(plan.tables, key=lambda table: len(table.key.fields))
@@ -93,4 +93,7 @@ def _summary(run: Run, nf: NFPlan) -> dict[str, Any]:
         states = np.empty(0, [])
     else:
         states = states_only(run.engine.rows(nf), run.plan.tables[nf.table], nf)
-    return nf.nf.summary(states, run.engine.core(nf))
+    try:
+        return nf.nf.summary(states, run.engine.core(nf))
+    except Exception as error:  # a user's own code, whose mistake must not cost the rest of the report
+        return {"error": f"{type(error).__name__} in {type(nf.nf).__name__}.summary: {error}"}

@@ -138,9 +138,7 @@ def make_engine(plan: Plan, name: str) -> Engine:
     raise InputError(f"no engine {name!r}", right=f"one of {', '.join(ENGINES)}")
 
 
-def _open_source(
-    source: Source, strict: bool, open_files: ExitStack
-) -> tuple["Capture | None", Iterable[FrameBlock]]:
+def _open_source(source: Source, strict: bool, open_files: ExitStack) -> tuple["Capture | None", Iterable[FrameBlock]]:
     if isinstance(source, FrameBlock):
         return None, [source]
     if not isinstance(source, str | Path):

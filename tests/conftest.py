@@ -10,7 +10,7 @@ from fajita.kernel.bounds import CHECKED, REGIONS
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Kernels compiled by tests are kept apart from the user's, so that a run of the tests starts like a fresh machine."""
+    """Kernels compiled by tests are kept apart from the user's, so that tests start as on a fresh machine."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAJITA_CACHE_DIR", str(folder))

@@ -31,7 +31,10 @@ pytestmark = [
 
 #: Captures whose packet count is not the index's, with ours and why.
 OTHER_PACKETS = {
-    "small/suricata-verify--tls_DER-incomplete-content.pcap": (6, "record 7 claims 4,325,376 bytes; the index takes what is left"),
+    "small/suricata-verify--tls_DER-incomplete-content.pcap": (
+        6,
+        "record 7 claims 4,325,376 bytes; the index takes what is left",
+    ),
 }
 #: Captures whose number of directional IPv4 5-tuples is not the independent one, with ours, theirs and why.
 OTHER_FLOWS = {

@@ -1,0 +1,1 @@
+"""What runs a chain: a worker with its tables, and what it counts."""

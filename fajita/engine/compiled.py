@@ -1,5 +1,7 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +59,14 @@ class CompiledEngine:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._descriptors]
         areas = [area for table in self.tables for area in table.areas()]
-        columns = [block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict]
+        columns: list[NDArray[Any]] = [
+            block.address,
+            block.captured,
+            block.wire,
+            block.time_ns,
+            block.link,
+            block.verdict,
+        ]
         frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
         allow_only([*own, *areas, *columns], frames)
 

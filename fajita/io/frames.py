@@ -70,7 +70,9 @@ class FrameBlock:
         memory = np.frombuffer(bytearray(b"".join(frames)) or bytearray(1), np.uint8)
         ends = np.cumsum(captured, dtype=np.uint64)
         count = len(frames)
-        times = np.arange(count, dtype=np.uint64) * np.uint64(1000) if time_ns is None else np.asarray(time_ns, np.uint64)
+        times = (
+            np.arange(count, dtype=np.uint64) * np.uint64(1000) if time_ns is None else np.asarray(time_ns, np.uint64)
+        )
         return cls(
             address=np.uint64(memory.ctypes.data) + ends - captured,
             captured=captured,

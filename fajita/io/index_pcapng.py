@@ -133,10 +133,10 @@ def index_blocks(
         if load_32(block + length - 4, is_big_endian) != length:
             stop = BAD_TRAILER
             break
-        if kind == SECTION_HEADER or kind == INTERFACE_DESCRIPTION:
+        if kind in (SECTION_HEADER, INTERFACE_DESCRIPTION):
             stop = DESCRIPTION
             break
-        if kind == ENHANCED_PACKET or kind == SIMPLE_PACKET or kind == OBSOLETE_PACKET:
+        if kind in (ENHANCED_PACKET, SIMPLE_PACKET, OBSOLETE_PACKET):
             if count == capacity:
                 stop = FULL
                 break

@@ -1,7 +1,7 @@
 """Where compiled kernels are kept, and how one is loaded.
 
 numba caches a function only if its source is a real file, and sees changes neither of what the function calls in other
-files nor of globals. So everything that goes into a kernel is hashed: the folder carries the hash of fajita's own kernel
+files nor of globals. So everything that goes into a kernel is hashed: the folder carries the hash of fajita's own
 sources, the versions of numba and llvmlite, and the processor; the file that of the generated source.
 """
 
@@ -74,7 +74,8 @@ def load_kernel(source: str) -> Callable[[int], int]:
 
 def _import(name: str, path: Path) -> ModuleType:
     specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None and specification.loader is not None
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     specification.loader.exec_module(module)

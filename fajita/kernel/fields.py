@@ -6,7 +6,6 @@ the machine has them. A UDP checksum of 0 means none and stays; one that becomes
 
 from fajita.kernel.arithmetic import maximum
 from fajita.kernel.function import KernelFunction, kernel_function
-from fajita.kernel.operation import Callee
 from fajita.kernel.memory import (
     load_be16,
     load_be32,
@@ -19,6 +18,7 @@ from fajita.kernel.memory import (
     store_be16,
     store_be32,
 )
+from fajita.kernel.operation import Callee
 from fajita.kernel.parse import IP_SHIFT, OFFSET_MASK, TRANSPORT_SHIFT, ip_end
 from fajita.packet import FIELDS, Field, Layer
 

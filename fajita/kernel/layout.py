@@ -11,8 +11,8 @@ from fajita.plan import Plan
 #: The most packets that one pass handles. 16 beat 32 up to 1 M flows (a burst's lines and headers stay in the cache).
 BURST = 16
 
-#: How far ahead of the packet whose NFs run a frame is prefetched: while they run, no frame is read, and the processor's
-#: own prefetcher stands still. Without it `three` is a third slower at 1 k and 64 k flows.
+#: How far ahead of the packet whose NFs run a frame is prefetched: while they run, no frame is read, and the
+#: processor's own prefetcher stands still. Without it `three` is a third slower at 1 k and 64 k flows.
 FRAMES_AHEAD = 2 * BURST
 
 #: Words of the context, the only argument of the kernel.

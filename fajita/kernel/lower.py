@@ -9,6 +9,7 @@ Names that are not local are constants or callees and are looked up where the fu
 
 import ast
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NoReturn
 
 from llvmlite import ir
@@ -93,7 +94,21 @@ class Lowering:
             return self.builder.neg(value)
         return self.builder.not_(value) if isinstance(node.op, ast.Invert) else value
 
+    def _membership(self, node: ast.Compare) -> Any:
+        """`x in (A, B)` or `x in NUMBERS`, a tuple of constants."""
+        value, among = self._integer(node.left), node.comparators[0]
+        if isinstance(among, ast.Tuple):
+            numbers = [self._integer(element) for element in among.elts]
+        elif isinstance(among, ast.Name):
+            numbers = [constant(number) for number in self.lookup(among.id)]
+        else:
+            self._refuse(node)
+        equal = [self.builder.icmp_signed("==", value, number) for number in numbers]
+        return reduce(self.builder.or_, equal)
+
     def _compare(self, node: ast.Compare) -> Any:
+        if isinstance(node.ops[0], ast.In) and len(node.ops) == 1:
+            return self._membership(node)
         values = [self._integer(part) for part in (node.left, *node.comparators)]
         result = None
         for left, operator, right in zip(values, node.ops, values[1:], strict=False):

@@ -1,4 +1,4 @@
-"""What compiled code can call: operations, which write LLVM instructions where they are called, and functions made of them.
+"""What compiled code can call: operations, which write LLVM instructions where they are called, and functions of them.
 
 Every value is a signed 64-bit integer. There is no other type, so nothing is inferred and nothing converts behind one's
 back; a condition is a one-bit value that becomes 0 or 1 where it is stored.

@@ -21,11 +21,11 @@ from fajita.packet import (
     MAXIMUM_TAGS,
     MPLS_TYPES,
     NOT_IP,
+    PORT_PROTOCOLS,
     PORTS_NOT_CAPTURED,
     PPP_IPV4,
     PPP_IPV6,
     PPPOE_TYPE,
-    SCTP_PROTOCOL,
     TCP_PROTOCOL,
     TRUNCATED,
     UDP_PROTOCOL,
@@ -44,8 +44,9 @@ _TYPE_MASK = 0xFFFF
 
 _HAS_ETHERNET, _HAS_IPV4, _HAS_FLOW = int(Layer.ETHERNET), int(Layer.IPV4), int(Layer.FLOW)
 _HAS_PORTS, _HAS_TCP, _HAS_UDP, _HAS_ICMP = int(Layer.PORTS), int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
-_VLAN_C, _VLAN_S, _VLAN_OLD, _VLAN_OLDER = VLAN_TYPES
-_MPLS, _MPLS_MULTICAST = MPLS_TYPES
+
+#: AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, macOS; AF_INET is 2 everywhere.
+_IPV6_FAMILIES = (10, 24, 28, 30)
 
 #: What the fast path finds: Ethernet, IPv4 without options at byte 14, and UDP or TCP at byte 34.
 _PLAIN = _HAS_ETHERNET | _HAS_IPV4 | _HAS_FLOW | _HAS_PORTS | (14 << IP_SHIFT) | (34 << TRANSPORT_SHIFT)
@@ -98,7 +99,7 @@ def step_over_link(frame, captured, link):
         size = 16
     elif link == LINUX_SLL2:
         size = 20
-    elif link == BSD_NULL or link == PPP:
+    elif link in (BSD_NULL, PPP):
         size = 4
     else:
         return -1 - UNKNOWN_LINK_TYPE
@@ -109,7 +110,7 @@ def step_over_link(frame, captured, link):
         family = maximum(load_u8(frame), load_u8(frame + 3))
         if family == 2:
             kind = IPV4_TYPE
-        elif family == 10 or family == 24 or family == 28 or family == 30:
+        elif family in _IPV6_FAMILIES:
             kind = IPV6_TYPE
     elif link == PPP:
         # RFC 1662, 3.2: address and control bytes may be left out.
@@ -139,11 +140,11 @@ def step_over_tags(frame, captured, step):
     """Past VLAN tags, MPLS labels and PPPoE (RFC 2516, 4)."""
     for _ in range(MAXIMUM_TAGS):
         kind, offset = step & _TYPE_MASK, step >> _STEP_SHIFT
-        if kind == _VLAN_C or kind == _VLAN_S or kind == _VLAN_OLD or kind == _VLAN_OLDER:
+        if kind in VLAN_TYPES:
             if offset + 4 > captured:
                 return -1 - TRUNCATED
             step = load_be16(frame + offset + 2) | ((offset + 4) << _STEP_SHIFT)
-        elif kind == _MPLS or kind == _MPLS_MULTICAST:
+        elif kind in MPLS_TYPES:
             if offset + 5 > captured:
                 return -1 - TRUNCATED
             is_last = load_u8(frame + offset + 2) & 1
@@ -174,7 +175,7 @@ def parse_ipv4(frame, captured, offset):
         return found | (LATER_FRAGMENT << REASON_SHIFT)
     available = ip_end(ip, captured - offset) - header
     protocol = load_u8(ip + 9)
-    if protocol == TCP_PROTOCOL or protocol == UDP_PROTOCOL or protocol == SCTP_PROTOCOL:
+    if protocol in PORT_PROTOCOLS:
         if available < 4:
             return found | (PORTS_NOT_CAPTURED << REASON_SHIFT)
         found |= _HAS_FLOW | _HAS_PORTS

@@ -4,8 +4,8 @@ A lookup compares the 16 tags of a group at once and touches only the entry whos
 costs one cache miss: the tags, a byte per entry, mostly stay in the cache. Where a group is full, the search goes on in
 the next one. Tag 0 is a free place, which ends a search; tag 1 is a place that was taken once, which does not.
 
-A table grows by a second one of twice the size: each burst moves a few groups, a search looks into both, new flows go to
-the new one. So no burst waits for a whole table.
+A table grows by a second one of twice the size: each burst moves a few groups, a search looks into both, new flows go
+to the new one. So no burst waits for a whole table.
 """
 
 from functools import cache
@@ -16,8 +16,8 @@ from llvmlite import ir
 from fajita.kernel.arithmetic import maximum, shift_right_unsigned
 from fajita.kernel.function import KernelFunction, kernel_function, rare_function
 from fajita.kernel.hash import HASHES
-from fajita.kernel.operation import I1, I8, I16, I32, I64, llvm_intrinsic, operation
 from fajita.kernel.memory import load_128, load_u8, load_u64, store_8, store_64
+from fajita.kernel.operation import I1, I8, I16, I32, I64, llvm_intrinsic, operation
 
 #: Places in a group, and bytes of tags.
 GROUP = 16
@@ -128,9 +128,7 @@ def table_functions(words: int, entry_bytes: int) -> tuple[KernelFunction, Kerne
 
     @rare_function
     def resolve(table, hashed, key):
-        entry = find(
-            load_u64(table + TAGS), load_u64(table + ENTRIES_AT), load_u64(table + MASK), hashed, key
-        )
+        entry = find(load_u64(table + TAGS), load_u64(table + ENTRIES_AT), load_u64(table + MASK), hashed, key)
         if entry == 0 and load_u64(table + OLD_TAGS) != 0:
             entry = find(
                 load_u64(table + OLD_TAGS), load_u64(table + OLD_ENTRIES_AT), load_u64(table + OLD_MASK), hashed, key

@@ -20,4 +20,8 @@ class DestinationCounter(NF):
         return PASS
 
     def summary(self, states: Any, core: dict[str, int]) -> dict[str, Any]:
-        return {"destinations": len(states), "packets": int(states["packets"].sum()), "bytes": int(states["bytes"].sum())}
+        return {
+            "destinations": len(states),
+            "packets": int(states["packets"].sum()),
+            "bytes": int(states["bytes"].sum()),
+        }

@@ -31,6 +31,8 @@ class RateLimiter(NF):
             raise ValueError(f"burst does not fit a rate in {self.rate.unit}; give {wanted}")
         if self.burst.amount < 1 or self.rate.per_second < 1:
             raise ValueError("rate and burst have to be more than 0")
+        if self.burst.amount >= 1 << 40:
+            raise ValueError("burst is more than a terabyte or 2**40 packets")
         self.scale = 61 - max(self.burst.amount, 1 << 18).bit_length()
         units_per_second = self.rate.per_second if self.by_packets else self.rate.per_second / 8
         self.refill = round(units_per_second * 2**self.scale / 10**9)  # tokens per nanosecond

@@ -5,11 +5,10 @@ exception; shift counts are taken modulo 64. The interpreted engine computes wit
 """
 
 import ast
-import difflib
-from collections.abc import Iterable
 from functools import reduce
 
 from fajita import nf as api
+from fajita.errors import nearest
 from fajita.packet import FACTS, FIELDS, FLAGS
 from fajita.source.scope import PLAIN_DROP, Scope, Value
 
@@ -36,13 +35,6 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.GtE: ">=",
 }
 _FUNCTIONS = ("min", "max", "abs", "len")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The names closest to one that is not known, as a hint."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, 3, 0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
 
 
 def local_name(name: str) -> str:

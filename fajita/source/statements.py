@@ -2,8 +2,9 @@
 
 import ast
 
+from fajita.errors import nearest
 from fajita.packet import FIELDS
-from fajita.source.expressions import Expressions, local_name, nearest
+from fajita.source.expressions import Expressions, local_name
 from fajita.source.scope import Scope, Value
 
 

@@ -26,7 +26,7 @@ class Hook:
     def text(self) -> str:
         """The function as source."""
         head = f"@kernel_function\ndef {self.function}({', '.join(self.arguments)}):"
-        return "\n".join([head, f'    """{self.origin}"""', *self.lines])
+        return "\n".join([head, f"    # {ascii(self.origin)[1:-1]}", *self.lines])
 
     def call(self) -> str:
         """A call of it."""
