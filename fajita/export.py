@@ -1,6 +1,7 @@
 """The state of NFs as Arrow tables and Parquet files."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,11 @@ def check_folder(folder: str | Path) -> None:
     """Make the folder of an export, before the work; InputError if that cannot be."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        raise InputError(f"cannot export there: {error.strerror}", str(folder), "name a folder") from None
+        right = "name a folder that can be written"
+        raise InputError(f"cannot export there: {error.strerror}", str(folder), right) from None
 
 
 def export_state(engine: Engine, plan: Plan, folder: str | Path) -> list[Path]:
@@ -66,7 +70,8 @@ def export_state(engine: Engine, plan: Plan, folder: str | Path) -> list[Path]:
             pq.write_table(state_table(engine, plan, nf), partial)
             os.replace(partial, path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise InputError(f"cannot write: {error.strerror or error}", str(path), "name a folder with room") from None
+        finally:
+            partial.unlink(missing_ok=True)
         written.append(path)
     return written

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the first asks a run to stop after the block it is at, the second stops it where it is."""
+"""Ctrl-C and SIGTERM: the first asks a run to stop after the block it is at, the second stops it where it is.
+
+Where a run waits for its input, perhaps for ever, already the first stops it: nothing is lost there.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -11,10 +14,31 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self._is_immediate = False
 
     def requested(self) -> bool:
         """Whether somebody asked to stop."""
         return self.signal_number is not None
+
+    @contextmanager
+    def immediate(self) -> Iterator[None]:
+        """While the body runs, a signal raises KeyboardInterrupt, as does one that came before."""
+        self._is_immediate = True
+        try:
+            # After the line above: a signal just before it would be noticed only at the end of the body.
+            if self.requested():
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._is_immediate = False
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        is_first = not self.requested()
+        if is_first:
+            self.signal_number = number
+        if self._is_immediate or not is_first:
+            raise KeyboardInterrupt
 
     @property
     def exit_status(self) -> int:
@@ -24,15 +48,9 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """While the body runs, note the signals; a second one raises KeyboardInterrupt at once."""
+    """While the body runs, signals are noted and not fatal."""
     interruption = Interruption()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if interruption.requested():
-            raise KeyboardInterrupt
-        interruption.signal_number = number
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, interruption.note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interruption
     finally:

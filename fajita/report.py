@@ -1,7 +1,10 @@
 """The report of a run, as data: what DESIGN calls the stable interface of `fajita run --json`."""
 
+import math
 from dataclasses import asdict
 from typing import Any
+
+import numpy as np
 
 from fajita.engine.counters import Counters
 from fajita.engine.rows import states_only
@@ -45,7 +48,8 @@ def _drops(plan: Plan, counters: Counters) -> dict[str, dict[str, int]]:
         for nf, counted in zip(plan.nfs, counters.nfs, strict=True)
     }
     if plan.other == "drop":
-        drops["other"] = counters.other
+        # An NF may have been given this name too.
+        drops["other"] = drops.get("other", {}) | counters.other
     return {name: reasons for name, reasons in drops.items() if reasons}
 
 
@@ -87,13 +91,28 @@ def _nf(run: Run, nf: NFPlan, counters: Counters) -> dict[str, Any]:
 
 
 def _summary(run: Run, nf: NFPlan) -> dict[str, Any]:
-    import numpy as np
-
     if nf.table is None:
         states = np.empty(0, [])
     else:
         states = states_only(run.engine.rows(nf), run.plan.tables[nf.table], nf)
+    # A user's own code, whose mistake must not cost the rest of the report.
     try:
-        return nf.nf.summary(states, run.engine.core(nf))
-    except Exception as error:  # a user's own code, whose mistake must not cost the rest of the report
+        summary = _plain(nf.nf.summary(states, run.engine.core(nf)))
+        if not isinstance(summary, dict):
+            raise TypeError(f"a dict is needed, not {summary!r}")
+    except Exception as error:
         return {"error": f"{type(error).__name__} in {type(nf.nf).__name__}.summary: {error}"}
+    return summary
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: numpy's numbers and arrays as Python's, and anything unknown as text."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such number
+    return value if isinstance(value, str | int | float | None) else str(value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fajita.engine.interface import Engine
 from fajita.errors import InputError
+from fajita.interruption import Interruption
 from fajita.io.frames import FrameBlock, limited
 from fajita.plan import NFPlan, Plan
 
@@ -89,22 +90,25 @@ def execute(
     limit: int | None = None,
     strict: bool = False,
     progress: Callable[["Capture | None", int], None] = lambda capture, packets: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    interruption: Interruption | None = None,
 ) -> Run:
     """Run a chain over a source. An error in the middle ends the run and is kept in it; one at the start is raised.
 
     out: a capture file to write. limit: packets after which to stop. strict: a file cut off at the end is an error.
-    progress is called with the capture and the packets so far after each block, should_stop before each.
+    progress is called with the capture and the packets so far after each block. interruption: signals that end the
+    run between two blocks, or while it waits for the next; KeyboardInterrupt does too, wherever it comes.
     """
-    seconds = Seconds()
+    seconds, interruption = Seconds(), interruption or Interruption()
     with seconds.spent_on("total"), ExitStack() as open_files:
         with seconds.spent_on("compile"):
             run = Run(plan, make_engine(plan, engine), engine, seconds)
+        # To open a FIFO is to wait for whoever is at its other end.
+        with seconds.spent_on("read"), interruption.immediate():
             capture, blocks = _open_source(source, strict, open_files)
             writer = _open_writer(out, source, open_files)
-        try:
-            packets = 0
-            for block in _timed(limited(blocks, limit), seconds):
+        packets = 0
+        with _kept_in(run):
+            for block in _timed(limited(blocks, limit), seconds, interruption):
                 with seconds.spent_on("process"):
                     run.engine.process(block)
                 if writer is not None:
@@ -112,17 +116,21 @@ def execute(
                         writer.write(block)
                 packets += len(block)
                 progress(capture, packets)
-                if should_stop():
-                    run.interrupted = True
-                    break
-            with seconds.spent_on("write"):
-                open_files.close()
-        except InputError as error:
-            run.error = error
-        except KeyboardInterrupt:
-            run.interrupted = True
+        with _kept_in(run), seconds.spent_on("write"):
+            open_files.close()
         run.warnings = capture.warnings if capture is not None else []
     return run
+
+
+@contextmanager
+def _kept_in(run: Run) -> Iterator[None]:
+    """What ends the body early is kept; of two errors the first, as the second may follow from it."""
+    try:
+        yield
+    except InputError as error:
+        run.error = run.error or error
+    except KeyboardInterrupt:
+        run.interrupted = True
 
 
 def make_engine(plan: Plan, name: str) -> Engine:
@@ -158,11 +166,11 @@ def _open_writer(out: str | Path | None, source: Source, open_files: ExitStack) 
     return open_files.enter_context(CaptureWriter(out, input_path))
 
 
-def _timed(blocks: Iterable[FrameBlock], seconds: Seconds) -> Iterator[FrameBlock]:
-    """The blocks; the time it takes to get each is time spent reading."""
+def _timed(blocks: Iterable[FrameBlock], seconds: Seconds, interruption: Interruption) -> Iterator[FrameBlock]:
+    """The blocks; the time it takes to get each is time spent reading. KeyboardInterrupt instead of the next one."""
     iterator = iter(blocks)
     while True:
-        with seconds.spent_on("read"):
+        with seconds.spent_on("read"), interruption.immediate():
             block = next(iterator, None)
         if block is None:
             return

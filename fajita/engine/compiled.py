@@ -23,7 +23,7 @@ class CompiledEngine:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._run = load_kernel(generate(plan))
-        self._scratch = np.zeros(place_scratch(plan).total // 8, np.int64)
+        self._scratch = np.zeros(2 * place_scratch(plan).total // 8, np.int64)
         self._core = np.zeros(-(-plan.core_bytes // 8) or 1, np.int64)
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)

@@ -26,8 +26,9 @@ def _functions_of(path: str) -> dict[int, ast.FunctionDef]:
 class KernelFunction:
     """A callee that is lowered from Python once for each LLVM module that needs it. All arguments are int64."""
 
-    def __init__(self, function: Callable[..., Any], *, rare: bool) -> None:
-        self.function, self.rare = function, rare
+    def __init__(self, function: Callable[..., Any], *attributes: str) -> None:
+        """attributes: LLVM's, which say where it is inlined."""
+        self.function, self.attributes = function, attributes
         self.name = function.__name__
         self.arity = function.__code__.co_argcount
         self._symbol = f"fajita.{self.name}.{next(_numbers)}"
@@ -49,7 +50,7 @@ class KernelFunction:
             kind = ir.FunctionType(I64, [I64] * self.arity)
             function = ir.Function(module, kind, self._symbol)
             function.linkage = "internal"
-            for attribute in ("noinline", "cold") if self.rare else ("alwaysinline",):
+            for attribute in self.attributes:
                 function.attributes.add(attribute)
             Lowering(function, tree, self._lookup)
         return function
@@ -61,9 +62,14 @@ class KernelFunction:
 
 def kernel_function(function: Callable[..., Any]) -> KernelFunction:
     """Make a Python function part of kernels; it is inlined wherever it is called."""
-    return KernelFunction(function, rare=False)
+    return KernelFunction(function, "alwaysinline")
 
 
 def rare_function(function: Callable[..., Any]) -> KernelFunction:
     """The same for what few packets need: it stays a function of its own, out of the way of the others."""
-    return KernelFunction(function, rare=True)
+    return KernelFunction(function, "noinline", "cold")
+
+
+def burst_function(function: Callable[..., Any]) -> KernelFunction:
+    """The same for a pass over a burst: a function of its own, so that each pass has all the registers."""
+    return KernelFunction(function, "noinline")

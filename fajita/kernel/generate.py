@@ -1,21 +1,20 @@
 """From a plan to the source of its kernel: readable Python for numba, with a comment for the NF each block came from.
 
 Per burst and segment there are three passes, each of which prefetches what the next one needs: parse, hash and prefetch
-tags; match tags and prefetch entries; run the NFs.
+tags; match tags and prefetch entries; run the NFs. The first segment's lookups run one burst ahead.
 """
 
-from fajita.kernel.layout import BURST, CONTEXT, CONTEXT_WORDS, Scratch, Statistics, place_scratch, place_statistics
+from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
+from fajita.kernel.lookup_pass import emit_lookup
 from fajita.kernel.run_pass import emit_run_pass
 from fajita.kernel.text import Text
-from fajita.key import KeyPart
-from fajita.packet import Layer
-from fajita.plan import LINE_BYTES, Plan, Segment, TablePlan
+from fajita.plan import Plan, TablePlan
 
 _IMPORTS = """\
 from fajita.kernel.arithmetic import *
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.fields import *
-from fajita.kernel.function import kernel_function, rare_function
+from fajita.kernel.function import burst_function, kernel_function, rare_function
 from fajita.kernel.hash import hash_1, hash_2
 from fajita.kernel.memory import *
 from fajita.kernel.parse import REASON_SHIFT, parse
@@ -49,7 +48,14 @@ def generate(plan: Plan) -> str:
     for table in plan.tables:
         if table.last_seen is not None:
             _emit_expire(text, plan, table)
-    _emit_run_chain(text, plan)
+    scratch = place_scratch(plan)
+    for number, segment in enumerate(plan.segments):
+        text.line()
+        text.line()
+        text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs)}")
+        emit_lookup(text, plan, number, scratch)
+        emit_run_pass(text, plan, number, scratch, place_statistics(plan))
+    _emit_run_chain(text, plan, scratch)
     return text.source()
 
 
@@ -98,33 +104,34 @@ def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
         text.line("    store_64(table + CREATED, load_i64(table + CREATED) + 1)")
 
 
-def _emit_run_chain(text: Text, plan: Plan) -> None:
-    scratch, statistics = place_scratch(plan), place_statistics(plan)
+def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.line()
     text.line()
     text.line("@kernel_function")
     text.line("def run_chain(context):")
     with text.indented():
-        for name in CONTEXT_WORDS:
-            if name != "tables":
-                text.line(f"{name} = load_i64(context + {CONTEXT[name]})")
+        text.line(f"first = position = load_i64(context + {CONTEXT['position']})")
+        for name in ("end", "wire", "scratch", "statistics"):
+            text.line(f"{name} = load_i64(context + {CONTEXT[name]})")
         for table in plan.tables:
-            text.line(
-                f"table_{table.index} = load_i64(context + {CONTEXT['tables']}) + {table.index} * DESCRIPTOR_BYTES"
-            )
-        text.line("first = position")
-        text.line("in_bytes = dropped_packets = dropped_bytes = 0")
-        for index in _counted(statistics):
-            text.line(f"received_{index} = 0")
-        text.line("full = 0")
+            t = table.index
+            text.line(f"table_{t} = load_i64(context + {CONTEXT['tables']}) + {t} * DESCRIPTOR_BYTES")
+        text.line(f"ahead = scratch + {scratch.total}")
+        text.line("full = count = in_bytes = 0")
         text.line("while position < end:")
         with text.indented():
-            _emit_burst(text, plan, scratch, statistics)
-        _emit_flush(text, statistics)
+            _emit_burst(text, plan)
+        text.line("for j in range(first, position):")
+        text.line("    in_bytes += load_u32(wire + 4 * j)")
+        in_bytes = place_statistics(plan).in_bytes
+        text.line(f"store_64(statistics + {in_bytes}, load_i64(statistics + {in_bytes}) + in_bytes)")
+        text.line(f"store_64(context + {CONTEXT['position']}, position)")
+        text.line("return full")
     text.lines(_ENTRY)
 
 
-def _emit_burst(text: Text, plan: Plan, scratch: Scratch, statistics: Statistics) -> None:
+def _emit_burst(text: Text, plan: Plan) -> None:
+    """One turn of the loop: look up the burst after this one, so that its entries come while this one is run."""
     for table in plan.tables:
         t = table.index
         text.line(f"if load_i64(table_{t} + OLD_TAGS) != 0:  # it is growing")
@@ -132,88 +139,12 @@ def _emit_burst(text: Text, plan: Plan, scratch: Scratch, statistics: Statistics
         text.line(f"elif load_i64(table_{t} + COUNT) + BURST > load_i64(table_{t} + LIMIT):")
         text.line(f"    full = {t + 1}")
         text.line("    break")
-    text.line("count = minimum(BURST, end - position)")
-    for number, segment in enumerate(plan.segments):
-        text.line()
-        text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs) or 'nothing'}")
-        for t in segment.tables:
-            text.line(f"tags_{t}, mask_{t} = load_i64(table_{t} + TAGS), load_i64(table_{t} + MASK)")
-            text.line(f"entries_{t} = load_i64(table_{t} + ENTRIES_AT)")
-            text.line(f"secret_0_{t}, secret_1_{t} = load_i64(table_{t} + SECRET_0), load_i64(table_{t} + SECRET_1)")
-        _emit_hash_pass(text, plan, segment, scratch, first=number == 0)
-        _emit_match_pass(text, plan, segment, scratch)
-        emit_run_pass(text, plan, number, scratch, statistics)
-    text.line("position += count")
-
-
-def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, first: bool) -> None:
-    if not first and not segment.tables:
-        return
-    text.line("for j in range(count):")
-    with text.indented():
-        text.line("frame = load_i64(address + 8 * (position + j))")
-        if first:
-            text.line("headers = parse(frame, load_u32(captured + 4 * (position + j)), load_u8(link + position + j))")
-            text.line(f"store_64(scratch + {scratch.headers} + 8 * j, headers)")
-        else:
-            text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
-        for t in segment.tables:
-            _emit_hash(text, plan.tables[t], scratch, check_status=not first)
-
-
-def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, check_status: bool) -> None:
-    t, key, place = table.index, table.key, scratch.tables[table.index]
-    layer = int(key.layer)
-    alive = f"load_i64(scratch + {scratch.status} + 8 * j) < 2 and " if check_status else ""
-    text.line(f"hash_{t} = 0")
-    text.line(f"if {alive}(headers & {layer}) == {layer}:  # {key.name}")
-    with text.indented():
-        for word in range(key.words):
-            parts = [_key_part(part) for part in key.parts if part.word == word]
-            text.line(f"key_{word} = {' | '.join(parts)}")
-            text.line(f"store_64(scratch + {place.key + 8 * word} + {8 * key.words} * j, key_{word})")
-        words = ", ".join(f"key_{word}" for word in range(key.words))
-        text.line(f"hash_{t} = hash_{key.words}(secret_0_{t}, secret_1_{t}, {words})")
-        text.line(f"prefetch(tags_{t} + (hash_{t} & mask_{t}) * GROUP)")
-    text.line(f"store_64(scratch + {place.hashed} + 8 * j, hash_{t})")
-
-
-def _key_part(part: KeyPart) -> str:
-    load = f"load_u{part.bits}(start_of_{part.start}(frame, headers) + {part.offset})"
-    if part.layer == Layer.PORTS:
-        load = f"({load} if headers & {int(part.layer)} else 0)"
-    return f"({load} << {part.shift})" if part.shift else load
-
-
-def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch) -> None:
-    if not segment.tables:
-        return
-    text.line("for j in range(count):")
-    with text.indented():
-        for t in segment.tables:
-            place = scratch.tables[t]
-            text.line(f"hash_{t} = load_i64(scratch + {place.hashed} + 8 * j)")
-            text.line(f"entry_{t} = candidate_{t}(tags_{t}, entries_{t}, mask_{t}, hash_{t})")
-            for line in range(plan.tables[t].lines):
-                text.line(f"prefetch(entry_{t}{f' + {line * LINE_BYTES}' if line else ''})")
-            text.line(f"store_64(scratch + {place.entry} + 8 * j, entry_{t})")
-
-
-def _counted(statistics: Statistics) -> list[int]:
-    """The NFs that have a counter of their own for what they receive."""
-    return [index for index, offset in enumerate(statistics.received) if offset is not None]
-
-
-def _emit_flush(text: Text, statistics: Statistics) -> None:
-    text.line("for j in range(first, position):")
-    text.line("    in_bytes += load_u32(wire + 4 * j)")
-    text.line("store_64(context, position)")
-    counters = [
-        (statistics.in_bytes, "in_bytes"),
-        (statistics.dropped_packets, "dropped_packets"),
-        (statistics.dropped_bytes, "dropped_bytes"),
-        *((statistics.received[index], f"received_{index}") for index in _counted(statistics)),
-    ]
-    for offset, name in counters:
-        text.line(f"store_64(statistics + {offset}, load_i64(statistics + {offset}) + {name})")
-    text.line("return full")
+    text.line("following = position + count")
+    text.line("ahead_count = minimum(BURST, end - following)")
+    text.line("look_up_0(context, ahead, following, ahead_count)")
+    for number in range(len(plan.segments)):
+        if number:
+            text.line(f"look_up_{number}(context, scratch, position, count)")
+        text.line(f"run_{number}(context, scratch, position, count)")
+    text.line("position, count = following, ahead_count")
+    text.line("scratch, ahead = ahead, scratch")

@@ -13,7 +13,7 @@ BURST = 16
 
 #: How far ahead of the packet whose NFs run a frame is prefetched: while they run, no frame is read, and the
 #: processor's own prefetcher stands still. Without it `three` is a third slower at 1 k and 64 k flows.
-FRAMES_AHEAD = 2 * BURST
+FRAMES_AHEAD = 3 * BURST
 
 #: Words of the context, the only argument of the kernel.
 CONTEXT_WORDS = (
@@ -75,7 +75,10 @@ class TableScratch:
 
 @dataclass(frozen=True)
 class Scratch:
-    """The scratch area: what one pass over a burst leaves for the next. status: 1 seen by an NF, 2 dropped."""
+    """A scratch area: what one pass over a burst leaves for the next. There are two, one for the burst looked up ahead.
+
+    status: 1 seen by an NF, 2 dropped.
+    """
 
     headers: int
     status: int

@@ -3,10 +3,13 @@
 from contextlib import ExitStack
 from itertools import groupby
 
-from fajita.kernel.layout import FRAMES_AHEAD, Scratch, Statistics
+from fajita.kernel.layout import CONTEXT, FRAMES_AHEAD, Scratch, Statistics
 from fajita.kernel.table import MARK_SHIFT
 from fajita.kernel.text import Text
 from fajita.plan import NFPlan, Plan, TablePlan
+
+#: What the passes need of the context.
+_WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "constants", "statistics")
 
 
 def _signed(value: int) -> int:
@@ -14,37 +17,58 @@ def _signed(value: int) -> int:
 
 
 def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
-    """The loop over the burst's packets; the last segment's also gives the verdicts.
+    """`run_N(context, scratch, position, count)`: the segment's NFs; the last segment's also gives the verdicts.
 
     seen: an NF was about the packet. code: 0 while it goes on, else 1 + the reason for which an NF dropped it.
     """
     segment, last = plan.segments[number], number == len(plan.segments) - 1
-    text.line("for j in range(count):")
+    counted = [index for index in segment.nfs if statistics.received[index] is not None]
+    text.line()
+    text.line()
+    text.line("@burst_function")
+    text.line(f"def run_{number}(context, scratch, position, count):")
     with text.indented():
-        text.line("frame = load_i64(address + 8 * (position + j))")
-        text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
-        text.line("length = load_u32(wire + 4 * (position + j))")
-        text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
-        text.line("time = load_i64(time_ns + 8 * (position + j))")
-        if last:
-            text.line(f"prefetch(load_i64(address + 8 * minimum(position + j + {FRAMES_AHEAD}, end - 1)))")
-        if number == 0:
-            text.line("seen = code = 0")
-        else:
-            text.line(f"status = load_i64(scratch + {scratch.status} + 8 * j)")
-            text.line("seen, code = status & 1, status >> 1")
-        resolved: set[int] = set()
-        may_be_dropped = number > 0 and any(
-            plan.nfs[index].translated.may_drop for before in plan.segments[:number] for index in before.nfs
+        for name in _WORDS:
+            text.line(f"{name} = load_i64(context + {CONTEXT[name]})")
+        for table in plan.tables:
+            t = table.index
+            text.line(f"table_{t} = load_i64(context + {CONTEXT['tables']}) + {t} * DESCRIPTOR_BYTES")
+        for index in counted:
+            text.line(f"received_{index} = 0")
+        text.line("for j in range(count):")
+        with text.indented():
+            _emit_packet(text, plan, number, scratch, statistics, last=last)
+        for index in counted:
+            place = f"statistics + {statistics.received[index]}"
+            text.line(f"store_64({place}, load_i64({place}) + received_{index})")
+
+
+def _emit_packet(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics, *, last: bool) -> None:
+    text.line("frame = load_i64(address + 8 * (position + j))")
+    text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
+    text.line("length = load_u32(wire + 4 * (position + j))")
+    text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
+    text.line("time = load_i64(time_ns + 8 * (position + j))")
+    if last:
+        text.line(f"prefetch(load_i64(address + 8 * minimum(position + j + {FRAMES_AHEAD}, end - 1)))")
+    if number == 0:
+        text.line("seen = code = 0")
+    else:
+        text.line(f"status = load_i64(scratch + {scratch.status} + 8 * j)")
+        text.line("seen, code = status & 1, status >> 1")
+    resolved: set[int] = set()
+    may_be_dropped = number > 0 and any(
+        plan.nfs[index].translated.may_drop for before in plan.segments[:number] for index in before.nfs
+    )
+    nfs = (plan.nfs[index] for index in plan.segments[number].nfs)
+    for table, group in groupby(nfs, key=lambda nf: nf.table):
+        may_be_dropped = _emit_group(
+            text, plan, table, list(group), number, scratch, statistics, resolved, may_be_dropped
         )
-        for table, group in groupby((plan.nfs[index] for index in segment.nfs), key=lambda nf: nf.table):
-            may_be_dropped = _emit_group(
-                text, plan, table, list(group), number, scratch, statistics, resolved, may_be_dropped
-            )
-        if last:
-            _emit_verdict(text, plan, statistics)
-        else:
-            text.line(f"store_64(scratch + {scratch.status} + 8 * j, seen | (code != 0) << 1)")
+    if last:
+        _emit_verdict(text, plan, statistics)
+    else:
+        text.line(f"store_64(scratch + {scratch.status} + 8 * j, seen | (code != 0) << 1)")
 
 
 def _emit_group(
@@ -193,5 +217,5 @@ def _emit_verdict(text: Text, plan: Plan, statistics: Statistics) -> None:
     if plan.other == "drop" or any(nf.translated.may_drop for nf in plan.nfs):
         text.line("if goes_on == 0:")
         with text.indented():
-            text.line("dropped_packets += 1")
-            text.line("dropped_bytes += length")
+            for place, amount in ((statistics.dropped_packets, "1"), (statistics.dropped_bytes, "length")):
+                text.line(f"store_64(statistics + {place}, load_i64(statistics + {place}) + {amount})")
