@@ -5,10 +5,14 @@ flow; then come timed passes. Before each, outside the timed part, the frames ar
 them; the packets' own time goes on from pass to pass, as on a wire.
 """
 
+import csv
+import io
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +24,8 @@ from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, make_frames, packe
 from fajita.kernel.layout import BURST
 from fajita.plan import Plan
 
+#: Packets are held in memory, twice: 32 GiB of the smallest frames.
+MAXIMUM_PACKETS = 1 << 28
 #: Flows that are made at once by the pass that is not counted.
 _CHUNK = 1 << 16
 
@@ -63,16 +69,32 @@ def measure(
     seed: int = 1,
     progress: Callable[[], None] = lambda: None,
 ) -> Measurement:
-    """Time `repeat` passes of a chain over `packets` packets of `flows` flows; progress is called after each pass."""
-    for name, value in (("packets", packets), ("repeat", repeat)):
-        if value < 1:
-            raise InputError(f"{name} is {value}", right="at least 1")
-    engine = CompiledEngine(plan)
-    _make_every_flow(engine, flows, size)
-    slots = make_frames(FlowOrder(order, flows, seed).take(packets), size)
+    """Time `repeat` passes of a chain over `packets` packets of `flows` flows; progress is called after each pass.
+
+    InputError for a number out of range, and if the memory does not suffice.
+    """
+    for name, value, maximum in (("packets", packets, MAXIMUM_PACKETS), ("repeat", repeat, None)):
+        if value < 1 or (maximum is not None and value > maximum):
+            raise InputError(f"{name} is {value}", right=f"1 to {maximum}" if maximum is not None else "at least 1")
+    try:
+        flow_order = FlowOrder(order, flows, seed)
+        engine = CompiledEngine(plan)
+        _make_every_flow(engine, flows, size)
+        passes = _timed_passes(engine, flow_order, packets, repeat, size, progress)
+    except MemoryError:
+        right = "ask for fewer"
+        raise InputError(f"not enough memory for {packets} packets of {flows} flows", right=right) from None
+    return Measurement(plan.name, flows, packets, 1, order, tuple(passes))
+
+
+def _timed_passes(
+    engine: CompiledEngine, flow_order: FlowOrder, packets: int, repeat: int, size: int, progress: Callable[[], None]
+) -> list[float]:
+    """Million packets per second of each pass."""
+    slots = make_frames(flow_order.take(packets), size)
     pristine = slots.copy()
     block = FrameBlock.from_slots(
-        slots, np.full(packets, size, np.uint32), packet_times(flows, packets, DEFAULT_GAP_NS)
+        slots, np.full(packets, size, np.uint32), packet_times(flow_order.flows, packets, DEFAULT_GAP_NS)
     )
     passes = []
     for number in range(repeat + 1):
@@ -84,7 +106,7 @@ def measure(
             passes.append(packets / elapsed / 1e6)
         block.time_ns += np.uint64(packets * DEFAULT_GAP_NS)
         progress()
-    return Measurement(plan.name, flows, packets, 1, order, tuple(passes))
+    return passes
 
 
 def _make_every_flow(engine: CompiledEngine, flows: int, size: int) -> None:
@@ -96,8 +118,17 @@ def _make_every_flow(engine: CompiledEngine, flows: int, size: int) -> None:
         engine.process(FrameBlock.from_slots(slots, np.full(count, size, np.uint32), times))
 
 
-def plot(rows: list[dict[str, str | int | float]], path: str) -> None:
-    """Draw rate against flows as a PNG, one line per order, the range of the passes as a band. Needs matplotlib."""
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Rows of measurements as CSV (RFC 4180, but with plain line ends), names first."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def load_pyplot() -> Any:
+    """matplotlib's pyplot, drawing to files; InputError if it is not installed."""
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -105,6 +136,12 @@ def plot(rows: list[dict[str, str | int | float]], path: str) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def plot(rows: list[dict[str, Any]], path: str) -> None:
+    """Draw rate against flows as a PNG, a line per order, the range of the passes as a band; `-` is standard output."""
+    pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     for order in dict.fromkeys(row["order"] for row in rows):
         line = sorted((row for row in rows if row["order"] == order), key=lambda row: row["flows"])
@@ -118,7 +155,7 @@ def plot(rows: list[dict[str, str | int | float]], path: str) -> None:
     axes.grid(alpha=0.3)
     axes.legend(title="order of packets")
     try:
-        figure.savefig(path, format="png", dpi=150)
+        figure.savefig(sys.stdout.buffer if path == "-" else path, format="png", dpi=150)
     except OSError as error:
         raise InputError(f"cannot write: {error.strerror}", path, "name a file that can be written") from None
     finally:

@@ -3,9 +3,8 @@
 What is imported at the top is what every command needs; the rest, numba above all, is imported where it is used.
 """
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from fajita import console
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.io.frames import FrameBlock, limited
+from fajita.output_file import check_outputs, write_json, write_text
 
 app = typer.Typer(
     name="fajita",
@@ -23,7 +23,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    no_args_is_help=True,
 )
 
 
@@ -73,9 +72,7 @@ def run(
     from fajita.run import execute
 
     _one_core(cores)
-    if out == "-" and json_file == "-":
-        raise InputError("--out and --json both write to standard output", right="name a file for one of them")
-    _check_writable(json_file)
+    check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
     plan = Chain.load(chain).plan
     if export is not None:
         from fajita.export import check_folder
@@ -90,23 +87,24 @@ def run(
             limit=limit,
             strict=strict,
             progress=progress,
-            should_stop=interruption.requested,
+            interruption=interruption,
         )
-    for warning in done.warnings:
-        console.complain(f"warning: {warning}")
-    report = done.report
-    if not quiet and json_file != "-" and out != "-":
-        console.print_report(report)
-    if done.error is not None:
-        console.complain(str(done.error))
-    if done.interrupted:
-        console.complain(f"interrupted after {report['packets']['in']:,} packets, which are all accounted for")
-    _write_json(json_file, report)
+    report, errors = done.report, [done.error] if done.error is not None else []
     if export is not None:
         from fajita.export import export_state
 
-        export_state(done.engine, plan, export)
-    if done.error is not None:
+        errors += _failure(lambda: export_state(done.engine, plan, export))
+    if json_file is not None:
+        errors += _failure(lambda: write_json(json_file, report))
+    for warning in done.warnings:
+        console.complain(f"warning: {warning}")
+    if not quiet and "-" not in (json_file, out):
+        console.print_report(report)
+    if done.interrupted:
+        console.complain(f"interrupted after {report['packets']['in']:,} packets, which are all accounted for")
+    for error in errors:
+        console.complain(str(error))
+    if errors:
         return 2
     return interruption.exit_status if done.interrupted else 0
 
@@ -192,14 +190,14 @@ def gen(
     from fajita.interruption import interruptible
     from fajita.io.generate_trace import generate_trace
 
-    with interruptible() as interruption, console.progress_bar("generating", False, quiet) as update:
-
-        def advance(done: int) -> None:
-            update(done, packets)
-            if interruption.requested():
-                raise KeyboardInterrupt
-
-        generate_trace(out, flows, packets, size=size, order=order.value, seed=seed, progress=advance)
+    with (
+        interruptible() as interruption,
+        interruption.immediate(),
+        console.progress_bar("generating", False, quiet) as update,
+    ):
+        generate_trace(
+            out, flows, packets, size=size, order=order.value, seed=seed, progress=lambda done: update(done, packets)
+        )
     return 0
 
 
@@ -220,37 +218,49 @@ def bench(
     quiet: Quiet = False,
 ) -> int:
     """Measure how fast a chain is on packets in memory, one core."""
-    from fajita.benchmark import measure, plot
+    from fajita.benchmark import csv_text, load_pyplot, measure, plot
 
     _one_core(cores)
     numbers = _numbers(flows, "--flows")
-    for path in (json_file, csv_file, plot_file):
-        _check_writable(path)
+    outputs = {"--json": json_file, "--csv": csv_file, "--plot": plot_file}
+    check_outputs(outputs, inputs=(chain,))
+    if plot_file is not None:
+        load_pyplot()
     plan = Chain.load(chain).plan
     rows: list[dict[str, Any]] = []
+    status = 0
     with console.progress_bar(f"bench {plan.name}", False, quiet) as update:
-        total, done = len(numbers) * (repeat + 1), iter(range(1, len(numbers) * (repeat + 1) + 1))
-        for number in numbers:
-            measurement = measure(
-                plan,
-                flows=number,
-                packets=packets,
-                order=order.value,
-                repeat=repeat,
-                seed=seed,
-                progress=lambda: update(next(done), total),
-            )
-            rows.append(measurement.as_row())
-    if not quiet and json_file != "-" and csv_file != "-":
-        console.print_measurements(rows)
-    _write_json(json_file, rows)
+        total = len(numbers) * (repeat + 1)
+        done = iter(range(1, total + 1))
+        try:
+            for number in numbers:
+                measurement = measure(
+                    plan,
+                    flows=number,
+                    packets=packets,
+                    order=order.value,
+                    repeat=repeat,
+                    seed=seed,
+                    progress=lambda: update(next(done), total),
+                )
+                rows.append(measurement.as_row())
+        except KeyboardInterrupt:
+            console.complain(f"interrupted after {len(rows)} of {len(numbers)} numbers of flows")
+            status = 130
+    if not rows:
+        return status
+    errors: list[InputError] = []
+    if json_file is not None:
+        errors += _failure(lambda: write_json(json_file, rows))
     if csv_file is not None:
-        _write_text(
-            csv_file, "\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]) + "\n"
-        )
+        errors += _failure(lambda: write_text(csv_file, csv_text(rows)))
     if plot_file is not None:
-        plot(rows, plot_file)
-    return 0
+        errors += _failure(lambda: plot(rows, plot_file))
+    if not quiet and "-" not in outputs.values():
+        console.print_measurements(rows)
+    for error in errors:
+        console.complain(str(error))
+    return 2 if errors else status
 
 
 def _one_core(cores: str) -> None:
@@ -260,53 +270,46 @@ def _one_core(cores: str) -> None:
 
 def _numbers(text: str, option: str) -> list[int]:
     """Numbers of at least 1 with commas between."""
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"{option} {text}", right=f"numbers with commas between, such as {option} 1024,65536")
-    return [int(part) for part in parts]
-
-
-def _check_writable(path: str | None) -> None:
-    """Find out before the work what would make writing a file fail after it."""
-    if path is None or path == "-":
-        return
-    if Path(path).is_dir():
-        raise InputError("is a folder", path, "name a file")
-    if not Path(path).absolute().parent.is_dir():
-        raise InputError(f"there is no folder {Path(path).parent}", path, "name a file in a folder that is there")
-
-
-def _write_json(path: str | None, value: Any) -> None:
-    if path is not None:
-        _write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def _write_text(path: str, text: str) -> None:
-    if path == "-":
-        sys.stdout.write(text)
-        return
     try:
-        Path(path).write_text(text)
-    except OSError as error:
-        raise InputError(f"cannot write: {error.strerror}", path, "name a file that can be written") from None
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1:
+        right = f"numbers from 1 on with commas between, such as {option} 1024,65536"
+        raise InputError(f"{option} {text}", right=right) from None
+    return numbers
+
+
+def _failure(write: Callable[[], object]) -> list[InputError]:
+    """What goes wrong in writing one result, which must not cost the others."""
+    try:
+        write()
+    except InputError as error:
+        return [error]
+    return []
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the arguments, and where it says what would be right."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "fajita"
+    return f"{error.format_message().rstrip('.')}; {command} --help shows what is possible"
 
 
 def main() -> None:
     """Run a command; the exit status is 0, 1 (verify found a difference), 2 (the input is at fault) or 130."""
+    console.prepare_streams()
     try:
         status = app(standalone_mode=False)
-        sys.stdout.flush()
     except InputError as error:
         console.complain(str(error))
         status = 2
     except typer.TyperException as error:
-        console.complain(error.format_message())
+        console.complain(_usage(error))
         status = 2
     except (KeyboardInterrupt, typer.Abort):
         console.complain("interrupted")
         status = 130
-    except BrokenPipeError:
-        # Whoever read our output has enough; Python would complain once more when it flushes at exit.
-        sys.stderr.close()
+    except BrokenPipeError:  # whoever read our output has enough
         status = 2
     sys.exit(status)

@@ -1,12 +1,17 @@
 """What people see: the report and lists as tables, progress, and the one line that an error gets."""
 
+import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
+
+from fajita.errors import InputError
 
 if TYPE_CHECKING:
     from fajita.describe import NFDescription
@@ -15,9 +20,49 @@ if TYPE_CHECKING:
 _TABLE_STYLE: dict[str, Any] = {"box": None, "pad_edge": False, "header_style": "bold", "title_justify": "left"}
 
 
+#: Columns where standard output is no terminal: enough for a table never to be folded.
+_WIDE = 500
+
+
+def prepare_streams() -> None:
+    """Let any text be written, whatever the encoding, and let streams that the caller has closed lead nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Otherwise the next file that is opened would take the stream's place.
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def say(text: str) -> None:
-    """Plain text to standard output."""
-    print(text)
+    """Plain text to standard output; InputError if that is full, BrokenPipeError if its reader has gone."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Python would try again at exit and complain in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        right = "write to a place with enough space"
+        raise InputError(f"cannot write: {error.strerror}", "standard output", right) from None
+
+
+def _show(*parts: RenderableType) -> None:
+    """Tables and text, one below the other, to standard output."""
+    is_terminal = sys.stdout.isatty()
+    # Names and reasons come from users: a bracket or colon in them is no markup.
+    console = Console(
+        file=io.StringIO(),
+        width=None if is_terminal else _WIDE,
+        force_terminal=is_terminal,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    with console.capture() as capture:
+        console.print(*parts, sep="\n")
+    say("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
 def complain(text: str) -> None:
@@ -34,7 +79,7 @@ def progress_bar(description: str, unit_is_bytes: bool, quiet: bool) -> Iterator
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     amount = DownloadColumn() if unit_is_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
@@ -49,24 +94,28 @@ def reading_progress(description: str, quiet: bool) -> Iterator[Callable[["Captu
 
 def print_report(report: dict[str, Any]) -> None:
     """The report of a run, to standard output."""
-    console = Console(highlight=False)
     packets, flows, seconds = report["packets"], report["flows"], report["seconds"]
-    console.print(f"[bold]{report['chain']}[/bold]: {report['engine']} engine, {report['cores']} core")
     counts = ", ".join(f"{packets[name]:,} {name}" for name in ("in", "out", "dropped", "other"))
-    console.print(f"packets  {counts}")
-    console.print(f"bytes    {report['bytes']['in']:,} in, {report['bytes']['out']:,} out")
-    console.print(f"flows    {flows['created']:,} created, {flows['active']:,} active, {flows['expired']:,} expired")
     spent = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compile", "read", "process", "write", "total"))
-    console.print(f"seconds  {spent}")
-    console.print(f"speed    {report['mpps']:.2f} Mpps (read, process and write)\n")
-    console.print(_nf_table(report))
+    parts: list[RenderableType] = [
+        Text.assemble((report["chain"], "bold"), f": {report['engine']} engine, {report['cores']} core"),
+        f"packets  {counts}",
+        f"bytes    {report['bytes']['in']:,} in, {report['bytes']['out']:,} out",
+        f"flows    {flows['created']:,} created, {flows['active']:,} active, {flows['expired']:,} expired",
+        f"seconds  {spent}",
+        f"speed    {report['mpps']:.2f} Mpps (read, process and write)",
+        "",
+        _nf_table(report),
+    ]
     if report["tables"]:
-        console.print()
-        console.print(_flow_tables(report))
-    reasons = report["drops"] | ({"other": report["other"]} if report["other"] else {})
+        parts += ["", _flow_tables(report)]
+    reasons = dict(report["drops"])
+    # Frames of no NF that were dropped already stand there.
+    if report["other"]:
+        reasons.setdefault("other", report["other"])
     if reasons:
-        console.print()
-        console.print(_reasons(reasons))
+        parts += ["", _reasons(reasons)]
+    _show(*parts)
 
 
 def _nf_table(report: dict[str, Any]) -> Table:
@@ -137,9 +186,8 @@ def print_description(nf: "NFDescription") -> None:
 def print_measurements(rows: list[dict[str, Any]]) -> None:
     """The result of a benchmark, to standard output."""
     table = Table(**_TABLE_STYLE)
-    headings = ("chain", "flows", "packets", "cores", "order", "burst", "mpps", "mpps_min", "mpps_max", "ns_per_packet")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("chain", "order") else "right")
+    for name, value in rows[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) else "right")
     for row in rows:
-        table.add_row(*(f"{row[name]:,}" if isinstance(row[name], int) else str(row[name]) for name in headings))
-    Console(highlight=False).print(table)
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+    _show(table)

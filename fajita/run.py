@@ -103,7 +103,7 @@ def execute(
         with seconds.spent_on("compile"):
             run = Run(plan, make_engine(plan, engine), engine, seconds)
         # To open a FIFO is to wait for whoever is at its other end.
-        with seconds.spent_on("read"), interruption.immediate():
+        with seconds.spent_on("compile"), interruption.immediate():
             capture, blocks = _open_source(source, strict, open_files)
             writer = _open_writer(out, source, open_files)
         packets = 0

@@ -4,6 +4,8 @@ A one's complement sum does not depend on byte order (RFC 1071, 2B), so checksum
 the machine has them. A UDP checksum of 0 means none and stays; one that becomes 0 is sent as all ones (RFC 768).
 """
 
+from typing import Any
+
 from fajita.kernel.arithmetic import maximum
 from fajita.kernel.function import KernelFunction, kernel_function
 from fajita.kernel.memory import (
@@ -18,7 +20,7 @@ from fajita.kernel.memory import (
     store_be16,
     store_be32,
 )
-from fajita.kernel.operation import Callee
+from fajita.kernel.operation import I32, I64, Callee, llvm_intrinsic, operation
 from fajita.kernel.parse import IP_SHIFT, OFFSET_MASK, TRANSPORT_SHIFT, ip_end
 from fajita.packet import FIELDS, Field, Layer
 
@@ -65,17 +67,25 @@ _STARTS: dict[str, KernelFunction] = {
 }
 
 
+@operation
+def _fold(builder: Any, total: Any) -> Any:
+    """A one's complement sum of less than 2**32 in 16 bits: both halves added at once to each other, with the carry."""
+    low = builder.trunc(total, I32)
+    turned = llvm_intrinsic(builder, "llvm.fshl.i32", I32, low, low, I32(16))
+    return builder.zext(builder.lshr(builder.add(low, turned), I32(16)), I64)
+
+
 @kernel_function
-def _fold(total):
-    """A one's complement sum of less than 2**34, as less than 2**18."""
-    return (total & 0xFFFF) + (total >> 16)
+def _change(inverted_old, new):
+    """The sum of ~old and new words, each of up to 32 bits, in 16 bits."""
+    total = inverted_old + new
+    return _fold((total & 0xFFFFFFFF) + (total >> 32))
 
 
 @kernel_function
 def _repair(address, change):
-    """Add `change` (the folded sum of ~old and new words) to the checksum at an address."""
-    total = _fold(_fold((load_u16(address) ^ 0xFFFF) + change))
-    store_16(address, total ^ 0xFFFF)
+    """Add `change` to the checksum at an address."""
+    store_16(address, _fold((load_u16(address) ^ 0xFFFF) + change) ^ 0xFFFF)
 
 
 @kernel_function
@@ -136,13 +146,13 @@ def _writer(field: Field) -> KernelFunction:
         if (headers & layer) == 0:
             return
         header = start(frame, headers)
-        change = inverted - _word(header + word, size) if size < 6 else 0
+        inverted_old = inverted - _word(header + word, size) if size < 6 else 0
         if kept:
             store(header + offset, (load(header + offset) & kept) | ((value & mask) << shift))
         else:
             store(header + offset, value)
         if size < 6:
-            change = _fold(change + _word(header + word, size))
+            change = _change(inverted_old, _word(header + word, size))
         if repairs_ip:
             _repair(header + 10, change)
         if repairs_pseudo:
