@@ -157,6 +157,7 @@ def plot(rows: list[dict[str, Any]], path: str) -> None:
     try:
         figure.savefig(sys.stdout.buffer if path == "-" else path, format="png", dpi=150)
     except OSError as error:
-        raise InputError(f"cannot write: {error.strerror}", path, "name a file that can be written") from None
+        where = "standard output" if path == "-" else path
+        raise InputError(f"cannot write: {error.strerror}", where, "name a file that can be written") from None
     finally:
         pyplot.close(figure)

@@ -276,7 +276,7 @@ def _numbers(text: str, option: str) -> list[int]:
         numbers = [0]
     if min(numbers) < 1:
         right = f"numbers from 1 on with commas between, such as {option} 1024,65536"
-        raise InputError(f"{option} {text}", right=right) from None
+        raise InputError(f"{option} {text}", right=right)
     return numbers
 
 
@@ -310,6 +310,6 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         console.complain("interrupted")
         status = 130
-    except BrokenPipeError:  # whoever read our output has enough
+    except console.ReaderGoneError:
         status = 2
     sys.exit(status)

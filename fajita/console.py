@@ -35,15 +35,19 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+class ReaderGoneError(Exception):
+    """Whoever read standard output has enough, as in `fajita nfs | head -1`: nothing to complain about."""
+
+
 def say(text: str) -> None:
-    """Plain text to standard output; InputError if that is full, BrokenPipeError if its reader has gone."""
+    """Plain text to standard output; InputError if that is full, ReaderGoneError if it is a pipe that nobody reads."""
     try:
         print(text, flush=True)
     except OSError as error:
         # Python would try again at exit and complain in its own way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            raise
+            raise ReaderGoneError from None
         right = "write to a place with enough space"
         raise InputError(f"cannot write: {error.strerror}", "standard output", right) from None
 

@@ -110,7 +110,8 @@ def _private_copy(block: FrameBlock) -> FrameBlock:
 
 def _packet_difference(block: FrameBlock, results: dict[str, FrameBlock]) -> PacketDifference | None:
     first, second = results.values()
-    if np.array_equal(first.verdict, second.verdict) and np.array_equal(first.memory, second.memory):  # type: ignore[arg-type]
+    same_frames = np.array_equal(np.asarray(first.memory), np.asarray(second.memory))
+    if same_frames and np.array_equal(first.verdict, second.verdict):
         return None
     index = next(
         index

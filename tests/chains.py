@@ -42,9 +42,14 @@ def shipped_nfs() -> list[type[NF]]:
     return sorted(classes, key=lambda nf_class: nf_class.__name__)
 
 
+def variants(nf_class: type[NF]) -> list[dict[str, Any]]:
+    """The parameters to try an NF with."""
+    return _PARAMETERS.get(nf_class.__name__, [{}])
+
+
 def _random_nf(random: Random, name: str) -> NF:
     nf_class = random.choice(shipped_nfs())
-    options: dict[str, Any] = dict(random.choice(_PARAMETERS.get(nf_class.__name__, [{}])))
+    options: dict[str, Any] = dict(random.choice(variants(nf_class)))
     if nf_class.key is not None:
         options |= {"key": random.choice((nf_class.key, *nf_class.keys)), "timeout": random.choice(_TIMEOUTS)}
     return nf_class(name=name, **options)

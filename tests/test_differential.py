@@ -8,7 +8,7 @@ For a longer run than the default:
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 
 from fajita.chain import Chain
 from fajita.engine import compiled
+from fajita.nf import NF
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -23,7 +24,7 @@ from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.verify import verify_blocks
-from tests.chains import describe, random_chain
+from tests.chains import describe, random_chain, shipped_nfs, variants
 from tests.random_nf import random_nf
 from tests.traffic import Traffic, many_flows, traffic
 
@@ -83,27 +84,33 @@ def test_engines_agree_on_a_chain(name: str, packets: Traffic) -> None:
     assert_engines_agree(CHAINS[name], packets)
 
 
+@cache
+def chain_of_variants(nf_class: type[NF]) -> Chain:
+    """All the ways to run one NF, one after the other."""
+    timeout = {} if nf_class.key is None else {"timeout": "1ms"}
+    return Chain([nf_class(name=f"nf{i}", **timeout, **params) for i, params in enumerate(variants(nf_class))])
+
+
+@pytest.mark.parametrize("nf_class", shipped_nfs(), ids=lambda nf_class: nf_class.__name__)
+@given_traffic
+@given(packets=traffic())
+def test_engines_agree_on_every_shipped_nf(nf_class: type[NF], packets: Traffic) -> None:
+    assert_engines_agree(chain_of_variants(nf_class), packets)
+
+
+chain_of_seed = cache(random_chain)
+
+
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + RANDOM_CHAINS))
 @given_traffic
 @given(packets=traffic())
-def test_engines_agree_on_random_chains(chain_of_seed, seed: int, packets: Traffic) -> None:
+def test_engines_agree_on_random_chains(seed: int, packets: Traffic) -> None:
     assert_engines_agree(chain_of_seed(seed), packets)
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + RANDOM_NFS))
-@given_traffic
-@given(packets=traffic())
-def test_engines_agree_on_nfs_of_random_source(nfs_of_seed, seed: int, packets: Traffic) -> None:
-    assert_engines_agree(nfs_of_seed(seed), packets)
-
-
 @pytest.fixture(scope="module")
-def chain_of_seed():
-    return cache(random_chain)
-
-
-@pytest.fixture(scope="module")
-def nfs_of_seed(tmp_path_factory):
+def nfs_of_seed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Chain]:
+    """Makes the chain of two random NFs that belongs to a seed, once."""
     folder = tmp_path_factory.mktemp("nfs")
 
     @cache
@@ -115,6 +122,15 @@ def nfs_of_seed(tmp_path_factory):
         )
 
     return make
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + RANDOM_NFS))
+@given_traffic
+@given(packets=traffic())
+def test_engines_agree_on_nfs_of_random_source(
+    nfs_of_seed: Callable[[int], Chain], seed: int, packets: Traffic
+) -> None:
+    assert_engines_agree(nfs_of_seed(seed), packets)
 
 
 @pytest.mark.parametrize("name", CHAINS)

@@ -52,6 +52,8 @@ class CompiledEngine:
             self.tables[full - 1].grow()
             self._allow_memory(block)
         self._packets_in += len(block)
+        for table in self.tables:
+            table.free_moved()
 
     def _allow_memory(self, block: FrameBlock) -> None:
         """For a build with bounds checks."""

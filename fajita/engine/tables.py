@@ -49,6 +49,11 @@ class FlowTable:
         self._allocate(2 * (self._get(kernel.MASK) + 1))
         self._set(kernel.OLD_TAGS, old_tags)
 
+    def free_moved(self) -> None:
+        """Give back the memory of the old table once all of it has moved. Not while a kernel runs."""
+        if self._get(kernel.OLD_TAGS) == 0:
+            del self._areas[:-1]
+
     def areas(self) -> list[NDArray[np.uint8]]:
         """The memory the kernel may touch."""
         return [area for pair in self._areas for area in pair]
@@ -80,8 +85,7 @@ class FlowTable:
 
     def rows(self, nf: NFPlan) -> NDArray[np.void]:
         """The state of one NF of this table, a row per entry that has any, sorted by key."""
-        growing = self._get(kernel.OLD_TAGS) != 0
-        parts = [self._rows_of(tags, entries, nf) for tags, entries in (self._areas if growing else self._areas[-1:])]
+        parts = [self._rows_of(tags, entries, nf) for tags, entries in self._areas]
         return sort_rows(np.concatenate(parts), self.plan)
 
     def _rows_of(self, tags: NDArray[np.uint8], entries: NDArray[np.uint8], nf: NFPlan) -> NDArray[np.void]:

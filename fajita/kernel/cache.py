@@ -6,6 +6,7 @@ sources, the versions of numba and llvmlite, and the processor; the file that of
 """
 
 import atexit
+import glob
 import hashlib
 import importlib.util
 import os
@@ -17,6 +18,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from llvmlite import binding
 from numba.core import config
@@ -63,13 +65,21 @@ def load_kernel(source: str) -> Callable[[int], int]:
     """The function `run` of a generated module, from the cache if it was compiled before."""
     name = f"chain_{hashlib.sha256(source.encode()).hexdigest()[:32]}"
     path = cache_folder() / f"{name}.py"
-    if not path.exists():
+    if not path.exists() or path.read_bytes() != source.encode():
         partial = path.with_suffix(f".{os.getpid()}")
         partial.write_text(source)
         partial.replace(path)
     module = _import(name, path)
     run: Callable[[int], int] = module.run
     return run
+
+
+def discard(function: Callable[..., Any], folder: str | None) -> None:
+    """Delete what numba keeps of a function in a folder; None: it keeps nothing."""
+    if folder is not None:
+        for path in Path(folder).glob(f"{glob.escape(Path(function.__code__.co_filename).stem)}.*"):
+            if path.suffix in (".nbi", ".nbc"):
+                path.unlink(missing_ok=True)
 
 
 def _import(name: str, path: Path) -> ModuleType:

@@ -8,9 +8,11 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from fajita.kernel.bounds import CHECKED
-from fajita.kernel.cache import cache_folder
+from fajita.kernel.cache import cache_folder, discard
 from fajita.kernel.function import KernelFunction
 from fajita.kernel.operation import I64
+
+_SIGNATURE = "int64(int64)"
 
 
 def entry(kernel: KernelFunction) -> Any:
@@ -48,10 +50,20 @@ def compiled(call: Any) -> Callable[[Callable[[int], int]], CompiledCall]:
 
     numba keeps what it compiled only of a function that stands in a file: hence a function, and a decorator.
     """
+    return lambda function: CompiledCall(_compile(function), call.arity)
 
-    def decorate(function: Callable[[int], int]) -> CompiledCall:
-        cache_folder()
-        dispatcher = njit("int64(int64)", nogil=True, cache=not CHECKED, no_cfunc_wrapper=True)(function)
-        return CompiledCall(dispatcher, call.arity)
 
-    return decorate
+def _compile(function: Callable[[int], int]) -> Any:
+    """Load the function from the cache; compile it if it is not there."""
+    cache_folder()
+    dispatcher = njit(nogil=True, cache=not CHECKED, no_cfunc_wrapper=True)(function)
+    try:
+        dispatcher.compile(_SIGNATURE)
+    except Exception:
+        # The cache may be to blame: a file cut short, for which numba raises whatever unpickling it does, or a full
+        # disk. So the next process finds none, and this one keeps nothing. Any other fault shows itself again.
+        discard(function, dispatcher.stats.cache_path)
+        dispatcher = njit(nogil=True, no_cfunc_wrapper=True)(function)
+        dispatcher.compile(_SIGNATURE)
+    dispatcher.disable_compile()
+    return dispatcher

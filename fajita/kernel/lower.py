@@ -109,10 +109,10 @@ class Lowering:
     def _compare(self, node: ast.Compare) -> Any:
         if isinstance(node.ops[0], ast.In) and len(node.ops) == 1:
             return self._membership(node)
+        signs = [_COMPARISONS.get(type(operator)) or self._refuse(node) for operator in node.ops]
         values = [self._integer(part) for part in (node.left, *node.comparators)]
         result = None
-        for left, operator, right in zip(values, node.ops, values[1:], strict=False):
-            sign = _COMPARISONS.get(type(operator)) or self._refuse(node)
+        for left, sign, right in zip(values, signs, values[1:], strict=False):
             holds = self.builder.icmp_signed(sign, left, right)
             result = holds if result is None else self.builder.and_(result, holds)
         return result
@@ -155,7 +155,9 @@ class Lowering:
         return phi
 
     def _call(self, node: ast.Call) -> Any:
-        callee = self.lookup(node.func.id) if isinstance(node.func, ast.Name) else self._refuse(node)
+        if not isinstance(node.func, ast.Name) or node.keywords:
+            self._refuse(node)
+        callee = self.lookup(node.func.id)
         arguments = [self._value(argument) for argument in node.args]
         arguments = [self.builder.zext(value, I64) if value.type == I1 else value for value in arguments]
         result = callee.emit(self.builder, *arguments)
@@ -187,14 +189,15 @@ class Lowering:
             if len(names) != len(values):
                 self._refuse(statement)
             for name, value in zip(names, values, strict=True):
-                self._set(name, value)
+                self._set_variable(name, value)
 
     def _augassign(self, statement: ast.AugAssign) -> None:
-        assert isinstance(statement.target, ast.Name)
+        if not isinstance(statement.target, ast.Name):
+            self._refuse(statement)
         operand = ast.Name(statement.target.id, ast.Load())
-        self._set(statement.target, self._binop(ast.BinOp(operand, statement.op, statement.value)))
+        self._set_variable(statement.target, self._binop(ast.BinOp(operand, statement.op, statement.value)))
 
-    def _set(self, target: ast.expr, value: Any) -> None:
+    def _set_variable(self, target: ast.expr, value: Any) -> None:
         if not isinstance(target, ast.Name):
             self._refuse(target)
         self.builder.store(value, self.variables[target.id])
@@ -228,6 +231,8 @@ class Lowering:
 
     def _while(self, statement: ast.While) -> None:
         """The test stands in a block of its own, to which the body returns."""
+        if statement.orelse:
+            self._refuse(statement)
         test, body, after = (self.builder.append_basic_block(name) for name in ("while", "do", "after"))
         self.builder.branch(test)
         self.builder.position_at_end(test)
@@ -243,7 +248,7 @@ class Lowering:
     def _for(self, statement: ast.For) -> None:
         """`for name in range(...)`, with a step that is a constant; the bounds are evaluated once."""
         call = statement.iter
-        if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "range"):
+        if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "range") or statement.orelse:
             self._refuse(statement)
         bounds = [self._integer(argument) for argument in call.args]
         start, stop = (I64(0), bounds[0]) if len(bounds) == 1 else bounds[:2]
@@ -263,7 +268,7 @@ class Lowering:
         counter.add_incoming(self.builder.add(counter, step), again)
         self.builder.branch(test)
         self.builder.position_at_end(body)
-        self._set(statement.target, counter)
+        self._set_variable(statement.target, counter)
         self._loop(body, statement.body, again, after)
 
     def _break(self, statement: ast.Break) -> None:

@@ -1,0 +1,26 @@
+# The two commands of the README. PYTHON chooses another interpreter, from 3.11 on.
+PYTHON ?= python3
+VENV ?= .venv
+
+.PHONY: run test environment
+
+# Make a trace of a million packets and run the chain `three` on it.
+run: $(VENV)/fajita
+	$(VENV)/bin/fajita gen trace.pcap --flows 10000 --packets 1000000
+	$(VENV)/bin/fajita run chains/three.yaml --pcap trace.pcap
+
+# The second line runs random traffic through kernels that check the bounds of every load and store.
+test: $(VENV)/development
+	$(VENV)/bin/python -m pytest
+	FAJITA_CHECK_BOUNDS=1 FAJITA_EXAMPLES=20 $(VENV)/bin/python -m pytest tests/test_differential.py tests/io/test_pcap.py tests/io/test_pcapng.py
+
+environment: $(VENV)/development
+
+$(VENV)/fajita: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/development: $(VENV)/fajita
+	$(VENV)/bin/pip install --quiet --editable '.[dev]'
+	touch $@
