@@ -296,18 +296,28 @@ def _usage(error: typer.TyperException) -> str:
     return f"{error.format_message().rstrip('.')}; {command} --help shows what is possible"
 
 
+def _invoke() -> int:
+    """Not through typer's own main, which would end in its own way at Ctrl-C and at a pipe that nobody reads."""
+    command = typer.main.get_command(app)
+    with command.make_context("fajita", sys.argv[1:]) as context:
+        status: int = command.invoke(context)
+        return status
+
+
 def main() -> None:
     """Run a command; the exit status is 0, 1 (verify found a difference), 2 (the input is at fault) or 130."""
     console.prepare_streams()
     try:
-        status = app(standalone_mode=False)
+        status = _invoke()
+    except typer.Exit as end:  # after --help
+        status = end.exit_code
     except InputError as error:
         console.complain(str(error))
         status = 2
     except typer.TyperException as error:
         console.complain(_usage(error))
         status = 2
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         console.complain("interrupted")
         status = 130
     except console.ReaderGoneError:

@@ -5,13 +5,18 @@ import mmap
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.errors import InputError
+
 HUGE_PAGE = 2 << 20
 
 
 def huge_pages(nbytes: int) -> NDArray[np.uint8]:
-    """A zeroed area of at least `nbytes`, aligned to 2 MiB, touched by whoever uses it first."""
+    """A zeroed area of at least `nbytes`, aligned to 2 MiB, touched by who uses it first; InputError if there is none."""
     rounded = -(-nbytes // HUGE_PAGE) * HUGE_PAGE
-    area = mmap.mmap(-1, rounded + HUGE_PAGE)
+    try:
+        area = mmap.mmap(-1, rounded + HUGE_PAGE)
+    except (OSError, OverflowError):
+        raise InputError(f"no memory for {rounded >> 20:,} MiB", right="fewer flows, or a machine with more") from None
     if hasattr(mmap, "MADV_HUGEPAGE"):
         area.madvise(mmap.MADV_HUGEPAGE)
     view = np.frombuffer(area, np.uint8)

@@ -41,6 +41,8 @@ class CompiledCall:
 
     def __call__(self, *arguments: int) -> int:
         """Call it; the arguments are given by position. Not to be called by two threads at once."""
+        if len(arguments) != len(self._arguments):
+            raise TypeError(f"{len(arguments)} arguments for a kernel function of {len(self._arguments)}")
         self._arguments[:] = arguments
         return self._function(self._address)
 

@@ -40,6 +40,8 @@ class KernelFunction:
         free = self.function.__code__.co_freevars
         if name in free:
             return (self.function.__closure__ or ())[free.index(name)].cell_contents
+        if name not in self.function.__globals__:
+            raise NameError(f"{self.name}: a kernel function cannot use {name!r}, which is neither constant nor callee")
         return self.function.__globals__[name]
 
     def _defined_in(self, module: Any) -> Any:

@@ -1,0 +1,63 @@
+"""The generated module: Python that can be read, and always the same for the same chain."""
+
+import ast
+
+import pytest
+
+from fajita import Chain
+from fajita.kernel.generate import generate
+from fajita.nfs.destination_counter import DestinationCounter
+from fajita.nfs.flow_counter import FlowCounter
+from fajita.nfs.load_balancer import LoadBalancer
+from fajita.nfs.mac_swap import MacSwap
+from fajita.nfs.rate_limiter import RateLimiter
+from fajita.nfs.source_counter import SourceCounter
+
+SERVERS = ["10.0.0.1", "10.0.0.2"]
+
+
+def chains() -> dict[str, Chain]:
+    """New ones each time."""
+    return {
+        "one": Chain([FlowCounter()]),
+        "shared entry": Chain(
+            [FlowCounter(), LoadBalancer(servers=SERVERS), RateLimiter(rate="1Gbps", burst="64kB", timeout="30s")]
+        ),
+        "three tables": Chain([SourceCounter(), FlowCounter(), DestinationCounter()], other="drop"),
+        "rewritten key": Chain([LoadBalancer(servers=SERVERS, key="source"), DestinationCounter(), FlowCounter()]),
+        "no table": Chain([MacSwap()]),
+        "twice": Chain([FlowCounter(name="before"), MacSwap(), FlowCounter(name="after", key="source")]),
+    }
+
+
+@pytest.mark.parametrize("name", chains())
+def test_the_source_is_the_same_every_time(name):
+    assert generate(chains()[name].plan) == generate(chains()[name].plan)
+
+
+@pytest.mark.parametrize("name", chains())
+def test_the_source_is_python_with_one_way_in(name):
+    tree = ast.parse(generate(chains()[name].plan))
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert len(functions) == len(set(functions))
+    assert functions[-2:] == ["run_chain", "run"]
+
+
+@pytest.mark.parametrize("name", chains())
+def test_every_nf_is_named_where_it_runs(name):
+    chain = chains()[name]
+    lines = generate(chain.plan).splitlines()
+    for nf in chain.nfs:
+        assert any(line.endswith(f"# {nf.name}") for line in lines), nf.name
+
+
+def test_the_name_of_a_chain_cannot_leave_its_comment():
+    """It comes from a file, and the source is run."""
+    source = generate(Chain([FlowCounter()], name="a\nimport os\r\u2028'\"").plan)
+    assert source.splitlines()[1] == ""
+    assert "import os" not in [line.strip() for line in source.splitlines()]
+
+
+def test_a_parameter_changes_the_source():
+    slow, fast = (Chain([RateLimiter(rate=rate, burst="64kB")]) for rate in ("1Mbps", "2Mbps"))
+    assert generate(slow.plan) != generate(fast.plan)
