@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fajita.engine.compiled import CompiledEngine
 from fajita.errors import InputError
@@ -39,6 +40,7 @@ class Measurement:
     packets: int
     cores: int
     order: str
+    traffic: str
     passes: tuple[float, ...]
 
     def as_row(self) -> dict[str, str | int | float]:
@@ -50,6 +52,7 @@ class Measurement:
             "packets": self.packets,
             "cores": self.cores,
             "order": self.order,
+            "traffic": self.traffic,
             "burst": BURST,
             "mpps": round(median, 3),
             "mpps_min": round(min(self.passes), 3),
@@ -65,6 +68,7 @@ def measure(
     packets: int,
     order: str = "uniform",
     repeat: int = 5,
+    traffic: str = "udp",
     size: int = MINIMUM_SIZE,
     seed: int = 1,
     progress: Callable[[], None] = lambda: None,
@@ -79,24 +83,23 @@ def measure(
     try:
         flow_order = FlowOrder(order, flows, seed)
         engine = CompiledEngine(plan)
-        _make_every_flow(engine, flows, size)
-        passes = _timed_passes(engine, flow_order, packets, repeat, size, progress)
+        _make_every_flow(engine, flows, size, traffic)
+        slots = make_frames(flow_order.take(packets), size, traffic)
+        block = FrameBlock.from_slots(
+            slots, np.full(packets, size, np.uint32), packet_times(flows, packets, DEFAULT_GAP_NS)
+        )
+        passes = _timed_passes(engine, block, slots, repeat, progress)
     except MemoryError:
         right = "ask for fewer"
         raise InputError(f"not enough memory for {packets} packets of {flows} flows", right=right) from None
-    return Measurement(plan.name, flows, packets, 1, order, tuple(passes))
+    return Measurement(plan.name, flows, packets, 1, order, traffic, tuple(passes))
 
 
 def _timed_passes(
-    engine: CompiledEngine, flow_order: FlowOrder, packets: int, repeat: int, size: int, progress: Callable[[], None]
+    engine: CompiledEngine, block: FrameBlock, slots: NDArray[np.uint8], repeat: int, progress: Callable[[], None]
 ) -> list[float]:
-    """Million packets per second of each pass."""
-    slots = make_frames(flow_order.take(packets), size)
-    pristine = slots.copy()
-    block = FrameBlock.from_slots(
-        slots, np.full(packets, size, np.uint32), packet_times(flow_order.flows, packets, DEFAULT_GAP_NS)
-    )
-    passes = []
+    """Million packets per second of each pass over a block whose frames lie in `slots`."""
+    packets, pristine, passes = len(block), slots.copy(), []
     for number in range(repeat + 1):
         slots[:] = pristine
         start = time.perf_counter()
@@ -109,11 +112,11 @@ def _timed_passes(
     return passes
 
 
-def _make_every_flow(engine: CompiledEngine, flows: int, size: int) -> None:
+def _make_every_flow(engine: CompiledEngine, flows: int, size: int, traffic: str) -> None:
     order = FlowOrder("roundrobin", flows, 0)
     for first in range(0, flows, _CHUNK):
         count = min(_CHUNK, flows - first)
-        slots = make_frames(order.take(count), size)
+        slots = make_frames(order.take(count), size, traffic)
         times = packet_times(first, count, DEFAULT_GAP_NS)
         engine.process(FrameBlock.from_slots(slots, np.full(count, size, np.uint32), times))
 

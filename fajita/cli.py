@@ -33,6 +33,13 @@ class EngineName(StrEnum):
     reference = "reference"
 
 
+class Traffic(StrEnum):
+    """The protocols of synthetic traffic: one flow in four UDP, the others TCP; or UDP alone."""
+
+    mixed = "mixed"
+    udp = "udp"
+
+
 class Order(StrEnum):
     """Which flow each packet of synthetic traffic belongs to; caida and campus follow measured flow sizes."""
 
@@ -214,6 +221,7 @@ def bench(
     plot_file: Annotated[
         str | None, typer.Option("--plot", metavar="FILE.png", help="Draw rate against flows.")
     ] = None,
+    traffic: Annotated[Traffic, typer.Option("--traffic", help="Protocols of the packets.")] = Traffic.udp,
     seed: Seed = 1,
     quiet: Quiet = False,
 ) -> int:
@@ -240,6 +248,7 @@ def bench(
                     packets=packets,
                     order=order.value,
                     repeat=repeat,
+                    traffic=traffic.value,
                     seed=seed,
                     progress=lambda: update(next(done), total),
                 )

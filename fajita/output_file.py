@@ -21,6 +21,8 @@ def check_outputs(outputs: Mapping[str, str | None], inputs: Iterable[Path]) -> 
     for option, path in outputs.items():
         if path is None:
             continue
+        if not path:
+            raise InputError(f"{option} is empty", right="name a file, or - for standard output")
         if path != "-":
             _check_place(path, inputs)
         # What is neither a file nor new, such as /dev/null, may be written to twice.

@@ -96,7 +96,7 @@ def execute(
 
     out: a capture file to write. limit: packets after which to stop. strict: a file cut off at the end is an error.
     progress is called with the capture and the packets so far after each block. interruption: signals that end the
-    run between two blocks, or while it waits for the next; KeyboardInterrupt does too, wherever it comes.
+    run between two blocks, or while it waits for the next; a KeyboardInterrupt among the blocks ends it as well.
     """
     seconds, interruption = Seconds(), interruption or Interruption()
     with seconds.spent_on("total"), ExitStack() as open_files:

@@ -32,9 +32,10 @@ class Result(NamedTuple):
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> Result:
     """Call main() with these arguments."""
     capsys.readouterr()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["fajita", *map(str, arguments)])
-        cli.main()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
     assert isinstance(ended.value.code, int)
     return Result(ended.value.code, *capsys.readouterr())
 

@@ -201,7 +201,8 @@ def test_nfs_describes_each(capsys, name):
 
 def test_nfs_describes_a_users_own(capsys, tmp_path, monkeypatch):
     (tmp_path / "own.py").write_text(
-        'from fajita import NF, PASS, five_tuple, u64\n\n\nclass Own(NF):\n    """Counts."""\n\n    key = five_tuple\n\n'
+        "from fajita import NF, PASS, five_tuple, u64\n\n\nclass Own(NF):\n"
+        '    """Counts."""\n\n    key = five_tuple\n\n'
         "    class Params:\n        depth: int = 3\n\n    class State:\n        seen: u64\n\n"
         "    def packet(self, pkt, state):\n        state.seen += 1\n        return PASS\n"
     )

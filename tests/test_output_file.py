@@ -25,6 +25,11 @@ def test_a_device_may_be_written_to_twice():
     check_outputs({"--a": "/dev/null", "--b": "/dev/null"}, [])
 
 
+def test_a_path_without_a_name():
+    with pytest.raises(InputError, match="--a is empty; name a file"):
+        check_outputs({"--a": ""}, [])
+
+
 def test_an_input_that_is_not_there_is_no_output(tmp_path):
     check_outputs({"--a": str(tmp_path / "new")}, [tmp_path / "absent", tmp_path / "new"])
 

@@ -11,7 +11,7 @@ HUGE_PAGE = 2 << 20
 
 
 def huge_pages(nbytes: int) -> NDArray[np.uint8]:
-    """A zeroed area of at least `nbytes`, aligned to 2 MiB, touched by who uses it first; InputError if there is none."""
+    """A zeroed area of at least `nbytes`, aligned to 2 MiB, touched by whoever uses it first; InputError if not."""
     rounded = -(-nbytes // HUGE_PAGE) * HUGE_PAGE
     try:
         area = mmap.mmap(-1, rounded + HUGE_PAGE)

@@ -15,8 +15,11 @@ def row_dtype(table: TablePlan, nf: NFPlan) -> np.dtype[np.void]:
 
 
 def state_column(name: str, key_fields: set[str]) -> str:
-    """The column of a state field beside the columns of the key."""
-    return f"state_{name}" if name in key_fields else name
+    """The column of a state field beside the columns of the key; no two fields of a state get the same."""
+    bare = name
+    while bare.startswith("state_"):
+        bare = bare.removeprefix("state_")
+    return f"state_{name}" if bare in key_fields else name
 
 
 def sort_rows(rows: NDArray[np.void], table: TablePlan) -> NDArray[np.void]:

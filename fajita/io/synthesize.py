@@ -21,13 +21,13 @@ _CLIENT_FLOWS_MASK = (1 << FLOWS_OF_A_CLIENT_BITS) - 1
 
 
 @kernel_function
-def write_slots(flows, count, frames, slot, templates, ip_sums, transport_sums):
+def write_slots(flows, count, frames, slot, templates, ip_sums, transport_sums, udp_of_four):
     """Write the frame of each of `count` flows (uint32 at address `flows`) into a slot, from address `frames` on.
 
     templates: where a TCP and a UDP frame of `slot` bytes lie, with addresses, ports and checksums 0. ip_sums,
     transport_sums: where two int64 lie, the sums of 16-bit words of their IP header and of their segment with its
-    pseudo-header (RFC 1071). A flow is below 2**28; different flows get different 5-tuples, as the
-    client and its port are a bijection of the flow.
+    pseudo-header (RFC 1071). udp_of_four: of four flows, so many are UDP. A flow is below 2**28; different flows get
+    different 5-tuples, as the client and its port are a bijection of the flow.
     """
     for index in range(count):
         flow = load_u32(flows + index * 4)
@@ -37,7 +37,7 @@ def write_slots(flows, count, frames, slot, templates, ip_sums, transport_sums):
         source_port = EPHEMERAL_PORTS | ((client + (flow & _CLIENT_FLOWS_MASK) * PORT_STEP) & (EPHEMERAL_PORTS - 1))
         destination = SERVER_NETWORK | (draw & ((1 << SERVER_BITS) - 1))
         destination_port = service_port((draw >> SERVER_BITS) & 3)
-        is_udp = (draw >> (SERVER_BITS + 2)) & 3 == 0
+        is_udp = (draw >> (SERVER_BITS + 2)) & 3 < udp_of_four
 
         frame = frames + index * slot
         copy(frame, templates + is_udp * slot, slot)

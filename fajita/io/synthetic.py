@@ -2,8 +2,9 @@
 
 Flow f belongs to client f // 16, an address of 10.0.0.0/8, with an ephemeral source port of its own; it goes to one of
 4,096 servers from 198.18.0.0 (the network for benchmarks, RFC 2544), port 443, 80, 8443 or 8080; one flow in four is
-UDP, the others TCP with the flag ACK. Which, is a fixed mix of f: a flow's frame is the same bytes every time, in every
-trace. The payload counts 0, 1, 2, ...; all checksums are right. One million flows come from 62,500 clients.
+UDP (or all, in the traffic `udp`), the others TCP with the flag ACK. Which, is a fixed mix of f: a flow's frame is the
+same bytes every time, in every trace. The payload counts 0, 1, 2, ...; all checksums are right. One million flows come
+from 62,500 clients.
 """
 
 import struct
@@ -32,14 +33,20 @@ DEFAULT_GAP_NS = 1000
 _MACS = bytes.fromhex("020000000002 020000000001")  # destination and source, locally administered
 _ETHERNET_BYTES, _IP_BYTES, _TCP_BYTES, _UDP_BYTES = 14, 20, 20, 8
 _DO_NOT_FRAGMENT, _TIME_TO_LIVE = 0x4000, 64
+#: Of four flows so many are UDP, by the name of the traffic.
+TRAFFIC = {"mixed": 1, "udp": 4}
+
 _TCP_DATA_OFFSET_AND_ACK, _TCP_WINDOW = 5 << 12 | 0x10, 65535
 
 
 class Synthesizer:
     """Makes frames of one size. slot: bytes from one frame to the next, the size rounded up to whole cache lines."""
 
-    def __init__(self, size: int) -> None:
-        """InputError for a size that cannot be made."""
+    def __init__(self, size: int, traffic: str = "mixed") -> None:
+        """traffic: a name of TRAFFIC. InputError for a size or traffic that cannot be made."""
+        if traffic not in TRAFFIC:
+            raise InputError(f"no traffic {traffic!r}", right=f"one of {', '.join(TRAFFIC)}")
+        self._udp_of_four = TRAFFIC[traffic]
         if not MINIMUM_SIZE <= size <= MAXIMUM_SIZE:
             raise InputError(
                 f"frames of {size} bytes",
@@ -73,12 +80,13 @@ class Synthesizer:
             self._templates.ctypes.data,
             self._ip_sums.ctypes.data,
             self._transport_sums.ctypes.data,
+            self._udp_of_four,
         )
 
 
-def make_frames(flows: NDArray[np.uint32], size: int = MINIMUM_SIZE) -> NDArray[np.uint8]:
+def make_frames(flows: NDArray[np.uint32], size: int = MINIMUM_SIZE, traffic: str = "mixed") -> NDArray[np.uint8]:
     """The frames of the given flows: uint8 (len(flows), slot), the frame is the first `size` bytes of a row."""
-    synthesizer = Synthesizer(size)
+    synthesizer = Synthesizer(size, traffic)
     area = huge_pages(max(1, len(flows)) * synthesizer.slot)
     slots = area[: len(flows) * synthesizer.slot].reshape(len(flows), synthesizer.slot)
     synthesizer.write(flows, slots)

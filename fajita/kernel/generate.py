@@ -6,7 +6,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lookup_pass import emit_lookup
-from fajita.kernel.run_pass import emit_run_pass
+from fajita.kernel.run_pass import RunPass
 from fajita.kernel.text import Text
 from fajita.plan import Plan, TablePlan
 
@@ -19,7 +19,7 @@ from fajita.kernel.hash import hash_1, hash_2
 from fajita.kernel.memory import *
 from fajita.kernel.parse import REASON_SHIFT, parse
 from fajita.kernel.table import COUNT, CREATED, ENTRIES_AT, EXPIRED, LIMIT, MASK, OLD_TAGS, SECRET_0, SECRET_1, TAGS
-from fajita.kernel.table import DESCRIPTOR_BYTES, GROUP, table_functions
+from fajita.kernel.table import DESCRIPTOR_BYTES, GROUP, NOWHERE, table_functions
 """
 
 _ENTRY = """
@@ -54,7 +54,7 @@ def generate(plan: Plan) -> str:
         text.line()
         text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs)}")
         emit_lookup(text, plan, number, scratch)
-        emit_run_pass(text, plan, number, scratch, place_statistics(plan))
+        RunPass(text, plan, number, scratch, place_statistics(plan)).emit()
     _emit_run_chain(text, plan, scratch)
     return text.source()
 

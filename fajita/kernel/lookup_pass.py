@@ -77,7 +77,7 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch)
         for t in segment.tables:
             place = scratch.tables[t]
             text.line(f"hash_{t} = load_i64(scratch + {place.hashed} + 8 * j)")
-            text.line(f"entry_{t} = candidate_{t}(tags_{t}, entries_{t}, mask_{t}, hash_{t})")
+            text.line(f"entry_{t} = candidate_{t}(tags_{t}, entries_{t}, mask_{t}, hash_{t}, table_{t} + NOWHERE)")
             for line in range(plan.tables[t].lines):
                 text.line(f"prefetch(entry_{t}{f' + {line * LINE_BYTES}' if line else ''})")
             text.line(f"store_64(scratch + {place.entry} + 8 * j, entry_{t})")

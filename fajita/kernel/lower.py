@@ -246,28 +246,31 @@ class Lowering:
         self.builder.position_at_end(after)
 
     def _for(self, statement: ast.For) -> None:
-        """`for name in range(...)`, with a step that is a constant; the bounds are evaluated once."""
-        call = statement.iter
+        """`for name in range(...)`, with a step that is a constant; the bounds are evaluated once.
+
+        Whether there is a next turn is asked of what is left, without sign, before the step: a sum past 2**63 would
+        wrap and never end.
+        """
+        call, build = statement.iter, self.builder
         if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "range") or statement.orelse:
             self._refuse(statement)
         bounds = [self._integer(argument) for argument in call.args]
         start, stop = (I64(0), bounds[0]) if len(bounds) == 1 else bounds[:2]
         step = bounds[2] if len(bounds) == 3 else I64(1)
-        before = self.builder.block
-        test, body, again, after = (self.builder.append_basic_block(n) for n in ("for", "do", "next", "after"))
-        self.builder.branch(test)
-        self.builder.position_at_end(test)
-        counter = self.builder.phi(I64)
+        upwards = build.icmp_signed(">", step, I64(0))
+        stride = build.select(upwards, step, build.neg(step))
+        is_any = build.select(upwards, build.icmp_signed("<", start, stop), build.icmp_signed(">", start, stop))
+        before = build.block
+        body, again, after = (build.append_basic_block(name) for name in ("for", "next", "after"))
+        build.cbranch(is_any, body, after)
+        build.position_at_end(body)
+        counter = build.phi(I64)
         counter.add_incoming(start, before)
-        upwards = self.builder.icmp_signed(">", step, I64(0))
-        goes_on = self.builder.select(
-            upwards, self.builder.icmp_signed("<", counter, stop), self.builder.icmp_signed(">", counter, stop)
-        )
-        self.builder.cbranch(goes_on, body, after)
-        self.builder.position_at_end(again)
-        counter.add_incoming(self.builder.add(counter, step), again)
-        self.builder.branch(test)
-        self.builder.position_at_end(body)
+        build.position_at_end(again)
+        left = build.select(upwards, build.sub(stop, counter), build.sub(counter, stop))
+        counter.add_incoming(build.add(counter, step), again)
+        build.cbranch(build.icmp_unsigned(">", left, stride), body, after)
+        build.position_at_end(body)
         self._set_variable(statement.target, counter)
         self._loop(body, statement.body, again, after)
 

@@ -46,6 +46,8 @@ FILL = 12
     SECRET_1,
 ) = (8 * word for word in range(13))
 DESCRIPTOR_BYTES = 8 * 16
+#: In the descriptor, zeros that stand for the entry of a flow that has none: no NF has marked it.
+NOWHERE = 8 * 13
 
 #: The marks of an entry are the top byte of the key's last word.
 MARK_SHIFT = 56
@@ -78,9 +80,9 @@ def tag_of(hashed):
 def table_functions(words: int, entry_bytes: int) -> tuple[KernelFunction, KernelFunction, KernelFunction]:
     """The functions of a table whose keys have so many words and whose entries so many bytes: candidate, resolve, move.
 
-    candidate(tags, entries, mask, hashed) is where the flow probably is, or 0. resolve(table, hashed, key) is the
-    address of the entry of the key whose words lie at `key`, made and counted if there was none; its marks say which
-    NFs have state in it. move(table) moves some groups of the old table into the new one.
+    candidate(tags, entries, mask, hashed, nowhere) is where the flow probably is, or nowhere. resolve(table, hashed,
+    key) is the address of the entry of the key whose words lie at `key`, made and counted if there was none; its marks
+    say which NFs have state in it. move(table) moves some groups of the old table into the new one.
     """
     hash_words = HASHES[words]
     last = 8 * (words - 1)
@@ -93,11 +95,11 @@ def table_functions(words: int, entry_bytes: int) -> tuple[KernelFunction, Kerne
         return (load_u64(entry + last) & KEY_MASK) == load_u64(key + last)
 
     @kernel_function
-    def candidate(tags, entries, mask, hashed):
+    def candidate(tags, entries, mask, hashed, nowhere):
         group = hashed & mask
         match = match_tags(tags, group, tag_of(hashed))
         if match == 0:
-            return 0
+            return nowhere
         return entries + (group * GROUP + lowest_bit(match)) * entry_bytes
 
     @kernel_function

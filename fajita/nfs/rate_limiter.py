@@ -1,5 +1,6 @@
 """A token bucket per flow or per address."""
 
+from fractions import Fraction
 from typing import Any
 
 from fajita import NF, PASS, Burst, Packet, Rate, destination, five_tuple, source, u64
@@ -34,11 +35,14 @@ class RateLimiter(NF):
         if self.burst.amount >= 1 << 40:
             raise ValueError("burst is more than a terabyte or 2**40 packets")
         self.scale = 61 - max(self.burst.amount, 1 << 18).bit_length()
-        units_per_second = self.rate.per_second if self.by_packets else self.rate.per_second / 8
-        self.refill = round(units_per_second * 2**self.scale / 10**9)  # tokens per nanosecond
-        if self.refill < 1000:
-            raise ValueError("rate is too low for so large a burst to be kept to 0.1 %; give a smaller burst")
         self.bucket = self.burst.amount << self.scale
+        units_per_second = self.rate.per_second if self.by_packets else Fraction(self.rate.per_second, 8)
+        # Tokens per nanosecond; a bucket that is full after one needs no more.
+        self.refill = min(round(units_per_second * 2**self.scale / 10**9), self.bucket)
+        if self.refill < 1000:
+            raise ValueError(
+                "rate is too low for so large a burst to be kept to 0.1 %; give a higher rate or a smaller burst"
+            )
         self.fill_ns = self.bucket // self.refill + 1
 
     def new_flow(self, pkt: Packet, state: State) -> None:
@@ -50,10 +54,10 @@ class RateLimiter(NF):
         if elapsed_ns > 0:
             state.tokens = min(state.tokens + min(elapsed_ns, self.fill_ns) * self.refill, self.bucket)
             state.last_ns = pkt.time_ns
-        cost = (1 if self.by_packets else pkt.length) << self.scale
-        if cost > state.tokens:
+        amount = 1 if self.by_packets else pkt.length
+        if amount > state.tokens >> self.scale:  # amount << scale may not fit: a capture claims what it likes
             return pkt.drop("over rate")
-        state.tokens -= cost
+        state.tokens -= amount << self.scale
         return PASS
 
     def summary(self, states: Any, core: dict[str, int]) -> dict[str, Any]:

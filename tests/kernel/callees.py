@@ -17,7 +17,7 @@ def _arity(callee: Callee) -> int:
 
 
 class Callees:
-    """Callees by name behind one function of a number and four arguments.
+    """Callees by name behind one function of a number and five arguments.
 
     A test file compiles `enter` in a fixture, where the cache of the tests is in use, and gives the result to `bind`.
     """
@@ -37,8 +37,8 @@ class Callees:
             return builder.load(result)
 
         @kernel_function
-        def call(number, first, second, third, fourth):
-            return choose(number, first, second, third, fourth)
+        def call(number, first, second, third, fourth, fifth):
+            return choose(number, first, second, third, fourth, fifth)
 
         self.enter = entry(call)
 
@@ -46,7 +46,7 @@ class Callees:
         """A function `call(name, *arguments)`; integers of any size, of which the low 64 bits count."""
 
         def call(name: str, *arguments: int) -> int:
-            words = [wrap(argument) for argument in arguments] + [0] * (4 - len(arguments))
+            words = [wrap(argument) for argument in arguments] + [0] * (5 - len(arguments))
             return run(self._numbers[name], *words)
 
         return call

@@ -133,5 +133,13 @@ def test_an_index_outside_a_list_reads_zero(call):
     values = np.array([5, -6, 7], np.int64)
     allow_only([values])
     at = values.ctypes.data
-    assert [call("read_list", at, 3, index) for index in (-(1 << 63), -1, 0, 1, 2, 3, 1 << 61)] == [0, 0, 5, -6, 7, 0, 0]
+    assert [call("read_list", at, 3, index) for index in (-(1 << 63), -1, 0, 1, 2, 3, 1 << 61)] == [
+        0,
+        0,
+        5,
+        -6,
+        7,
+        0,
+        0,
+    ]
     assert call("read_list", 0, 0, 0) == 0

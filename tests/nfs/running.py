@@ -1,0 +1,79 @@
+"""Running NFs on frames with either engine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fajita import NF, Chain, FrameBlock
+from fajita.engine import compiled
+from fajita.engine.compiled import CompiledEngine
+from fajita.engine.counters import Counters
+from fajita.engine.interface import Engine
+from fajita.engine.rows import states_only
+from fajita.io.frames import ETHERNET
+from fajita.reference import ReferenceEngine
+
+#: What every test of an NF's behaviour is run on.
+both_engines = pytest.mark.parametrize("engine", [CompiledEngine, ReferenceEngine], ids=["compiled", "reference"])
+
+
+@dataclass
+class Result:
+    """frames, verdicts: by packet, in order; 1 is a packet that goes on."""
+
+    frames: list[bytes]
+    verdicts: list[int]
+    counters: Counters
+    chain: Chain
+    engine: Engine
+
+    def rows(self, nf: int = 0) -> list[tuple[int, ...]]:
+        """The key and the state of each entry that an NF has."""
+        rows: list[tuple[int, ...]] = self.engine.rows(self.chain.plan.nfs[nf]).tolist()
+        return rows
+
+    def summary(self, nf: int = 0) -> dict[str, Any]:
+        """What the report says of an NF."""
+        plan = self.chain.plan.nfs[nf]
+        states: Any = None
+        if plan.table is not None:
+            states = states_only(self.engine.rows(plan), self.chain.plan.tables[plan.table], plan)
+        return plan.nf.summary(states, self.engine.core(plan))
+
+
+def run(
+    engine: type[Engine],
+    nfs: NF | Sequence[NF],
+    frames: Sequence[bytes],
+    times_ns: Sequence[int] | None = None,
+    *,
+    wire: Sequence[int] | None = None,
+    links: Sequence[int] | int = ETHERNET,
+    other: str = "pass",
+) -> Result:
+    """Run a new engine over the frames, in two blocks."""
+    chain = Chain([nfs] if isinstance(nfs, NF) else nfs, other=other)
+    block = FrameBlock.from_frames(frames, times_ns, wire)
+    block.link[:] = np.asarray(links, np.uint8)
+    running = engine(chain.plan)  # type: ignore[call-arg]
+    half = block.head(len(block) // 2)
+    running.process(half)
+    running.process(_after(block, len(half)))
+    made = [bytes(block.frame(index)) for index in range(len(block))]
+    return Result(made, block.verdict.tolist(), running.counters(), chain, running)
+
+
+def _after(block: FrameBlock, start: int) -> FrameBlock:
+    columns = (block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict)
+    return FrameBlock(*(column[start:] for column in columns), memory=block.memory, first=start)
+
+
+def kernels_loaded_once() -> Iterator[None]:
+    """For a fixture: an engine made for each example of a property need not load its kernel anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "load_kernel", cache(compiled.load_kernel))
+        yield

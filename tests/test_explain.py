@@ -1,0 +1,82 @@
+"""The explanation says what the plan says: keys, places in entries, lookups and why, memory."""
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from fajita import Chain, FrameBlock
+from fajita.engine.compiled import CompiledEngine
+from fajita.explain import explain, table_bytes
+from fajita.nfs.destination_counter import DestinationCounter
+from fajita.nfs.flow_counter import FlowCounter
+from fajita.nfs.load_balancer import LoadBalancer
+from fajita.nfs.mac_swap import MacSwap
+from fajita.nfs.rate_limiter import RateLimiter
+from tests.traffic import many_flows
+
+
+def chain(other: str = "pass") -> Chain:
+    nfs = [
+        FlowCounter(),
+        RateLimiter(rate="1Gbps", burst="64kB", timeout="30s"),
+        LoadBalancer(servers=["10.0.0.1"]),
+        DestinationCounter(),
+    ]
+    return Chain(nfs, name="explained", other=other)
+
+
+def test_tables_with_their_keys_and_reasons():
+    plan = chain().plan
+    text = explain(plan)
+    assert text.startswith("chain explained: 4 network functions, bursts of 16 packets, one core\n")
+    assert len(plan.tables) == 2
+    for table in plan.tables:
+        assert f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields)})" in text
+        assert f"  a lookup of its own because: {table.why}" in text
+        assert f"  entry: {table.entry_bytes} bytes, " in text
+    assert "load_balancer" in plan.tables[1].why
+
+
+def test_places_in_an_entry_do_not_overlap():
+    plan = chain().plan
+    for section in explain(plan).split("\ntable ")[1:]:
+        section = section.split("\n\n")[0]
+        places = sorted(tuple(map(int, place)) for place in re.findall(r"bytes (\d+)-(\d+)", section))
+        assert len(places) >= 2
+        assert all(end < start for (_, end), (start, _) in pairwise(places))
+        (size,) = re.findall(r"entry: (\d+) bytes", section)
+        assert places[0][0] == 0
+        assert places[-1][1] < int(size)
+
+
+def test_each_nf_with_its_timeout_and_segment():
+    text = explain(chain().plan)
+    assert re.search(r"^  rate_limiter: bytes \d+-\d+, given back after 30 s idle$", text, re.M)
+    assert re.search(r"^  time of the last packet: bytes \d+-\d+$", text, re.M)
+    segments = re.findall(r"^  segment \d: .*run (.*)$", text, re.M)
+    assert ", ".join(segments) == "flow_counter, rate_limiter, load_balancer, destination_counter"
+
+
+def test_what_happens_to_other_frames():
+    assert explain(chain().plan).endswith("are passed on and counted by reason")
+    assert explain(chain("drop").plan).endswith("are dropped and counted by reason")
+
+
+def test_a_chain_without_state():
+    text = explain(Chain([MacSwap()]).plan)
+    assert "no tables: no network function keeps state per key" in text
+    assert "segment 0: parse all, run mac_swap" in text
+
+
+@pytest.mark.parametrize("flows", [1, 700, 5000])
+def test_memory_is_what_a_table_takes(flows):
+    """Of a table of its first size or larger, once it has moved."""
+    engine = CompiledEngine(Chain([FlowCounter()]).plan)
+    for block in many_flows(flows, repeats=4).blocks():
+        engine.process(block)
+    engine.process(FrameBlock.from_frames([]))
+    ((capacity, size),) = engine.table_memory()
+    expected = table_bytes(engine.plan.tables[0], capacity)
+    huge_page = 2 << 20
+    assert expected <= size <= expected + 2 * huge_page

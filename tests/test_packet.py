@@ -1,0 +1,81 @@
+"""The table of header fields holds together, and agrees with what editors are told of a packet."""
+
+from typing import get_type_hints
+
+import pytest
+
+from fajita import packet
+from fajita.nf import PacketView
+from fajita.packet import FACTS, FIELDS, FLAGS, OTHER_REASONS, READ_ONLY, TRANSPORT, Layer
+
+#: Bytes of each header that its layer promises.
+HEADER_BYTES = {
+    ("frame", Layer.ETHERNET): 14,
+    ("ip", Layer.IPV4): 20,
+    ("transport", Layer.PORTS): 4,
+    ("transport", Layer.TCP): 20,
+    ("transport", Layer.UDP): 8,
+    ("transport", Layer.ICMP): 8,
+}
+
+
+@pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)
+def test_a_field_lies_within_the_header_that_its_layer_promises(field):
+    assert field.bits in (8, 16, 32, 48)
+    assert field.offset + field.bits // 8 <= HEADER_BYTES[field.start, field.layer]
+    assert field.value_mask << field.shift < 1 << field.bits
+
+
+@pytest.mark.parametrize(
+    "field", [field for field in FIELDS.values() if field.write_layer], ids=lambda field: field.name
+)
+def test_what_may_be_written_may_be_read_and_its_checksum_can_follow(field):
+    for layer in field.write_layer:
+        assert field.layer in (layer, Layer.PORTS)
+    repaired = {"frame": {""}, "ip": {"ip", "ip pseudo"}, "transport": {"transport"}}
+    assert field.repairs in repaired[field.start]
+    if field.start == "transport":
+        assert field.write_layer & (TRANSPORT | Layer.ICMP) == field.write_layer
+
+
+@pytest.mark.parametrize("name", ["eth_type", "total_length", "protocol", "udp_length"])
+def test_what_says_where_headers_begin_and_end_is_read_only(name):
+    assert FIELDS[name].write_layer == READ_ONLY
+    assert FIELDS[name].repairs == ""
+
+
+def test_fields_that_share_a_byte_share_no_bit():
+    dscp, ecn = FIELDS["dscp"], FIELDS["ecn"]
+    assert dscp.value_mask << dscp.shift ^ ecn.value_mask << ecn.shift == 0xFF
+
+
+def test_editors_are_told_of_every_attribute_and_of_no_other():
+    assert get_type_hints(PacketView).keys() == FIELDS.keys() | FACTS.keys() | FLAGS.keys() | {"payload"}
+    assert len(FIELDS.keys() | FACTS.keys() | FLAGS.keys()) == len(FIELDS) + len(FACTS) + len(FLAGS)
+
+
+def test_every_field_and_fact_says_what_it_is():
+    texts = [field.text for field in FIELDS.values()] + list(FACTS.values())
+    assert all(texts)
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_layer_is_one_bit_of_sixteen():
+    assert [int(layer) for layer in Layer] == [1 << bit for bit in range(len(Layer))]
+    assert len(Layer) <= 16
+
+
+def test_reasons_have_the_names_of_their_numbers():
+    numbers = {
+        packet.OTHER_TRAFFIC: "not an NF's traffic",
+        packet.UNKNOWN_LINK_TYPE: "unknown link type",
+        packet.TRUNCATED: "truncated",
+        packet.ARP: "arp",
+        packet.IPV6: "ipv6",
+        packet.NOT_IP: "not ip",
+        packet.MALFORMED_IPV4: "malformed ipv4",
+        packet.LATER_FRAGMENT: "fragment",
+        packet.PORTS_NOT_CAPTURED: "ports not captured",
+    }
+    assert tuple(numbers[number] for number in range(len(OTHER_REASONS))) == OTHER_REASONS
+    assert packet.OTHER_TRAFFIC == 0  # what the headers word of a sound frame says
