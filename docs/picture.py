@@ -1,6 +1,6 @@
 """Draw the README's picture: what the main command really prints.
 
-    python docs/picture.py trace.pcap docs/run.svg
+python docs/picture.py trace.pcap docs/run.svg
 """
 
 import io

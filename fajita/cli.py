@@ -5,7 +5,6 @@ What is imported at the top is what every command needs; the rest, numba above a
 
 import sys
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,21 @@ from fajita import console
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.io.frames import FrameBlock, limited
+from fajita.options import (
+    ChainFile,
+    Cores,
+    EngineName,
+    JsonFile,
+    Limit,
+    Order,
+    Pcap,
+    Quiet,
+    Seed,
+    Strict,
+    Traffic,
+    numbers,
+    one_core,
+)
 from fajita.output_file import check_outputs, write_json, write_text
 
 app = typer.Typer(
@@ -24,41 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-class EngineName(StrEnum):
-    """The engines; the reference engine runs packet by packet in CPython and defines what a chain does."""
-
-    compiled = "compiled"
-    reference = "reference"
-
-
-class Traffic(StrEnum):
-    """The protocols of synthetic traffic: one flow in four UDP, the others TCP; or UDP alone."""
-
-    mixed = "mixed"
-    udp = "udp"
-
-
-class Order(StrEnum):
-    """Which flow each packet of synthetic traffic belongs to; caida and campus follow measured flow sizes."""
-
-    uniform = "uniform"
-    roundrobin = "roundrobin"
-    caida = "caida"
-    campus = "campus"
-
-
-ChainFile = Annotated[Path, typer.Argument(metavar="CHAIN", help="A chain, as YAML.", show_default=False)]
-Pcap = Annotated[Path, typer.Option("--pcap", help="The capture to read: pcap or pcapng, plain or compressed.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many packets.")]
-Cores = Annotated[str, typer.Option("--cores", help="Cores to use; one, for now.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Neither report nor progress; warnings and errors only.")]
-Strict = Annotated[bool, typer.Option("--strict", help="A capture cut off at the end is an error.")]
-JsonFile = Annotated[
-    str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
-]
-Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other traffic, the same seed the same.")]
 
 
 @app.command()
@@ -78,7 +57,7 @@ def run(
     from fajita.interruption import interruptible
     from fajita.run import execute
 
-    _one_core(cores)
+    one_core(cores)
     check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
     plan = Chain.load(chain).plan
     if export is not None:
@@ -228,8 +207,8 @@ def bench(
     """Measure how fast a chain is on packets in memory, one core."""
     from fajita.benchmark import csv_text, load_pyplot, measure, plot
 
-    _one_core(cores)
-    numbers = _numbers(flows, "--flows")
+    one_core(cores)
+    flow_counts = numbers(flows, "--flows")
     outputs = {"--json": json_file, "--csv": csv_file, "--plot": plot_file}
     check_outputs(outputs, inputs=(chain,))
     if plot_file is not None:
@@ -238,13 +217,13 @@ def bench(
     rows: list[dict[str, Any]] = []
     status = 0
     with console.progress_bar(f"bench {plan.name}", False, quiet) as update:
-        total = len(numbers) * (repeat + 1)
+        total = len(flow_counts) * (repeat + 1)
         done = iter(range(1, total + 1))
         try:
-            for number in numbers:
+            for count in flow_counts:
                 measurement = measure(
                     plan,
-                    flows=number,
+                    flows=count,
                     packets=packets,
                     order=order.value,
                     repeat=repeat,
@@ -254,7 +233,7 @@ def bench(
                 )
                 rows.append(measurement.as_row())
         except KeyboardInterrupt:
-            console.complain(f"interrupted after {len(rows)} of {len(numbers)} numbers of flows")
+            console.complain(f"interrupted after {len(rows)} of {len(flow_counts)} numbers of flows")
             status = 130
     if not rows:
         return status
@@ -270,23 +249,6 @@ def bench(
     for error in errors:
         console.complain(str(error))
     return 2 if errors else status
-
-
-def _one_core(cores: str) -> None:
-    if _numbers(cores, "--cores") != [1]:
-        raise InputError(f"--cores {cores}: only one core can be used yet", right="--cores 1")
-
-
-def _numbers(text: str, option: str) -> list[int]:
-    """Numbers of at least 1 with commas between."""
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [0]
-    if min(numbers) < 1:
-        right = f"numbers from 1 on with commas between, such as {option} 1024,65536"
-        raise InputError(f"{option} {text}", right=right)
-    return numbers
 
 
 def _failure(write: Callable[[], object]) -> list[InputError]:

@@ -237,12 +237,12 @@ def test_bench_prints_and_writes_its_rows(capsys, tmp_path):
     files = {option: tmp_path / f"rows.{option}" for option in ("json", "csv", "plot")}
     outputs = [word for option, path in files.items() for word in (f"--{option}", path)]
     options = ("--flows", "10,1000", "--packets", 500, "--repeat", 2, "--order", "caida", "--seed", 3, "--cores", 1)
-    result = call(capsys, "bench", THREE, *options, *outputs)
+    result = call(capsys, "bench", THREE, *options, "--traffic", "mixed", *outputs)
     assert (result.status, result.err) == (0, "")
     rows = json.loads(files["json"].read_text())
-    assert [(row["chain"], row["flows"], row["packets"], row["order"]) for row in rows] == [
-        ("three", 10, 500, "caida"),
-        ("three", 1000, 500, "caida"),
+    assert [(row["chain"], row["flows"], row["packets"], row["order"], row["traffic"]) for row in rows] == [
+        ("three", 10, 500, "caida", "mixed"),
+        ("three", 1000, 500, "caida", "mixed"),
     ]
     table = csv.DictReader(io.StringIO(files["csv"].read_text()))
     assert list(table) == [{name: str(value) for name, value in row.items()} for row in rows]

@@ -41,13 +41,13 @@ class RunPass:
         text.line("@burst_function")
         text.line(f"def run_{self.number}(context, scratch, position, count):")
         with text.indented():
-            for name in _WORDS:
-                text.line(f"{name} = load_i64(context + {CONTEXT[name]})")
+            for word in _WORDS:
+                text.line(f"{word} = load_i64(context + {CONTEXT[word]})")
             for table in self.plan.tables:
                 t = table.index
                 text.line(f"table_{t} = load_i64(context + {CONTEXT['tables']}) + {t} * DESCRIPTOR_BYTES")
-            for name in filter(None, counters):
-                text.line(f"{name} = 0")
+            for counter in filter(None, counters):
+                text.line(f"{counter} = 0")
             text.line("for j in range(count):")
             with text.indented():
                 self._emit_packet()

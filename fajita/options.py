@@ -1,0 +1,62 @@
+"""What several commands take on the command line, and what it may be."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fajita.errors import InputError
+
+
+class EngineName(StrEnum):
+    """The engines; the reference engine runs packet by packet in CPython and defines what a chain does."""
+
+    compiled = "compiled"
+    reference = "reference"
+
+
+class Traffic(StrEnum):
+    """The protocols of synthetic traffic: one flow in four UDP, the others TCP; or UDP alone."""
+
+    mixed = "mixed"
+    udp = "udp"
+
+
+class Order(StrEnum):
+    """Which flow each packet of synthetic traffic belongs to; caida and campus follow measured flow sizes."""
+
+    uniform = "uniform"
+    roundrobin = "roundrobin"
+    caida = "caida"
+    campus = "campus"
+
+
+ChainFile = Annotated[Path, typer.Argument(metavar="CHAIN", help="A chain, as YAML.", show_default=False)]
+Pcap = Annotated[Path, typer.Option("--pcap", help="The capture to read: pcap or pcapng, plain or compressed.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many packets.")]
+Cores = Annotated[str, typer.Option("--cores", help="Cores to use; one, for now.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Neither report nor progress; warnings and errors only.")]
+Strict = Annotated[bool, typer.Option("--strict", help="A capture cut off at the end is an error.")]
+JsonFile = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other traffic, the same seed the same.")]
+
+
+def one_core(cores: str) -> None:
+    """InputError unless --cores is 1."""
+    if numbers(cores, "--cores") != [1]:
+        raise InputError(f"--cores {cores}: only one core can be used yet", right="--cores 1")
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """Numbers of at least 1 with commas between; InputError for any other text."""
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError:
+        values = [0]
+    if min(values) < 1:
+        right = f"numbers from 1 on with commas between, such as {option} 1024,65536"
+        raise InputError(f"{option} {text}", right=right)
+    return values
