@@ -213,7 +213,7 @@ def test_a_growth_is_over_before_the_next_must_begin(call, words):
     """With nothing but new flows, and the table as it is when a worker begins."""
     table = Table(call, words, SECRETS["random"], tables._FIRST_GROUPS)
     flow, growing = 0, False
-    while table.growths < 5 or growing:
+    while table.growths < 4 or growing:
         table.prepare_burst()
         for _ in range(BURST):
             table.touch((flow, 3 * flow)[-words:])
