@@ -3,13 +3,27 @@
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.io.frames import FrameBlock
-from fajita.key import Key, destination, five_tuple, source
-from fajita.nf import DROP, NF, PASS, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.key import (
+    Key,
+    address_pair,
+    connection,
+    destination,
+    destination_port,
+    destination_prefix,
+    everything,
+    five_tuple,
+    key_of,
+    source,
+    source_prefix,
+    vlan,
+)
+from fajita.nf import ANY_KEY, DROP, NF, PASS, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 from fajita.nf import PacketView as Packet
 from fajita.packet import Layer
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 
 __all__ = [
+    "ANY_KEY",
     "DROP",
     "NF",
     "PASS",
@@ -24,7 +38,12 @@ __all__ = [
     "Layer",
     "Packet",
     "Rate",
+    "address_pair",
+    "connection",
     "destination",
+    "destination_port",
+    "destination_prefix",
+    "everything",
     "five_tuple",
     "flag",
     "i8",
@@ -32,10 +51,13 @@ __all__ = [
     "i32",
     "i64",
     "ipv4",
+    "key_of",
     "mac",
     "source",
+    "source_prefix",
     "u8",
     "u16",
     "u32",
     "u64",
+    "vlan",
 ]

@@ -8,7 +8,7 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 
 from fajita.chain import Chain
 from fajita.errors import InputError, nearest
-from fajita.key import KEYS
+from fajita.key import find_key
 from fajita.nf import NF, ParameterError
 from fajita.registry import find_nf
 from fajita.yaml_tree import YamlTree
@@ -119,9 +119,10 @@ class _ChainFile:
                 self.tree.refuse(entries[setting][0], f"{setting} has no value", "give one or leave it out")
         if "key" in options:
             node = entries["key"][1]
-            key = self.tree.text(node, "key")
-            if key not in KEYS:
-                self.tree.refuse(node, f"there is no key {key}", nearest(key, KEYS))
+            try:
+                find_key(self.tree.text(node, "key"))
+            except InputError as error:
+                self.tree.refuse(node, error.what, error.right)
 
     @staticmethod
     def _place(path: Sequence[str | int], entries: dict[str, tuple[Node, Node]], item: Node) -> Node:

@@ -7,7 +7,7 @@ Python: the interpreted engine calls the methods as they are, the compiled engin
 import inspect
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, get_args, get_origin, get_type_hints
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from fajita.errors import InputError
-from fajita.key import Key
+from fajita.key import KEYS, Key, find_key
 from fajita.packet import Layer
 from fajita.quantities import parse_duration
 
@@ -116,6 +116,17 @@ def _params_model(owner: type) -> type[BaseModel]:
     return create_model(f"{owner.__name__}Params", __config__=config, **fields)
 
 
+class AnyKey:
+    """The keys of an NF that can work at every granularity; iterated over, those that have a name."""
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(KEYS.values())
+
+
+#: For `keys` of an NF.
+ANY_KEY = AnyKey()
+
+
 class ParameterError(InputError):
     """A parameter or setting of an NF is wrong. path leads to it: its name, then the place in a list or mapping."""
 
@@ -154,7 +165,7 @@ class NF:
     """
 
     key: ClassVar[Key | None] = None
-    keys: ClassVar[tuple[Key, ...]] = ()
+    keys: ClassVar[Iterable[Key]] = ()
     about: ClassVar[Layer] = Layer.IPV4
 
     state_fields: ClassVar[dict[str, StateType]] = {}
@@ -218,6 +229,8 @@ class NF:
     def _choose_key(self, key: Key | str | None) -> Key | None:
         if key is None:
             return self.key
+        if isinstance(self.keys, AnyKey) and self.key is not None:
+            return key if isinstance(key, Key) else _named_key(key)
         allowed = {choice.name: choice for choice in (self.key, *self.keys) if choice is not None}
         name = key.name if isinstance(key, Key) else key
         if name not in allowed:
@@ -248,6 +261,13 @@ class NF:
     def params(self) -> dict[str, Any]:
         """The parameters by name, as the NF sees them."""
         return {field: getattr(self, field) for field in type(self).params_model.model_fields}
+
+
+def _named_key(text: str) -> Key:
+    try:
+        return find_key(text)
+    except InputError as error:
+        raise ParameterError(("key",), error.what, error.right) from None
 
 
 def snake_case(name: str) -> str:
@@ -289,6 +309,7 @@ class PacketView:
     is_tcp: bool
     is_udp: bool
     is_icmp: bool
+    forward: bool
 
     def drop(self, reason: str) -> int:
         """The verdict DROP, counted under a reason of its own."""

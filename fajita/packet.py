@@ -13,6 +13,7 @@ class Layer(IntFlag):
 
     FLOW: the 5-tuple is known: IPv4, not a later fragment, and ports where the protocol has them.
     PORTS: the four bytes of source and destination port (TCP, UDP, SCTP). TCP, UDP, ICMP: the whole fixed header.
+    VLAN: an IEEE 802.1Q tag right after the MAC addresses.
     """
 
     ETHERNET = 1
@@ -22,6 +23,7 @@ class Layer(IntFlag):
     TCP = 16
     UDP = 32
     ICMP = 64
+    VLAN = 128
 
 
 #: No layer: a field that cannot be written.
@@ -70,6 +72,8 @@ FIELDS: dict[str, Field] = {
         Field("eth_dst", "frame", 0, 48, _ETHERNET, _ETHERNET, text="destination MAC address"),
         Field("eth_src", "frame", 6, 48, _ETHERNET, _ETHERNET, text="source MAC address"),
         Field("eth_type", "frame", 12, 16, _ETHERNET, text="EtherType of the outermost header"),
+        Field("vlan", "frame", 14, 16, Layer.VLAN, Layer.VLAN, mask=0xFFF, text="number of the outermost VLAN"),
+        Field("vlan_priority", "frame", 14, 16, Layer.VLAN, Layer.VLAN, shift=13, mask=7, text="its priority (PCP)"),
         Field("dscp", "ip", 1, 8, _IPV4, _IPV4, "ip", shift=2, mask=0x3F, text="differentiated services code point"),
         Field("ecn", "ip", 1, 8, _IPV4, _IPV4, "ip", mask=0x3, text="explicit congestion notification"),
         Field("total_length", "ip", 2, 16, _IPV4, text="IPv4 total length in bytes"),
@@ -116,6 +120,9 @@ FLAGS: dict[str, Layer] = {
     "is_udp": Layer.UDP,
     "is_icmp": Layer.ICMP,
 }
+
+#: Of an NF keyed by `connection`: whether the packet goes the way of the connection's first packet. Else always true.
+FORWARD = "forward"
 
 #: Why no NF of a chain was about a frame, for its counter; an engine gives the index in this tuple.
 OTHER_REASONS: tuple[str, ...] = (

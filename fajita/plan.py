@@ -52,7 +52,8 @@ class NFPlan:
 class TablePlan:
     """One flow table. segment: the one at whose beginning a packet's key is read and looked up.
 
-    last_seen: byte offset in an entry of the time of the flow's last packet, None where nothing expires.
+    last_seen: byte offset in an entry of the time of the flow's last packet, None where nothing expires. direction: of
+    a byte, for a key of both directions: 1 if the first packet's key had to be turned around to be kept.
     """
 
     index: int
@@ -62,6 +63,7 @@ class TablePlan:
     nfs: list[int] = field(default_factory=list)
     entry_bytes: int = 0
     last_seen: int | None = None
+    direction: int | None = None
     shortest_timeout_ns: int = 0
 
     @property
@@ -196,6 +198,9 @@ def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
     if timeouts:
         table.last_seen, table.shortest_timeout_ns = offset, min(timeouts)
         offset += 8
+    if table.key.symmetric:
+        table.direction = offset
+        offset += 1
     for index in table.nfs:
         plan = plans[index]
         fields = type(plan.nf).state_fields

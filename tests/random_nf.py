@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
 
 _WRITABLE = [name for name, field in FIELDS.items() if field.write_layer]
 _INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
@@ -33,8 +33,20 @@ _LITERALS = (
 _OPERATORS = ("+", "-", "*", "//", "%", "<<", ">>", "&", "|", "^")
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 
+_KEYS = (
+    "five_tuple",
+    "connection",
+    "connection",
+    "source",
+    "source_prefix(20)",
+    "vlan",
+    "everything",
+    'key_of("dscp", "dst_port", "src")',
+    'key_of("eth_src", "eth_dst", "tcp_sequence", "ttl")',
+)
+
 _HEAD = """\
-from fajita import DROP, NF, PASS, Layer, flag, five_tuple, source, destination
+from fajita import DROP, NF, PASS, Layer, connection, everything, flag, five_tuple, key_of, source, source_prefix, vlan
 from fajita import i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 
 LIMIT = 0x123456789ABCDEF0
@@ -67,7 +79,7 @@ class _Writer:
     def source(self) -> str:
         state = "\n".join(f"        s_{kind}: {kind}" for kind in _INTEGER_TYPES)
         core = "\n".join(f"        c_{kind}: {kind}" for kind in _INTEGER_TYPES)
-        key = self.random.choice(("five_tuple", "source", "destination"))
+        key = self.random.choice(_KEYS)
         parts = [_HEAD.format(key=key, state=state, core=core)]
         parts += self._method("new_flow", "pkt, state", 4, packet=True)
         parts += self._method("expire", "state", 3, packet=False)
@@ -162,7 +174,7 @@ class _Writer:
             return f"(not {self._condition(depth - 1)})"
         if choice < 0.55:
             flags = ["state.seen", "self.core.odd", "True", "False"]
-            return self.random.choice(flags + [f"pkt.{name}" for name in FLAGS] * self.packet)
+            return self.random.choice(flags + [f"pkt.{name}" for name in (*FLAGS, FORWARD)] * self.packet)
         signs = self.random.choices(_COMPARISONS, k=self.random.choice((1, 1, 2)))
         return "(" + self._integer(depth) + "".join(f" {sign} {self._integer(depth)}" for sign in signs) + ")"
 

@@ -55,6 +55,17 @@ CHAINS = {
             RateLimiter(rate="1Mpps", burst=4, timeout="5us"),
         ]
     ),
+    "keys of every kind": Chain(
+        [
+            FlowCounter(name="a", key="connection", timeout="1ms"),
+            FlowCounter(name="b", key="all"),
+            FlowCounter(name="c", key="vlan"),
+            FlowCounter(name="d", key="source_prefix(20)"),
+            FlowCounter(name="e", key="dscp+eth_src+dst_port"),
+            FlowCounter(name="f", key="destination_port"),
+            RateLimiter(rate="100kpps", burst=1, key="address_pair", timeout="1s"),
+        ]
+    ),
     "no state": Chain([MacSwap()], other="drop"),
 }
 

@@ -14,6 +14,7 @@ import pytest
 from fajita import Chain, InputError
 from fajita.engine.compiled import CompiledEngine
 from fajita.io.capture import open_capture
+from fajita.nfs.flow_counter import FlowCounter
 from fajita.verify import verify_blocks
 
 ROOT = Path(__file__).parents[1]
@@ -42,11 +43,14 @@ OTHER_FLOWS = {
 }
 
 
-def _index() -> dict[str, int]:
+def _index() -> dict[str, dict[str, str]]:
     if not CAPTURES.is_dir():
         return {}
     with (CAPTURES / "INDEX.tsv").open() as file:
-        return {row["file"]: int(row["packets"]) for row in csv.DictReader(file, delimiter="\t")}
+        return {row["file"]: row for row in csv.DictReader(file, delimiter="\t")}
+
+
+INDEX = _index()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def oracle() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def counting() -> Chain:
-    return Chain.load(ROOT / "chains" / "one.yaml")
+    return Chain([FlowCounter(), FlowCounter(name="connections", key="connection")])
 
 
 def independent_ipv4_flows(oracle: ModuleType, path: Path) -> int:
@@ -82,7 +86,7 @@ def independent_ipv4_flows(oracle: ModuleType, path: Path) -> int:
     return sum(len(flow[0]) == 4 for flow in made[0].uni)
 
 
-@pytest.mark.parametrize("name", _index())
+@pytest.mark.parametrize("name", INDEX)
 def test_packets_and_ipv4_flows_equal_the_independent_count(name: str, oracle: ModuleType, counting: Chain) -> None:
     path = CAPTURES / name
     engine = CompiledEngine(counting.plan)
@@ -92,11 +96,13 @@ def test_packets_and_ipv4_flows_equal_the_independent_count(name: str, oracle: M
                 engine.process(block)
         except InputError:
             assert name in OTHER_PACKETS
-    expected_packets, _ = OTHER_PACKETS.get(name, (_index()[name], ""))
+    expected_packets, _ = OTHER_PACKETS.get(name, (int(INDEX[name]["packets"]), ""))
     assert capture.packets == expected_packets
     theirs = independent_ipv4_flows(oracle, path)
-    ours = engine.counters().tables[0].created
-    assert (ours, theirs) == OTHER_FLOWS.get(name, (theirs, theirs, ""))[:2]
+    directional, connections = (table.created for table in engine.counters().tables)
+    assert (directional, theirs) == OTHER_FLOWS.get(name, (theirs, theirs, ""))[:2]
+    if name not in OTHER_FLOWS | OTHER_PACKETS:
+        assert connections == int(INDEX[name]["flows_v4"])
 
 
 @pytest.mark.parametrize("chain", ["three", "hosts_around_rewrite"])
@@ -108,7 +114,7 @@ def test_engines_agree_on_every_capture(chain: str, tmp_path: Path) -> None:
             "nfs: [source_counter, load_balancer: {servers: [10.0.0.1, 10.0.0.2, 10.0.0.3]}, destination_counter]\n"
         )
     plan = Chain.load(file).plan
-    for name in _index():
+    for name in INDEX:
         with open_capture(CAPTURES / name) as capture:
             try:
                 result = verify_blocks(plan, capture)

@@ -48,10 +48,12 @@ class CompiledEngine:
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
         self._allow_memory(block)
-        while full := self._run(self._context.ctypes.data):
-            self.tables[full - 1].grow()
-            self._allow_memory(block)
-        self._packets_in += len(block)
+        try:
+            while full := self._run(self._context.ctypes.data):
+                self.tables[full - 1].grow()
+                self._allow_memory(block)
+        finally:  # a table that cannot grow ends the run, but what was done counts
+            self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.memory import huge_pages
-from fajita.engine.rows import row_dtype, sort_rows
+from fajita.engine.rows import row_dtype, sort_rows, turn_around
 from fajita.kernel import table as kernel
 from fajita.plan import NFPlan, TablePlan
 
@@ -98,7 +98,11 @@ class FlowTable:
         rows = np.empty(len(lines), row_dtype(self.plan, nf))
         for column in self.plan.key.columns:
             start, size = column.word * 8 + column.shift // 8, column.bits // 8
-            rows[column.name] = np.ascontiguousarray(lines[:, start : start + size]).view(f">u{size}")[:, 0]
+            number = np.zeros((len(lines), 8), np.uint8)
+            number[:, 8 - size :] = lines[:, start : start + size]
+            rows[column.name] = number.view(">u8")[:, 0] >> column.value_shift & column.value_mask
+        if self.plan.direction is not None:
+            turn_around(rows, lines[:, self.plan.direction] == 1)
         names = rows.dtype.names
         assert names is not None
         fields = type(nf.nf).state_fields.items()

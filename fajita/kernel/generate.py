@@ -12,10 +12,11 @@ from fajita.plan import Plan, TablePlan
 
 _IMPORTS = """\
 from fajita.kernel.arithmetic import *
+from fajita.kernel.direction import is_turned, turned_addresses, turned_ports
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.fields import *
 from fajita.kernel.function import burst_function, kernel_function, rare_function
-from fajita.kernel.hash import hash_1, hash_2
+from fajita.kernel.hash import hash_1, hash_2, hash_3
 from fajita.kernel.memory import *
 from fajita.kernel.parse import REASON_SHIFT, parse
 from fajita.kernel.table import COUNT, CREATED, ENTRIES_AT, EXPIRED, LIMIT, MASK, OLD_TAGS, SECRET_0, SECRET_1, TAGS

@@ -33,5 +33,12 @@ def hash_2(secret_0, secret_1, first, second):
     return fold_multiply(fold_multiply(first ^ secret_0, second ^ secret_1), secret_0) | SOME_KEY
 
 
+@kernel_function
+def hash_3(secret_0, secret_1, first, second, third):
+    """Hash a key of three words."""
+    folded = fold_multiply(first ^ secret_0, second ^ secret_1)
+    return fold_multiply(folded ^ secret_0, third ^ secret_1) | SOME_KEY
+
+
 #: By number of words.
-HASHES: dict[int, KernelFunction] = {1: hash_1, 2: hash_2}
+HASHES: dict[int, KernelFunction] = {1: hash_1, 2: hash_2, 3: hash_3}

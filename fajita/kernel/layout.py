@@ -66,10 +66,14 @@ def place_statistics(plan: Plan) -> Statistics:
 
 @dataclass(frozen=True)
 class TableScratch:
-    """Byte offsets in the scratch area, for one table: per packet of a burst its hash, its entry, its key's words."""
+    """Byte offsets in the scratch area, for one table: per packet of a burst its hash, its entry, its key's words.
+
+    direction: 1 if the key is that of the other direction.
+    """
 
     hashed: int
     entry: int
+    direction: int
     key: int
 
 
@@ -91,6 +95,6 @@ def place_scratch(plan: Plan) -> Scratch:
     at = 16 * BURST
     tables = []
     for table in plan.tables:
-        tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST))
-        at += 8 * BURST * (2 + table.key.words)
+        tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST))
+        at += 8 * BURST * (3 + table.key.words)
     return Scratch(0, 8 * BURST, tuple(tables), at)

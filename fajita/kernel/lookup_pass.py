@@ -5,8 +5,7 @@ Two short passes over the packets: parse, hash and prefetch tags; match tags and
 
 from fajita.kernel.layout import CONTEXT, Scratch
 from fajita.kernel.text import Text
-from fajita.key import KeyPart
-from fajita.packet import Layer
+from fajita.key import Key, KeyPart
 from fajita.plan import LINE_BYTES, Plan, Segment, TablePlan
 
 #: What the passes need of the context.
@@ -53,8 +52,13 @@ def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, check_status: 
     text.line(f"if {alive}(headers & {layer}) == {layer}:  # {key.name}")
     with text.indented():
         for word in range(key.words):
-            parts = [_key_part(part) for part in key.parts if part.word == word]
-            text.line(f"key_{word} = {' | '.join(parts)}")
+            parts = [_key_part(part, key) for part in key.parts if part.word == word]
+            text.line(f"key_{word} = {' | '.join(parts) or '0'}")
+        if key.symmetric:
+            text.line("direction = is_turned(key_0, key_1)")
+            text.line("key_0, key_1 = turned_addresses(key_0, direction), turned_ports(key_1, direction)")
+            text.line(f"store_64(scratch + {place.direction} + 8 * j, direction)")
+        for word in range(key.words):
             text.line(f"store_64(scratch + {place.key + 8 * word} + {8 * key.words} * j, key_{word})")
         words = ", ".join(f"key_{word}" for word in range(key.words))
         text.line(f"hash_{t} = hash_{key.words}(secret_0_{t}, secret_1_{t}, {words})")
@@ -62,9 +66,11 @@ def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, check_status: 
     text.line(f"store_64(scratch + {place.hashed} + 8 * j, hash_{t})")
 
 
-def _key_part(part: KeyPart) -> str:
+def _key_part(part: KeyPart, key: Key) -> str:
     load = f"load_u{part.bits}(start_of_{part.start}(frame, headers) + {part.offset})"
-    if part.layer == Layer.PORTS:
+    if part.mask != -1:
+        load = f"({load} & {part.mask})"
+    if part.layer & ~key.layer:
         load = f"({load} if headers & {int(part.layer)} else 0)"
     return f"({load} << {part.shift})" if part.shift else load
 

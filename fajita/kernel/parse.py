@@ -42,8 +42,9 @@ OFFSET_MASK = 0xFFFF
 _STEP_SHIFT = 16
 _TYPE_MASK = 0xFFFF
 
-_HAS_ETHERNET, _HAS_IPV4, _HAS_FLOW = int(Layer.ETHERNET), int(Layer.IPV4), int(Layer.FLOW)
-_HAS_PORTS, _HAS_TCP, _HAS_UDP, _HAS_ICMP = int(Layer.PORTS), int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
+_HAS_ETHERNET, _HAS_VLAN = int(Layer.ETHERNET), int(Layer.VLAN)
+_HAS_IPV4, _HAS_FLOW, _HAS_PORTS = int(Layer.IPV4), int(Layer.FLOW), int(Layer.PORTS)
+_HAS_TCP, _HAS_UDP, _HAS_ICMP = int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
 
 #: AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, macOS; AF_INET is 2 everywhere.
 _IPV6_FAMILIES = (10, 24, 28, 30)
@@ -74,7 +75,11 @@ def parse(frame, captured, link):
 @rare_function
 def parse_any(frame, captured, link):
     """The same for every frame, whatever its link type, tags, length and faults."""
-    layers = _HAS_ETHERNET if link == ETHERNET and captured >= 14 else 0
+    layers = 0
+    if link == ETHERNET and captured >= 14:
+        layers = _HAS_ETHERNET
+        if captured >= 18 and load_be16(frame + 12) in VLAN_TYPES:
+            layers |= _HAS_VLAN
     step = step_over_link(frame, captured, link)
     if step >= 0:
         step = step_over_tags(frame, captured, step)

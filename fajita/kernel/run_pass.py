@@ -115,6 +115,8 @@ class RunPass:
             if t not in self.resolved:
                 self._emit_resolve(table)
                 self.resolved.add(t)
+            if table.direction is not None:
+                self._emit_direction(table)
             early = _may_begin_early(group)
             text.line(f"if absent_{t} != 0:")
             with text.indented():
@@ -159,6 +161,14 @@ class RunPass:
             text.line(f"store_64(entry_{t} + {table.last_seen}, time)")
         if any(index not in self.plan.segments[self.number].nfs for index in table.nfs):
             text.line(f"store_64(scratch + {place.entry} + 8 * j, entry_{t})")
+
+    def _emit_direction(self, table: TablePlan) -> None:
+        """`forward`: whether the packet goes the way of its connection's first one, which is noted in the entry."""
+        text, t = self.text, table.index
+        text.line(f"direction = load_i64(scratch + {self.scratch.tables[t].direction} + 8 * j)")
+        text.line(f"if absent_{t} == {table.all_marks}:")
+        text.line(f"    store_8(entry_{t} + {table.direction}, direction)")
+        text.line(f"forward_{t} = direction == load_u8(entry_{t} + {table.direction})")
 
     def _emit_new_flow(self, table: TablePlan, nf: NFPlan) -> None:
         t, mark = table.index, 1 << nf.mark
@@ -220,6 +230,11 @@ def _may_begin_early(group: list[NFPlan]) -> list[NFPlan]:
 
 def _call(nf: NFPlan, hook: str) -> str:
     """A call in the names of this pass."""
-    names = {"captured": "captured_bytes", "time_ns": "time", "state": f"entry_{nf.table}"}
+    names = {
+        "captured": "captured_bytes",
+        "time_ns": "time",
+        "state": f"entry_{nf.table}",
+        "forward": f"forward_{nf.table}",
+    }
     translated = nf.translated.hooks[hook]
     return f"{translated.function}({', '.join(names.get(name, name) for name in translated.arguments)})"

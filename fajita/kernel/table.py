@@ -148,7 +148,9 @@ def table_functions(words: int, entry_bytes: int) -> tuple[KernelFunction, Kerne
         secret_0, secret_1 = load_u64(table + SECRET_0), load_u64(table + SECRET_1)
         if words == 1:
             return hash_words(secret_0, secret_1, load_u64(entry) & KEY_MASK)
-        return hash_words(secret_0, secret_1, load_u64(entry), load_u64(entry + 8) & KEY_MASK)
+        if words == 2:
+            return hash_words(secret_0, secret_1, load_u64(entry), load_u64(entry + 8) & KEY_MASK)
+        return hash_words(secret_0, secret_1, load_u64(entry), load_u64(entry + 8), load_u64(entry + 16) & KEY_MASK)
 
     @rare_function
     def move(table):

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from fajita import NF, PASS, Packet, destination, five_tuple, source, u64
+from fajita import ANY_KEY, NF, PASS, Packet, five_tuple, u64
 
 
 class FlowCounter(NF):
     """Counts the packets and bytes of every flow."""
 
     key = five_tuple
-    keys = (source, destination)
+    keys = ANY_KEY
 
     class State:
         packets: u64

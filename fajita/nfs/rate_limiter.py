@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Any
 
-from fajita import NF, PASS, Burst, Packet, Rate, destination, five_tuple, source, u64
+from fajita import ANY_KEY, NF, PASS, Burst, Packet, Rate, five_tuple, u64
 
 
 class RateLimiter(NF):
@@ -14,7 +14,7 @@ class RateLimiter(NF):
     """
 
     key = five_tuple
-    keys = (source, destination)
+    keys = ANY_KEY
 
     class Params:
         rate: Rate

@@ -28,9 +28,13 @@ KeyValues = tuple[int, ...]
 
 @dataclass
 class FlowEntry:
-    """What a table keeps of a flow: the time of its last packet, and by NF index the state of each that has seen it."""
+    """What a table keeps of a flow: the time of its last packet, and by NF index the state of each that has seen it.
+
+    first: the key's values as the flow's first packet had them.
+    """
 
     last_seen_ns: int
+    first: KeyValues
     states: dict[int, Record] = field(default_factory=dict)
 
 
@@ -61,17 +65,19 @@ class FlowDict:
         self.entries: dict[KeyValues, FlowEntry] = {}
         self.counters = TableCounters()
 
-    def touch(self, key: KeyValues, time_ns: int) -> FlowEntry:
+    def touch(self, values: KeyValues, time_ns: int) -> FlowEntry:
         """The entry of a flow that has a packet now: made if there is none, with states idle for too long ended."""
+        key = min(values, turned(values)) if self.plan.key.symmetric else values
         entry = self.entries.get(key)
         if entry is None:
-            entry = self.entries[key] = FlowEntry(time_ns)
+            entry = self.entries[key] = FlowEntry(time_ns, values)
             self.counters.created += 1
             return entry
         self._expire(entry, time_ns - entry.last_seen_ns)
         if not entry.states:  # the flow has ended and a new one begins in its place
             self.counters.expired += 1
             self.counters.created += 1
+            entry.first = values
         entry.last_seen_ns = time_ns
         return entry
 
@@ -84,8 +90,8 @@ class FlowDict:
     def rows(self, nf: NFPlan) -> NDArray[np.void]:
         """The state of an NF, one row per entry that has any, sorted by key."""
         rows = [
-            (*key, *entry.states[nf.index].kept.values())
-            for key, entry in self.entries.items()
+            (*entry.first, *entry.states[nf.index].kept.values())
+            for entry in self.entries.values()
             if nf.index in entry.states
         ]
         return sort_rows(np.array(rows, row_dtype(self.plan, nf)), self.plan)
@@ -102,7 +108,15 @@ class FlowDict:
 
 def key_values(key: Key, pkt: PacketView) -> KeyValues | None:
     """The packet's key as it stands in the headers now, ports 0 where the protocol has none; None if it has no key."""
-    return tuple(pkt.read(FIELDS[name]) for name in key.fields) if pkt.has(key.layer) else None
+    if not pkt.has(key.layer):
+        return None
+    return tuple(pkt.read(FIELDS[name]) & mask for name, mask in zip(key.fields, key.masks, strict=True))
+
+
+def turned(values: KeyValues) -> KeyValues:
+    """The values of a 5-tuple for the other direction."""
+    source, destination, source_port, destination_port, *rest = values
+    return (destination, source, destination_port, source_port, *rest)
 
 
 class ReferenceEngine:
@@ -153,6 +167,7 @@ class ReferenceEngine:
                 if nf.plan.table is None:
                     if not pkt.has(nf.plan.layer):
                         continue
+                    pkt.forward = True
                     arguments: tuple[Any, ...] = (pkt,)
                 else:
                     key = keys[nf.plan.table]
@@ -160,7 +175,9 @@ class ReferenceEngine:
                         continue
                     if nf.plan.table not in touched:
                         touched[nf.plan.table] = self.tables[nf.plan.table].touch(key, pkt.time_ns)
-                    arguments = (pkt, _state_of(nf, touched[nf.plan.table], pkt))
+                    entry = touched[nf.plan.table]
+                    pkt.forward = key == entry.first
+                    arguments = (pkt, _state_of(nf, entry, pkt))
                 seen = True
                 if not _goes_on(nf, nf.call("packet", *arguments)):
                     return True, False

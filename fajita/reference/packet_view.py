@@ -37,11 +37,13 @@ class Payload(Sequence[Int64]):
 class PacketView:
     """One packet. frame: its captured bytes, writable; wire: bytes it had on the wire; times in nanoseconds."""
 
-    __slots__ = ("_frame", "_headers", "_time_ns", "_wire")
+    __slots__ = ("_frame", "_headers", "_time_ns", "_wire", "forward")
 
     def __init__(self, frame: memoryview, headers: Headers, wire: int, time_ns: int) -> None:
         self._frame, self._headers = frame, headers
         self._wire, self._time_ns = wire, time_ns
+        #: For an NF keyed by `connection`, whether the packet goes the way of the first one; set before each NF.
+        self.forward = True
 
     @property
     def length(self) -> Int64:

@@ -38,6 +38,8 @@ class _NoIPv4Error(Exception):
 def parse(frame: Bytes, link: int) -> Headers:
     """The headers of a frame; link is a code of fajita.io.frames."""
     layers = Layer.ETHERNET if link == ETHERNET and len(frame) >= 14 else Layer(0)
+    if layers and len(frame) >= 18 and _u16(frame, 12) in packet.VLAN_TYPES:
+        layers |= Layer.VLAN
     try:
         kind, offset = _after_link(frame, link)
         for _ in range(packet.MAXIMUM_TAGS):

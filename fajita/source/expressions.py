@@ -9,7 +9,7 @@ from functools import reduce
 
 from fajita import nf as api
 from fajita.errors import nearest
-from fajita.packet import FACTS, FIELDS, FLAGS
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
 from fajita.source.scope import PLAIN_DROP, Scope, Value
 
 _PLAIN_OPERATORS: dict[type[ast.operator], str] = {
@@ -160,6 +160,11 @@ class Expressions:
             scope.used.add("headers")
             layer = int(FLAGS[name])
             return Value(f"((headers & {layer}) == {layer})", "bool")
+        if name == FORWARD:
+            if scope.nf.granularity is None or not scope.nf.granularity.symmetric:
+                return Value("True", "bool", True)
+            scope.used.add(FORWARD)
+            return Value("(forward != 0)", "bool")
         if name == "payload_length":
             scope.used |= {"frame", "headers", "captured"}
             return Value("payload_length(frame, headers, captured)", "int")
@@ -167,7 +172,7 @@ class Expressions:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
             return Value(argument, "int")
-        self.refuse(node, f"a packet has no field {name}", nearest(name, [*FIELDS, *FACTS, *FLAGS, "payload"]))
+        self.refuse(node, f"a packet has no field {name}", nearest(name, [*FIELDS, *FACTS, *FLAGS, FORWARD, "payload"]))
 
     def _stored(self, node: ast.Attribute, area: str, fields: dict[str, api.StateType]) -> Value:
         kind = fields.get(node.attr)

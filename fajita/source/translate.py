@@ -8,7 +8,7 @@ from fajita.source.scope import Scope
 from fajita.source.statements import Statements
 
 #: What the kernel can hand to a hook, in the order it is handed.
-ARGUMENTS = ("frame", "headers", "captured", "length", "time_ns", "state", "core", "constants")
+ARGUMENTS = ("frame", "headers", "captured", "length", "time_ns", "state", "core", "constants", "forward")
 
 _PARAMETERS = {"packet": ("pkt", "state"), "new_flow": ("pkt", "state"), "expire": ("state",)}
 

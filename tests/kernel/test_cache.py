@@ -103,7 +103,11 @@ def test_other_chains_are_other_sources():
 
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
-@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" * 99])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" * 99],
+    ids=["empty", "cut short", "garbage"],
+)
 def test_a_damaged_file_is_replaced(folder, suffix, damage):
     cache.load_kernel(FIRST)
     (path,) = kept(folder, suffix)

@@ -92,7 +92,7 @@ def test_no_packets(engine):
     ("params", "message"),
     [
         ({"rate": "1Gbps"}, "FlowCounter has no parameter rate; its parameters: none; settings: key, timeout"),
-        ({"key": "port"}, "FlowCounter cannot be keyed by 'port'; one of five_tuple, source, destination"),
+        ({"key": "port"}, "there is no key port; known: address_pair, all, connection"),
         ({"timeout": "-1s"}, "timeout of FlowCounter: '-1s' is not a quantity such as 30s"),
         ({"timeout": 30}, "timeout of FlowCounter: 30 is not a quantity such as 30s"),
         ({"name": "a b"}, "'a b' cannot be the name of a network function; letters, digits and single _"),
