@@ -59,22 +59,24 @@ def run(
 
     one_core(cores)
     check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
-    plan = Chain.load(chain).plan
-    if export is not None:
-        from fajita.export import check_folder
+    # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
+    with interruptible() as interruption:
+        plan = Chain.load(chain).plan
+        if export is not None:
+            from fajita.export import check_folder
 
-        check_folder(export)
-    with interruptible() as interruption, console.reading_progress(plan.name, quiet) as progress:
-        done = execute(
-            plan,
-            pcap,
-            out=out,
-            engine=engine.value,
-            limit=limit,
-            strict=strict,
-            progress=progress,
-            interruption=interruption,
-        )
+            check_folder(export)
+        with console.reading_progress(plan.name, quiet) as progress:
+            done = execute(
+                plan,
+                pcap,
+                out=out,
+                engine=engine.value,
+                limit=limit,
+                strict=strict,
+                progress=progress,
+                interruption=interruption,
+            )
     report, errors = done.report, [done.error] if done.error is not None else []
     if export is not None:
         from fajita.export import export_state
