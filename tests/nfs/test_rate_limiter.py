@@ -237,7 +237,7 @@ def test_frames_pass_as_they_were(engine):
             {"rate": "1kbps", "burst": "1kB", "timeout": "5"},
             "timeout of RateLimiter: '5' is not a quantity such as 30s",
         ),
-        ({"rate": "1kbps", "burst": "1kB", "key": "port"}, "there is no key port; known: address_pair, all, connection"),
+        ({"rate": "1kbps", "burst": "1kB", "key": "port"}, "there is no key port; known: address_pair, all"),
     ],
 )
 def test_bad_parameters(params, message):
