@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fajita.kernel.layout import BURST
 from fajita.kernel.table import FILL, GROUP
-from fajita.plan import LINE_BYTES, Plan, TablePlan
+from fajita.plan import Plan, TablePlan, TableSide
 
 #: For how many flows the memory of a table is told.
 _EXAMPLE_FLOWS = (65_536, 1_048_576)
@@ -32,29 +32,38 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"  segment {number}: {parse}{lookup}run {names}"
     action = "passed on" if plan.other == "pass" else "dropped"
     yield ""
-    yield f"frames that none of them is about (ARP, IPv6, malformed headers) are {action} and counted by reason"
+    yield f"frames that none of them is about (ARP, malformed headers) are {action} and counted by reason"
 
 
 def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
-    nfs = [plan.nfs[index] for index in table.nfs]
-    lines = -(-table.entry_bytes // LINE_BYTES)
-    yield f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields)})"
+    yield f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields) or 'nothing'})"
     yield f"  a lookup of its own because: {table.why}"
-    yield f"  entry: {table.entry_bytes} bytes, {lines} cache line{'s' if lines > 1 else ''} a packet, and a tag byte"
-    yield f"  key: bytes 0-{8 * table.key.words - 1}; its top byte marks whose state is there"
+    for side in table.sides:
+        yield from _side_lines(side)
+    yield "  after the key, whose top byte marks whose state is there:"
     if table.last_seen is not None:
-        yield f"  time of the last packet: bytes {table.last_seen}-{table.last_seen + 7}"
-    for nf in nfs:
+        yield f"    time of the last packet: bytes {table.last_seen}-{table.last_seen + 7}"
+    if table.direction is not None:
+        yield f"    direction of the first packet: byte {table.direction}"
+    for nf in (plan.nfs[index] for index in table.nfs):
         timeout = f", given back after {nf.nf.timeout_ns / 1e9:g} s idle" if nf.nf.timeout_ns is not None else ""
         place = f"bytes {nf.state_start}-{nf.state_start + nf.state_bytes - 1}" if nf.state_bytes else "no fields"
-        yield f"  {nf.nf.name}: {place}{timeout}"
-    sizes = ", ".join(f"{table_bytes(table, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in _EXAMPLE_FLOWS)
-    yield f"  memory: {sizes}"
+        families = [f"IPv{side.packing.family}" for side in table.sides if nf.handles(side.packing)]
+        only = f", {families[0]} only" if len(families) < len(table.sides) else ""
+        yield f"    {nf.nf.name}: {place}{timeout}{only}"
 
 
-def table_bytes(table: TablePlan, flows: int) -> int:
-    """Bytes of tags and entries of a table that has grown to hold so many flows."""
+def _side_lines(side: TableSide) -> Iterator[str]:
+    family = f"IPv{side.packing.family}" if side.packing.family else "all packets"
+    lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''}"
+    yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines} a packet) and a tag byte"
+    sizes = ", ".join(f"{side_bytes(side, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in _EXAMPLE_FLOWS)
+    yield f"    memory: {sizes}"
+
+
+def side_bytes(side: TableSide, flows: int) -> int:
+    """Bytes of tags and entries of a side of a table that has grown to hold so many flows."""
     groups = 1
     while groups * FILL < flows:
         groups *= 2
-    return groups * GROUP * (table.entry_bytes + 1)
+    return groups * GROUP * (side.entry_bytes + 1)

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from socket import AF_INET6, inet_ntop
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from fajita.engine.interface import Engine
 from fajita.engine.rows import state_column
 from fajita.errors import InputError
+from fajita.key import Packing
 from fajita.plan import NFPlan, Plan
 
 _DECIMAL = pa.array([str(byte) for byte in range(256)])
@@ -20,14 +22,19 @@ _HEXADECIMAL = pa.array([f"{byte:02x}" for byte in range(256)])
 
 
 def state_table(engine: Engine, plan: Plan, nf: NFPlan) -> pa.Table:
-    """The state of an NF: a row per entry, sorted by key; the key's fields, then the state's.
+    """The state of an NF: a row per entry, IPv4 before IPv6, sorted by key; the key's fields, then the state's.
 
     Addresses are text, flags booleans, everything else integers of the width they are kept in.
     """
     assert nf.table is not None
-    rows, columns = engine.rows(nf), plan.tables[nf.table].key.columns
-    names = {column.name for column in columns}
-    kinds = {column.name: column.kind for column in columns}
+    table = plan.tables[nf.table]
+    sides = zip(table.sides, engine.rows(nf), strict=True)
+    return pa.concat_tables([_side_table(rows, side.packing, nf) for side, rows in sides])
+
+
+def _side_table(rows: NDArray[np.void], packing: Packing, nf: NFPlan) -> pa.Table:
+    names = {column.name for column in packing.columns}
+    kinds = {column.name: column.kind for column in packing.columns}
     kinds |= {state_column(name, names): kind.shown for name, kind in type(nf.nf).state_fields.items()}
     return pa.table({name: _column(np.ascontiguousarray(rows[name]), kind) for name, kind in kinds.items()})
 
@@ -35,6 +42,9 @@ def state_table(engine: Engine, plan: Plan, nf: NFPlan) -> pa.Table:
 def _column(values: NDArray[np.generic], kind: str) -> pa.Array:
     if kind == "ipv4":
         return _address_text(values, 4, _DECIMAL, ".")
+    if kind == "ipv6":
+        data = values.astype(">u8").tobytes()
+        return pa.array([inet_ntop(AF_INET6, data[at : at + 16]) for at in range(0, len(data), 16)], pa.string())
     if kind == "mac":
         return _address_text(values, 6, _HEXADECIMAL, ":")
     return pa.array(values.astype(bool) if kind == "bool" else values)

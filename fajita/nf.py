@@ -156,7 +156,8 @@ class NF:
 
     key: the granularity of its state, or None for an NF without state. keys: others that `key=` may choose instead.
     Params: parameters, typed, with defaults; they become attributes. State: what is kept per key. Core: variables
-    that a worker keeps once. about: for an NF without a key, the layer a frame must have for the NF to see it.
+    that a worker keeps once. about: of an NF without a key, the layers a frame must have for the NF to
+    see it, IP if it does not say; of one with a key, Layer.IPV4 or Layer.IPV6 if it handles but one of them.
 
     Methods: `packet(self, pkt, state)` returns PASS, DROP or `pkt.drop("reason")`, without `state` if there is no key;
     `new_flow(self, pkt, state)` fills a new state, all zeros before; `expire(self, state)` gives back what a state
@@ -166,7 +167,7 @@ class NF:
 
     key: ClassVar[Key | None] = None
     keys: ClassVar[Iterable[Key]] = ()
-    about: ClassVar[Layer] = Layer.IPV4
+    about: ClassVar[Layer | None] = None
 
     state_fields: ClassVar[dict[str, StateType]] = {}
     core_fields: ClassVar[dict[str, StateType]] = {}
@@ -189,6 +190,8 @@ class NF:
             _refuse_class(cls, ".key is not a granularity", "for example: key = five_tuple")
         if cls.state_fields and cls.key is None:
             _refuse_class(cls, " has State but no key", "for example: key = five_tuple")
+        if cls.key is not None and cls.about not in (None, Layer.IPV4, Layer.IPV6):
+            _refuse_class(cls, f".about is {cls.about!r} beside a key", "Layer.IPV4, Layer.IPV6, or leave it out")
         if not callable(getattr(cls, "packet", None)):
             _refuse_class(cls, " has no method packet", "write: def packet(self, pkt, state)")
 
@@ -289,6 +292,11 @@ class PacketView:
     protocol: int
     src: int
     dst: int
+    flow_label: int
+    src_high: int
+    src_low: int
+    dst_high: int
+    dst_low: int
     src_port: int
     dst_port: int
     tcp_sequence: int
@@ -306,6 +314,7 @@ class PacketView:
     payload_length: int
     payload: Sequence[int]
     is_ipv4: bool
+    is_ipv6: bool
     is_tcp: bool
     is_udp: bool
     is_icmp: bool

@@ -11,8 +11,9 @@ from enum import IntFlag
 class Layer(IntFlag):
     """Which headers of a frame are wholly captured and well formed; a field is there if its layer is.
 
-    FLOW: the 5-tuple is known: IPv4, not a later fragment, and ports where the protocol has them.
-    PORTS: the four bytes of source and destination port (TCP, UDP, SCTP). TCP, UDP, ICMP: the whole fixed header.
+    IP: IPV4 or IPV6. FLOW: the 5-tuple is known: IP, not a later fragment, and ports where the protocol has them.
+    PORTS: the four bytes of source and destination port (TCP, UDP, SCTP). TCP, UDP, ICMP (or ICMPv6): the whole fixed
+    header.
     VLAN: an IEEE 802.1Q tag right after the MAC addresses.
     """
 
@@ -24,6 +25,8 @@ class Layer(IntFlag):
     UDP = 32
     ICMP = 64
     VLAN = 128
+    IPV6 = 256
+    IP = 512
 
 
 #: No layer: a field that cannot be written.
@@ -31,7 +34,7 @@ READ_ONLY = Layer(0)
 #: Of a transport header that is wholly captured the checksum can be repaired.
 TRANSPORT = Layer.TCP | Layer.UDP
 
-TCP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, SCTP_PROTOCOL = 6, 17, 1, 132
+TCP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, ICMPV6_PROTOCOL, SCTP_PROTOCOL = 6, 17, 1, 58, 132
 #: Protocols whose first four bytes are the source and the destination port.
 PORT_PROTOCOLS = (TCP_PROTOCOL, UDP_PROTOCOL, SCTP_PROTOCOL)
 
@@ -40,11 +43,11 @@ PORT_PROTOCOLS = (TCP_PROTOCOL, UDP_PROTOCOL, SCTP_PROTOCOL)
 class Field:
     """One header field. Numbers are in host order to an NF and in network byte order in the frame.
 
-    start: which header `offset` (bytes) counts from: frame, ip or transport. bits: 8, 16, 32 or 48 are loaded,
-    then `shift` and `mask` cut the field out. layer: must be there to read it, else it reads as 0.
-    write_layer: must be there (any of its bits) to write it, else the write has no effect; 0: read only.
-    repairs: what changes with it (RFC 1624): nothing, the `ip` header checksum, both `ip` and `pseudo` header
-    (addresses), or the `transport` checksum.
+    start: which header `offset` (bytes) counts from: frame, ip or transport; `protocol` is no header, but what the last
+    header before the transport's says. bits: 8, 16, 32, 48 or 64 are loaded, then `shift` and `mask` cut the field out.
+    layer: must be there to read it, else it reads as 0. write_layer: must be there (any of its bits) to write it, else
+    the write has no effect; 0: read only. repairs: what changes with it (RFC 1624): nothing, the `ip` header checksum,
+    both `ip` and `pseudo` header (addresses), or the `transport` checksum.
     """
 
     name: str
@@ -64,7 +67,8 @@ class Field:
         return self.mask if self.mask >= 0 else (1 << self.bits) - 1
 
 
-_ETHERNET, _IPV4, _TCP, _UDP, _ICMP = Layer.ETHERNET, Layer.IPV4, Layer.TCP, Layer.UDP, Layer.ICMP
+_ETHERNET, _IPV4, _IPV6 = Layer.ETHERNET, Layer.IPV4, Layer.IPV6
+_TCP, _UDP, _ICMP = Layer.TCP, Layer.UDP, Layer.ICMP
 
 FIELDS: dict[str, Field] = {
     field.name: field
@@ -78,10 +82,15 @@ FIELDS: dict[str, Field] = {
         Field("ecn", "ip", 1, 8, _IPV4, _IPV4, "ip", mask=0x3, text="explicit congestion notification"),
         Field("total_length", "ip", 2, 16, _IPV4, text="IPv4 total length in bytes"),
         Field("ip_id", "ip", 4, 16, _IPV4, _IPV4, "ip", text="IPv4 identification"),
-        Field("ttl", "ip", 8, 8, _IPV4, _IPV4, "ip", text="time to live"),
-        Field("protocol", "ip", 9, 8, _IPV4, text="IP protocol number"),
+        Field("ttl", "ip", 8, 8, _IPV4, _IPV4, "ip", text="time to live, or hop limit"),
+        Field("protocol", "protocol", 0, 8, Layer.IP, text="IP protocol number, after IPv6 extension headers"),
         Field("src", "ip", 12, 32, _IPV4, _IPV4, "ip pseudo", text="IPv4 source address"),
         Field("dst", "ip", 16, 32, _IPV4, _IPV4, "ip pseudo", text="IPv4 destination address"),
+        Field("flow_label", "ip", 0, 32, _IPV6, _IPV6, mask=0xFFFFF, text="IPv6 flow label"),
+        Field("src_high", "ip", 8, 64, _IPV6, _IPV6, "pseudo", text="upper half of the IPv6 source address"),
+        Field("src_low", "ip", 16, 64, _IPV6, _IPV6, "pseudo", text="and its lower half"),
+        Field("dst_high", "ip", 24, 64, _IPV6, _IPV6, "pseudo", text="upper half of the IPv6 destination address"),
+        Field("dst_low", "ip", 32, 64, _IPV6, _IPV6, "pseudo", text="and its lower half"),
         Field("src_port", "transport", 0, 16, Layer.PORTS, TRANSPORT, "transport", text="TCP, UDP or SCTP source port"),
         Field("dst_port", "transport", 2, 16, Layer.PORTS, TRANSPORT, "transport", text="and destination port"),
         Field("tcp_sequence", "transport", 4, 32, _TCP, _TCP, "transport", text="TCP sequence number"),
@@ -105,6 +114,22 @@ FIELDS: dict[str, Field] = {
     )
 }
 
+#: Fields of IPv4 that IPv6 (RFC 8200, 3) has in another place.
+IPV6_FIELDS: dict[str, Field] = {
+    field.name: field
+    for field in (
+        Field("dscp", "ip", 0, 16, _IPV6, _IPV6, shift=6, mask=0x3F),
+        Field("ecn", "ip", 0, 16, _IPV6, _IPV6, shift=4, mask=0x3),
+        Field("ttl", "ip", 7, 8, _IPV6, _IPV6),
+    )
+}
+
+
+def places(name: str) -> tuple[Field, ...]:
+    """Where a field may be: in a packet it is in the first place whose layer is there."""
+    return (FIELDS[name], IPV6_FIELDS[name]) if name in IPV6_FIELDS else (FIELDS[name],)
+
+
 #: Facts about a packet that are not header fields: name, what it is.
 FACTS: dict[str, str] = {
     "length": "bytes of the frame on the wire, without the Ethernet checksum",
@@ -116,6 +141,7 @@ FACTS: dict[str, str] = {
 #: Flags: true if all bits of the layer are there.
 FLAGS: dict[str, Layer] = {
     "is_ipv4": Layer.IPV4,
+    "is_ipv6": Layer.IPV6,
     "is_tcp": Layer.TCP,
     "is_udp": Layer.UDP,
     "is_icmp": Layer.ICMP,
@@ -130,7 +156,7 @@ OTHER_REASONS: tuple[str, ...] = (
     "unknown link type",
     "truncated",
     "arp",
-    "ipv6",
+    "malformed ipv6",
     "not ip",
     "malformed ipv4",
     "fragment",
@@ -141,7 +167,7 @@ OTHER_REASONS: tuple[str, ...] = (
     UNKNOWN_LINK_TYPE,
     TRUNCATED,
     ARP,
-    IPV6,
+    MALFORMED_IPV6,
     NOT_IP,
     MALFORMED_IPV4,
     LATER_FRAGMENT,
@@ -150,6 +176,13 @@ OTHER_REASONS: tuple[str, ...] = (
 
 #: At most so many VLAN tags and MPLS labels are stepped over, so that a hostile frame costs bounded work.
 MAXIMUM_TAGS = 8
+
+#: And so many IPv6 extension headers.
+MAXIMUM_EXTENSIONS = 8
+#: IPv6 extension headers by how their length is told (RFC 8200, 4; RFC 4302, 2.2): in units of 8 bytes beyond the first
+#: (hop-by-hop, routing, destination options, mobility, HIP, shim6); 8 bytes (fragment); in units of 4 beyond two.
+EXTENSIONS = (0, 43, 60, 135, 139, 140)
+FRAGMENT_EXTENSION, AUTHENTICATION_EXTENSION = 44, 51
 
 VLAN_TYPES = (0x8100, 0x88A8, 0x9100, 0x9200)
 MPLS_TYPES = (0x8847, 0x8848)

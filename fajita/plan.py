@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from fajita.errors import InputError
-from fajita.key import Key
+from fajita.key import Key, Packing
 from fajita.nf import NF
 from fajita.packet import Layer
 from fajita.source import TranslatedNF, translate
@@ -19,13 +19,12 @@ MAXIMUM_LIST = 1 << 24
 class NFPlan:
     """One NF in its place. table: index of its table, or None. mark: its bit in the entry's marks.
 
-    offsets, core_offsets, constant_offsets: bytes from the start of the entry, the core area and the constants, the
-    last by the names that the lists have in the kernel.
+    offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the start of the core area and
+    of the constants, the last by the names that the lists have in the kernel.
     """
 
     index: int
     translated: TranslatedNF
-    layer: Layer
     table: int | None = None
     mark: int = 0
     offsets: dict[str, int] = field(default_factory=dict)
@@ -47,13 +46,43 @@ class NFPlan:
         """The NF itself."""
         return self.translated.nf
 
+    @property
+    def layer(self) -> Layer:
+        """Of an NF without a key: what a frame must have for it."""
+        return Layer.IP if self.nf.about is None else self.nf.about
+
+    def handles(self, packing: Packing) -> bool:
+        """Whether the NF is about packets whose key is packed so: one about IPv4 alone leaves IPv6 flows out."""
+        other = {4: Layer.IPV6, 6: Layer.IPV4}.get(packing.family, Layer(0))
+        return self.nf.about is None or not self.nf.about & other
+
+
+@dataclass
+class TableSide:
+    """The memory of a table for one packing of its key. index: among the sides of all tables of the plan."""
+
+    index: int
+    packing: Packing
+    entry_bytes: int = 0
+
+    @property
+    def key_bytes(self) -> int:
+        """Where the key of an entry ends: what follows is laid out alike on both sides."""
+        return 8 * self.packing.words
+
+    @property
+    def lines(self) -> int:
+        """Cache lines an entry spans."""
+        return -(-self.entry_bytes // LINE_BYTES)
+
 
 @dataclass
 class TablePlan:
-    """One flow table. segment: the one at whose beginning a packet's key is read and looked up.
+    """One flow table, with a side for each packing of its key that an NF handles.
 
-    last_seen: byte offset in an entry of the time of the flow's last packet, None where nothing expires. direction: of
-    a byte, for a key of both directions: 1 if the first packet's key had to be turned around to be kept.
+    segment: the one at whose beginning a packet's key is read and looked up. last_seen: byte offset, from the end of
+    the key, of the time of the flow's last packet, None where nothing expires. direction: of a byte, for a key of both
+    directions: 1 if the first packet's key had to be turned around to be kept.
     """
 
     index: int
@@ -61,20 +90,10 @@ class TablePlan:
     why: str
     segment: int
     nfs: list[int] = field(default_factory=list)
-    entry_bytes: int = 0
+    sides: list[TableSide] = field(default_factory=list)
     last_seen: int | None = None
     direction: int | None = None
     shortest_timeout_ns: int = 0
-
-    @property
-    def all_marks(self) -> int:
-        """The marks of an entry in which every NF of the table has state."""
-        return (1 << len(self.nfs)) - 1
-
-    @property
-    def lines(self) -> int:
-        """Cache lines an entry spans."""
-        return -(-self.entry_bytes // LINE_BYTES)
 
 
 @dataclass
@@ -97,22 +116,31 @@ class Plan:
     core_bytes: int
     constants: list[int]
 
-    def first_segment_of(self, table: int) -> int:
-        """The first segment with an NF that uses a table."""
-        first = self.tables[table].nfs[0]
+    def first_segment_of(self, table: TablePlan, side: TableSide) -> int:
+        """The first segment with an NF that uses a side of a table."""
+        first = next(index for index in table.nfs if self.nfs[index].handles(side.packing))
         return next(number for number, segment in enumerate(self.segments) if first in segment.nfs)
 
+    @property
+    def sides(self) -> list[TableSide]:
+        """The sides of all tables, in the order of their indices."""
+        return [side for table in self.tables for side in table.sides]
+
     def follows_in_group(self, nf: "NFPlan") -> bool:
-        """Whether an NF sees just the packets that the one before it lets go on: same segment, same table."""
+        """Whether an NF sees just the packets that the one before it lets go on: same segment, table and families."""
         before = nf.index - 1
         together = any(nf.index in segment.nfs and before in segment.nfs for segment in self.segments)
-        return nf.table is not None and together and self.nfs[before].table == nf.table
+        if nf.table is None or not together or self.nfs[before].table != nf.table:
+            return False
+        sides = self.tables[nf.table].sides
+        return all(nf.handles(side.packing) == self.nfs[before].handles(side.packing) for side in sides)
 
 
 def make_plan(name: str, nfs: list[NF], other: str) -> Plan:
     """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
     plans = [_plan_nf(index, nf) for index, nf in enumerate(nfs)]
     tables, segments = _assign_tables(plans)
+    _add_sides(tables, plans)
     for table in tables:
         _lay_out(table, plans)
     core_bytes = _place_core(plans)
@@ -120,8 +148,22 @@ def make_plan(name: str, nfs: list[NF], other: str) -> Plan:
 
 
 def _plan_nf(index: int, nf: NF) -> NFPlan:
-    translated = translate(nf)
-    return NFPlan(index, translated, nf.granularity.layer if nf.granularity else nf.about)
+    return NFPlan(index, translate(nf))
+
+
+def _add_sides(tables: list[TablePlan], plans: list[NFPlan]) -> None:
+    index = 0
+    for table in tables:
+        for packing in table.key.packings:
+            if any(plans[nf].handles(packing) for nf in table.nfs):
+                table.sides.append(TableSide(index, packing))
+                index += 1
+        for nf in table.nfs:
+            if not any(plans[nf].handles(side.packing) for side in table.sides):
+                what = (
+                    f"{plans[nf].nf.name} is about {plans[nf].nf.about!r}, of which no packet has the key {table.key}"
+                )
+                raise InputError(what, "", "another key")
 
 
 def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]:
@@ -193,7 +235,7 @@ def _aligned(offset: int, size: int) -> int:
 
 def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
     """An entry: the key's words, the time of the last packet if anything expires, the NFs' states in their order."""
-    offset = table.key.words * 8
+    offset = 0  # from the end of the key
     timeouts = [t for t in (plans[index].nf.timeout_ns for index in table.nfs) if t is not None]
     if timeouts:
         table.last_seen, table.shortest_timeout_ns = offset, min(timeouts)
@@ -211,10 +253,10 @@ def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
             plan.offsets[name] = offset
             offset += kind.bytes
         plan.state_bytes = offset - plan.state_start
-    # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
-    table.entry_bytes = (
-        max(16, 1 << (offset - 1).bit_length()) if offset <= LINE_BYTES else _aligned(offset, LINE_BYTES)
-    )
+    for side in table.sides:
+        size = side.key_bytes + offset
+        # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
+        side.entry_bytes = max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
 
 
 def _place_core(plans: list[NFPlan]) -> int:

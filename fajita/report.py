@@ -94,7 +94,7 @@ def _summary(run: Run, nf: NFPlan) -> dict[str, Any]:
     if nf.table is None:
         states = np.empty(0, [])
     else:
-        states = states_only(run.engine.rows(nf), run.plan.tables[nf.table], nf)
+        states = states_only(run.engine.rows(nf), run.plan.tables[nf.table].key, nf)
     # A user's own code, whose mistake must not cost the rest of the report.
     try:
         summary = _plain(nf.nf.summary(states, run.engine.core(nf)))

@@ -6,7 +6,7 @@ end all counters, the state of every flow and the variables of every worker.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from fajita.engine.counters import Counters
 from fajita.engine.interface import Engine
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP, FrameBlock
+from fajita.key import KeyColumn
 from fajita.plan import NFPlan, Plan
 
 #: So many differing counters and rows are told one by one; the rest as a number.
@@ -167,17 +168,24 @@ def _named_core(nf: NFPlan, engine: Engine) -> dict[str, int]:
 def _texts_by_flow(plan: Plan, nf: NFPlan, engine: Engine) -> dict[str, str]:
     """The state of an NF as text, by the flow it is of."""
     assert nf.table is not None
-    columns = plan.tables[nf.table].key.columns
     texts = {}
-    for row in engine.rows(nf).tolist():
-        key, state = row[: len(columns)], row[len(columns) :]
-        flow = " ".join(
-            f"{column.name}={IPv4Address(value) if column.kind == 'ipv4' else value}"
-            for column, value in zip(columns, key, strict=True)
-        )
-        fields = zip(type(nf.nf).state_fields, state, strict=True)
-        texts[f"{nf.nf.name}, flow {flow}"] = " ".join(f"{name}={value}" for name, value in fields) or "an entry"
+    for side, rows in zip(plan.tables[nf.table].sides, engine.rows(nf), strict=True):
+        columns = side.packing.columns
+        for row in rows.tolist():
+            key, state = row[: len(columns)], row[len(columns) :]
+            flow = " ".join(
+                f"{column.name}={_key_text(column, value)}" for column, value in zip(columns, key, strict=True)
+            )
+            fields = zip(type(nf.nf).state_fields, state, strict=True)
+            texts[f"{nf.nf.name}, flow {flow}"] = " ".join(f"{name}={value}" for name, value in fields) or "an entry"
     return texts
+
+
+def _key_text(column: KeyColumn, value: Any) -> str:
+    if column.kind == "ipv6":
+        high, low = value
+        return str(IPv6Address(int(high) << 64 | int(low)))
+    return str(IPv4Address(value)) if column.kind == "ipv4" else str(value)
 
 
 def hex_lines(frame: bytes, marked: set[int] | None = None) -> list[str]:

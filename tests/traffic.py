@@ -24,9 +24,14 @@ from fajita.io.frames import (
 )
 from fajita.packet import (
     ARP_TYPE,
+    AUTHENTICATION_EXTENSION,
+    EXTENSIONS,
+    FRAGMENT_EXTENSION,
     ICMP_PROTOCOL,
+    ICMPV6_PROTOCOL,
     IPV4_TYPE,
     IPV6_TYPE,
+    MAXIMUM_EXTENSIONS,
     MAXIMUM_TAGS,
     PPP_IPV4,
     PPP_IPV6,
@@ -104,9 +109,38 @@ def ipv4_packet(
     return head + struct.pack(">H", checksum) + addresses + body
 
 
-def ipv6_packet(body: bytes) -> bytes:
-    """An IPv6 packet without extension headers."""
-    return struct.pack(">IHBB", 6 << 28, len(body), 59, 64) + bytes(15) + b"\x01" + bytes(15) + b"\x02" + body
+def extension(kind: int, following: int, *, units: int = 0, fragment: int = 0) -> bytes:
+    """An IPv6 extension header of type `kind`; units: its length field; fragment: offset and flags (RFC 8200, 4.5)."""
+    if kind == FRAGMENT_EXTENSION:
+        return struct.pack(">BBHI", following, 0, fragment, 7)
+    size = 4 * (units + 2) if kind == AUTHENTICATION_EXTENSION else 8 * (units + 1)
+    return struct.pack(">BB", following, units) + bytes(max(0, size - 2))
+
+
+def ipv6_packet(
+    src: bytes,
+    dst: bytes,
+    protocol: int,
+    body: bytes,
+    *,
+    extensions: Sequence[int] = (),
+    units: int = 0,
+    fragment: int = 0,
+    payload_length: int | None = None,
+    hop_limit: int = 64,
+) -> bytes:
+    """An IPv6 packet with extension headers of these types before its body of type `protocol`."""
+    chain = [*extensions, protocol]
+    headers = b"".join(
+        extension(kind, following, units=units, fragment=fragment) for kind, following in pairwise(chain)
+    )
+    length = len(headers) + len(body) if payload_length is None else payload_length
+    return struct.pack(">IHBB", 6 << 28 | 0xABCDE, length, chain[0], hop_limit) + src + dst + headers + body
+
+
+def ipv6_checksum(src: bytes, dst: bytes, protocol: int, segment: bytes) -> int:
+    """The Internet checksum with IPv6's pseudo header (RFC 8200, 8.1) of a segment whose own checksum is 0."""
+    return internet_checksum(src + dst + struct.pack(">II", len(segment), protocol) + segment)
 
 
 MAC_ADDRESSES = bytes.fromhex("02000000000a 02000000000b")
@@ -203,12 +237,44 @@ def ipv4_packets(draw: st.DrawFn) -> bytes:
     )
 
 
+IPV6_ADDRESSES = (bytes(15) + b"\x01", bytes.fromhex("20010db8" + "00" * 11 + "02"), bytes.fromhex("fe80" + "ff" * 14))
+
+
+@st.composite
+def ipv6_packets(draw: st.DrawFn) -> bytes:
+    """Well-formed IPv6 packets, some with extension headers, some fragments, some of length 0."""
+    src, dst = draw(st.sampled_from(IPV6_ADDRESSES)), draw(st.sampled_from(IPV6_ADDRESSES))
+    ports = struct.pack(">HH", draw(st.sampled_from(PORTS)), draw(st.sampled_from(PORTS)))
+    payload = draw(st.sampled_from((b"", b"a", bytes(64))))
+    protocol = draw(st.sampled_from((TCP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL, ICMPV6_PROTOCOL, SCTP_PROTOCOL, 59)))
+    if protocol == TCP_PROTOCOL:
+        body = bytearray(ports + struct.pack(">IIBBHHH", 1, 2, 5 << 4, 0x10, 0xFAF0, 0, 0) + payload)
+        checksum_at = 16
+    elif protocol == UDP_PROTOCOL:
+        body, checksum_at = bytearray(ports + struct.pack(">HH", 8 + len(payload), 0) + payload), 6
+    else:
+        body, checksum_at = bytearray(b"\x80\x00\x00\x00" + ports + payload), 2
+    struct.pack_into(">H", body, checksum_at, ipv6_checksum(src, dst, protocol, bytes(body)))
+    kinds = (*EXTENSIONS[:4], FRAGMENT_EXTENSION, AUTHENTICATION_EXTENSION)
+    return ipv6_packet(
+        src,
+        dst,
+        protocol,
+        bytes(body),
+        extensions=draw(st.lists(st.sampled_from(kinds), max_size=draw(_usually(0, 1, 3, MAXIMUM_EXTENSIONS + 1)))),
+        units=draw(_usually(0, 1, 255)),
+        fragment=draw(_usually(0, 1, 8)),
+        payload_length=draw(_usually(None, 0, 3, 65535)),
+        hop_limit=draw(st.sampled_from((64, 1, 0))),
+    )
+
+
 @st.composite
 def linked_frames(draw: st.DrawFn) -> tuple[bytes, int]:
     """A frame that is what its headers say, and its link code."""
     link = draw(_usually(ETHERNET, *LINKS))
-    kind = draw(_usually(IPV4_TYPE, ARP_TYPE, IPV6_TYPE, 0x88CC))
-    packet = draw(ipv4_packets()) if kind == IPV4_TYPE else ipv6_packet(b"") if kind == IPV6_TYPE else bytes(28)
+    kind = draw(st.sampled_from((IPV4_TYPE,) * 9 + (IPV6_TYPE,) * 5 + (ARP_TYPE, 0x88CC)))
+    packet = draw({IPV4_TYPE: ipv4_packets(), IPV6_TYPE: ipv6_packets()}.get(kind, st.just(bytes(28))))
     if link in (ETHERNET, LINUX_SLL, LINUX_SLL2):
         depth = draw(_usually(0, 1, 2, MAXIMUM_TAGS, MAXIMUM_TAGS + 1))
         tags = [draw(st.sampled_from(("vlan", "qinq", "mpls", "pppoe"))) for _ in range(depth)]

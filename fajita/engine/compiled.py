@@ -28,8 +28,11 @@ class CompiledEngine:
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
-        self._descriptors = np.zeros((max(1, len(plan.tables)), DESCRIPTOR_BYTES // 8), np.int64)
-        self.tables = [FlowTable(table, self._descriptors[table.index]) for table in plan.tables]
+        self._descriptors = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
+        #: One for each side of each table of the plan.
+        self.tables = [
+            FlowTable(table, side, self._descriptors[side.index]) for table in plan.tables for side in table.sides
+        ]
         self._packets_in = 0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
@@ -87,7 +90,14 @@ class CompiledEngine:
             bytes_out=in_bytes - dropped_bytes,
             other={reason: count for reason, count in other.items() if count},
             nfs=self._nf_counters(words),
-            tables=[TableCounters(table.created, table.expired, table.entries) for table in self.tables],
+            tables=[
+                TableCounters(
+                    sum(side.created for side in sides),
+                    sum(side.expired for side in sides),
+                    sum(side.entries for side in sides),
+                )
+                for sides in self._sides_of_tables()
+            ],
         )
 
     def _nf_counters(self, words: list[int]) -> list[NFCounters]:
@@ -102,10 +112,13 @@ class CompiledEngine:
                 counters.append(NFCounters(words[counted // 8], drops))
         return counters
 
-    def rows(self, nf: NFPlan) -> NDArray[np.void]:
-        """The state of an NF, one row per entry that has any, sorted by key."""
+    def _sides_of_tables(self) -> list[list[FlowTable]]:
+        return [[self.tables[side.index] for side in table.sides] for table in self.plan.tables]
+
+    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
+        """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
-        return self.tables[nf.table].rows(nf)
+        return [side.rows(nf) for side in self._sides_of_tables()[nf.table]]
 
     def core(self, nf: NFPlan) -> dict[str, int]:
         """The variables of an NF's worker."""
@@ -117,4 +130,7 @@ class CompiledEngine:
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
-        return [(table.capacity, table.bytes) for table in self.tables]
+        return [
+            (sum(side.capacity for side in sides), sum(side.bytes for side in sides))
+            for sides in self._sides_of_tables()
+        ]

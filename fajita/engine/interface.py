@@ -18,8 +18,8 @@ class Engine(Protocol):
     def counters(self) -> Counters:
         """What has been counted so far."""
 
-    def rows(self, nf: NFPlan) -> NDArray[Any]:
-        """The state of an NF, one row per entry that has any, sorted by key; the dtype is rows.row_dtype."""
+    def rows(self, nf: NFPlan) -> list[NDArray[Any]]:
+        """The state of an NF by side of its table: a row per entry that has any, sorted by key, of rows.row_dtype."""
 
     def core(self, nf: NFPlan) -> dict[str, int]:
         """The variables of an NF's worker."""

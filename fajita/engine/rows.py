@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.plan import NFPlan, TablePlan
+from fajita.key import Key, Packing
+from fajita.plan import NFPlan
 
 
-def row_dtype(table: TablePlan, nf: NFPlan) -> np.dtype[np.void]:
+def row_dtype(packing: Packing, nf: NFPlan) -> np.dtype[np.void]:
     """The structured dtype of an NF's rows; a state field named like one of the key gets `state_` before it."""
-    fields = [(column.name, column.dtype) for column in table.key.columns]
+    fields = [(column.name, column.dtype) for column in packing.columns]
     taken = {name for name, _ in fields}
     fields += [(state_column(name, taken), kind.dtype) for name, kind in type(nf.nf).state_fields.items()]
     return np.dtype(fields)
@@ -22,21 +23,22 @@ def state_column(name: str, key_fields: set[str]) -> str:
     return f"state_{name}" if bare in key_fields else name
 
 
-def sort_rows(rows: NDArray[np.void], table: TablePlan) -> NDArray[np.void]:
+def sort_rows(rows: NDArray[np.void], packing: Packing) -> NDArray[np.void]:
     """By key, so that the order depends neither on the engine nor on the number of workers."""
-    if not table.key.columns:  # one entry at most
-        return rows
-    order = np.lexsort([rows[column.name] for column in reversed(table.key.columns)])
-    return rows[order]
+    keys: list[NDArray[np.generic]] = []
+    for column in packing.columns:
+        values = rows[column.name]
+        keys += [values[:, 0], values[:, 1]] if column.kind == "ipv6" else [values]
+    return rows[np.lexsort(keys[::-1])] if keys else rows
 
 
-def states_only(rows: NDArray[np.void], table: TablePlan, nf: NFPlan) -> NDArray[np.void]:
-    """The rows without the key, fields named as in State."""
-    taken = {column.name for column in table.key.columns}
+def states_only(sides: list[NDArray[np.void]], key: Key, nf: NFPlan) -> NDArray[np.void]:
+    """The rows of all sides without the key, fields named as in State."""
+    taken = set(key.fields)
     fields = type(nf.nf).state_fields
-    result = np.empty(len(rows), np.dtype([(name, kind.dtype) for name, kind in fields.items()]))
+    result = np.empty(sum(map(len, sides)), np.dtype([(name, kind.dtype) for name, kind in fields.items()]))
     for name in fields:
-        result[name] = rows[state_column(name, taken)]
+        result[name] = np.concatenate([rows[state_column(name, taken)] for rows in sides])
     return result
 
 

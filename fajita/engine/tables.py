@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 from fajita.engine.memory import huge_pages
 from fajita.engine.rows import row_dtype, sort_rows, turn_around
 from fajita.kernel import table as kernel
-from fajita.plan import NFPlan, TablePlan
+from fajita.key import KeyColumn
+from fajita.plan import NFPlan, TablePlan, TableSide
 
 _FIRST_GROUPS = 64
 
 
 class FlowTable:
-    """One table of a worker. The descriptor is a view of the engine's, shared with the kernel."""
+    """One side of a table of a worker. The descriptor is a view of the engine's, shared with the kernel."""
 
-    def __init__(self, plan: TablePlan, descriptor: NDArray[np.int64]) -> None:
-        self.plan = plan
+    def __init__(self, plan: TablePlan, side: TableSide, descriptor: NDArray[np.int64]) -> None:
+        self.plan, self.side = plan, side
         self._words = descriptor
         self._areas: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         self._set(kernel.SECRET_0, _secret())
@@ -32,7 +33,7 @@ class FlowTable:
 
     def _allocate(self, groups: int) -> None:
         places = groups * kernel.GROUP
-        tags, entries = huge_pages(places), huge_pages(places * self.plan.entry_bytes)
+        tags, entries = huge_pages(places), huge_pages(places * self.side.entry_bytes)
         self._areas.append((tags, entries))
         self._set(kernel.TAGS, tags.ctypes.data)
         self._set(kernel.ENTRIES_AT, entries.ctypes.data)
@@ -86,30 +87,37 @@ class FlowTable:
     def rows(self, nf: NFPlan) -> NDArray[np.void]:
         """The state of one NF of this table, a row per entry that has any, sorted by key."""
         parts = [self._rows_of(tags, entries, nf) for tags, entries in self._areas]
-        return sort_rows(np.concatenate(parts), self.plan)
+        return sort_rows(np.concatenate(parts), self.side.packing)
 
     def _rows_of(self, tags: NDArray[np.uint8], entries: NDArray[np.uint8], nf: NFPlan) -> NDArray[np.void]:
-        width, words = self.plan.entry_bytes, self.plan.key.words
+        width, states = self.side.entry_bytes, self.side.key_bytes
         places = len(entries) // width
         lines = entries[: places * width].reshape(-1, width)[: len(tags)]
         used = np.flatnonzero(tags[: len(lines)] > kernel.GONE)
-        used = used[(lines[used, 8 * words - 1] >> nf.mark & 1).astype(bool)]
+        used = used[(lines[used, states - 1] >> nf.mark & 1).astype(bool)]
         lines = lines[used]
-        rows = np.empty(len(lines), row_dtype(self.plan, nf))
-        for column in self.plan.key.columns:
-            start, size = column.word * 8 + column.shift // 8, column.bits // 8
-            number = np.zeros((len(lines), 8), np.uint8)
-            number[:, 8 - size :] = lines[:, start : start + size]
-            rows[column.name] = number.view(">u8")[:, 0] >> column.value_shift & column.value_mask
+        rows = np.empty(len(lines), row_dtype(self.side.packing, nf))
+        for column in self.side.packing.columns:
+            start = column.word * 8 + column.shift // 8
+            rows[column.name] = _numbers(lines[:, start : start + column.bits // 8], column)
         if self.plan.direction is not None:
-            turn_around(rows, lines[:, self.plan.direction] == 1)
+            turn_around(rows, lines[:, states + self.plan.direction] == 1)
         names = rows.dtype.names
         assert names is not None
         fields = type(nf.nf).state_fields.items()
-        for column_name, (name, kind) in zip(names[len(self.plan.key.columns) :], fields, strict=True):
-            start = nf.offsets[name]
+        for column_name, (name, kind) in zip(names[len(self.side.packing.columns) :], fields, strict=True):
+            start = states + nf.offsets[name]
             rows[column_name] = np.ascontiguousarray(lines[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
         return rows
+
+
+def _numbers(data: NDArray[np.uint8], column: KeyColumn) -> NDArray[np.uint64]:
+    """Bytes in network order, a row each, as numbers; of an IPv6 address both halves."""
+    if column.kind == "ipv6":
+        return np.ascontiguousarray(data).view(">u8").astype(np.uint64)
+    number = np.zeros((len(data), 8), np.uint8)
+    number[:, 8 - data.shape[1] :] = data
+    return number.view(">u8")[:, 0].astype(np.uint64) >> np.uint64(column.value_shift) & np.uint64(column.value_mask)
 
 
 def _secret() -> int:

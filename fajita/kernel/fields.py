@@ -6,11 +6,12 @@ the machine has them. A UDP checksum of 0 means none and stays; one that becomes
 
 from typing import Any
 
-from fajita.kernel.arithmetic import maximum
+from fajita.kernel.arithmetic import maximum, shift_right_unsigned
 from fajita.kernel.function import KernelFunction, kernel_function
 from fajita.kernel.memory import (
     load_be16,
     load_be32,
+    load_be64,
     load_u8,
     load_u16,
     load_u32,
@@ -19,12 +20,14 @@ from fajita.kernel.memory import (
     store_16,
     store_be16,
     store_be32,
+    store_be64,
 )
 from fajita.kernel.operation import I32, I64, Callee, llvm_intrinsic, operation
-from fajita.kernel.parse import IP_SHIFT, OFFSET_MASK, TRANSPORT_SHIFT, ip_end
-from fajita.packet import FIELDS, Field, Layer
+from fajita.kernel.parse import IP_SHIFT, OFFSET_MASK, PROTOCOL_SHIFT, TRANSPORT_SHIFT, ip_end
+from fajita.packet import FIELDS, Field, Layer, places
 
 _TCP, _UDP, _ICMP = int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
+_ICMPV6 = int(Layer.ICMP | Layer.IPV6)
 
 
 @kernel_function
@@ -38,8 +41,8 @@ def _store_be48(address, value):
     store_be32(address + 2, value)
 
 
-_LOADS: dict[int, Callee] = {8: load_u8, 16: load_be16, 32: load_be32, 48: _load_be48}
-_STORES: dict[int, Callee] = {8: store_8, 16: store_be16, 32: store_be32, 48: _store_be48}
+_LOADS: dict[int, Callee] = {8: load_u8, 16: load_be16, 32: load_be32, 48: _load_be48, 64: load_be64}
+_STORES: dict[int, Callee] = {8: store_8, 16: store_be16, 32: store_be32, 48: _store_be48, 64: store_be64}
 
 
 @kernel_function
@@ -76,10 +79,9 @@ def _fold(builder: Any, total: Any) -> Any:
 
 
 @kernel_function
-def _change(inverted_old, new):
-    """The sum of ~old and new words, each of up to 32 bits, in 16 bits."""
-    total = inverted_old + new
-    return _fold((total & 0xFFFFFFFF) + (total >> 32))
+def _halves(total):
+    """A sum of up to 2**34 in 32 bits and a carry, as the words of a one's complement sum may be grouped."""
+    return (total & 0xFFFFFFFF) + (total >> 32)
 
 
 @kernel_function
@@ -103,56 +105,65 @@ def _repair_pseudo(transport, headers, change):
         _repair_udp(transport + 6, change)
     elif headers & _TCP:
         _repair(transport + 16, change)
+    elif (headers & _ICMPV6) == _ICMPV6:  # RFC 4443, 2.3; ICMP has no pseudo header
+        _repair(transport + 2, change)
 
 
 @kernel_function
 def _repair_transport(transport, headers, change):
     """After a change inside the transport header."""
-    _repair_pseudo(transport, headers, change)
-    if headers & _ICMP:
+    if headers & _UDP:
+        _repair_udp(transport + 6, change)
+    elif headers & _TCP:
+        _repair(transport + 16, change)
+    elif headers & _ICMP:
         _repair(transport + 2, change)
 
 
 @kernel_function
-def _word(address, size):
-    """The 16-bit word, or the two as one of 32 bits (2**16 is 1 to a one's complement sum), of a field of `size`."""
+def _words(address, size):
+    """The sum of the 16-bit words of a field of `size` bytes; 2**16 is 1 to a one's complement sum."""
+    if size == 8:
+        return load_u32(address) + load_u32(address + 4)
     return load_u32(address) if size == 4 else load_u16(address)
 
 
-def _reader(field: Field) -> KernelFunction:
+def _place_reader(field: Field) -> KernelFunction:
+    """`read(frame, headers)` of a field whose layer is there."""
     load, start, offset = _LOADS[field.bits], _STARTS[field.start], field.offset
-    layer, shift, mask = int(field.layer), field.shift, field.value_mask
+    shift, mask = field.shift, field.value_mask
 
     @kernel_function
     def read(frame, headers):
-        if (headers & layer) != layer:
-            return 0
         return (load(start(frame, headers) + offset) >> shift) & mask
 
     return read
 
 
-def _writer(field: Field) -> KernelFunction:
+def _place_writer(field: Field) -> KernelFunction:
+    """`write(frame, headers, value)` of a field whose layer is there, with the checksums that cover it."""
     load, store, start, offset = _LOADS[field.bits], _STORES[field.bits], _STARTS[field.start], field.offset
-    layer, shift, mask = int(field.write_layer), field.shift, field.value_mask
+    shift, mask = field.shift, field.value_mask
     kept = ((1 << field.bits) - 1) & ~(mask << shift)
     word, size = offset & ~1, max(2, field.bits // 8)
-    inverted = (1 << 8 * size) - 1
+    inverted = 0xFFFFFFFF * (size // 4) if size >= 4 else 0xFFFF
     repairs_ip, repairs_pseudo = "ip" in field.repairs, "pseudo" in field.repairs
     repairs_transport = "transport" in field.repairs
 
     @kernel_function
     def write(frame, headers, value):
-        if (headers & layer) == 0:
-            return
         header = start(frame, headers)
-        inverted_old = inverted - _word(header + word, size) if size < 6 else 0
+        if repairs_ip or repairs_pseudo or repairs_transport:
+            inverted_old = inverted - _words(header + word, size)
         if kept:
             store(header + offset, (load(header + offset) & kept) | ((value & mask) << shift))
         else:
             store(header + offset, value)
-        if size < 6:
-            change = _change(inverted_old, _word(header + word, size))
+        if repairs_ip or repairs_pseudo or repairs_transport:
+            total = _halves(inverted_old + _words(header + word, size))
+            if size == 8:
+                total = _halves(total)
+            change = _fold(total)
         if repairs_ip:
             _repair(header + 10, change)
         if repairs_pseudo:
@@ -161,6 +172,45 @@ def _writer(field: Field) -> KernelFunction:
             _repair_transport(header, headers, change)
 
     return write
+
+
+def _reader(name: str) -> KernelFunction:
+    """`read(frame, headers)`: the field wherever it is, 0 where it is not."""
+    first, *others = places(name)
+    first_layer, read_first = int(first.layer), _place_reader(first)
+    other_layer, read_other = (int(others[0].layer), _place_reader(others[0])) if others else (0, read_first)
+
+    @kernel_function
+    def read(frame, headers):
+        if (headers & first_layer) == first_layer:
+            return read_first(frame, headers)
+        if other_layer and headers & other_layer:
+            return read_other(frame, headers)
+        return 0
+
+    return read
+
+
+def _writer(name: str) -> KernelFunction:
+    """`write(frame, headers, value)`: the field wherever it is; nothing happens where it is not."""
+    first, *others = places(name)
+    first_layer, write_first = int(first.write_layer), _place_writer(first)
+    other_layer, write_other = (int(others[0].write_layer), _place_writer(others[0])) if others else (0, write_first)
+
+    @kernel_function
+    def write(frame, headers, value):
+        if headers & first_layer:
+            write_first(frame, headers, value)
+        elif other_layer and headers & other_layer:
+            write_other(frame, headers, value)
+
+    return write
+
+
+@kernel_function
+def read_protocol(frame, headers):
+    """The IP protocol, of IPv6 after the extension headers; 0 where there is none."""
+    return shift_right_unsigned(headers, PROTOCOL_SHIFT)
 
 
 @kernel_function
@@ -197,8 +247,10 @@ def read_list(address, length, index):
 
 
 #: By the name they have in generated code.
-READERS: dict[str, KernelFunction] = {f"read_{field.name}": _reader(field) for field in FIELDS.values()}
+READERS: dict[str, KernelFunction] = {
+    f"read_{name}": _reader(name) for name, field in FIELDS.items() if field.start in _STARTS
+}
 WRITERS: dict[str, KernelFunction] = {
-    f"write_{field.name}": _writer(field) for field in FIELDS.values() if field.write_layer
+    f"write_{name}": _writer(name) for name, field in FIELDS.items() if field.write_layer
 }
 globals().update(READERS | WRITERS)

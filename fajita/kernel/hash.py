@@ -7,11 +7,13 @@ under all of them, so that whoever writes the traffic cannot aim flows at one gr
 
 from typing import Any
 
-from fajita.kernel.function import KernelFunction, kernel_function
-from fajita.kernel.operation import I64, I128, operation
+from fajita.kernel.operation import I64, I128, Operation, operation
+from fajita.key import MAXIMUM_WORDS
 
 #: Kept set in every hash, so that 0 can say "no key". Between the bits that choose the group and those of the tag.
 SOME_KEY = 1 << 47
+#: A bit beside it, for the caller: which side of its table a packet's key belongs to.
+SECOND_SIDE = 1 << 48
 
 
 @operation
@@ -21,24 +23,18 @@ def fold_multiply(builder: Any, left: Any, right: Any) -> Any:
     return builder.xor(builder.trunc(builder.lshr(product, I128(64)), I64), builder.trunc(product, I64))
 
 
-@kernel_function
-def hash_1(secret_0, secret_1, word):
-    """Hash a key of one word."""
-    return fold_multiply(fold_multiply(word ^ secret_0, secret_1), secret_0) | SOME_KEY
+def _hash(words: int) -> Operation:
+    """The operation `hash(secret_0, secret_1, word, ...)` of a key of so many words, two of them at a time."""
 
+    def emit(builder: Any, secret_0: Any, secret_1: Any, *key: Any) -> Any:
+        folded = secret_0
+        for first in range(0, words, 2):
+            second = builder.xor(key[first + 1], secret_1) if first + 1 < words else secret_1
+            folded = fold_multiply.emit(builder, builder.xor(folded, key[first]), second)
+        return builder.or_(fold_multiply.emit(builder, folded, secret_0), I64(SOME_KEY))
 
-@kernel_function
-def hash_2(secret_0, secret_1, first, second):
-    """Hash a key of two words."""
-    return fold_multiply(fold_multiply(first ^ secret_0, second ^ secret_1), secret_0) | SOME_KEY
-
-
-@kernel_function
-def hash_3(secret_0, secret_1, first, second, third):
-    """Hash a key of three words."""
-    folded = fold_multiply(first ^ secret_0, second ^ secret_1)
-    return fold_multiply(folded ^ secret_0, third ^ secret_1) | SOME_KEY
+    return Operation(f"hash_{words}", emit)
 
 
 #: By number of words.
-HASHES: dict[int, KernelFunction] = {1: hash_1, 2: hash_2, 3: hash_3}
+HASHES: dict[int, Operation] = {words: _hash(words) for words in range(1, MAXIMUM_WORDS + 1)}

@@ -68,13 +68,15 @@ def place_statistics(plan: Plan) -> Statistics:
 class TableScratch:
     """Byte offsets in the scratch area, for one table: per packet of a burst its hash, its entry, its key's words.
 
-    direction: 1 if the key is that of the other direction.
+    entry: before the packet's NFs run, where its entry probably is; then, where the entry's key ends. direction: 1 if
+    the key is that of the other direction. key_bytes: from one packet's key to the next, room for the longer side's.
     """
 
     hashed: int
     entry: int
     direction: int
     key: int
+    key_bytes: int
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def place_scratch(plan: Plan) -> Scratch:
     at = 16 * BURST
     tables = []
     for table in plan.tables:
-        tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST))
-        at += 8 * BURST * (3 + table.key.words)
+        key_bytes = max(side.key_bytes for side in table.sides)
+        tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes))
+        at += (24 + key_bytes) * BURST
     return Scratch(0, 8 * BURST, tuple(tables), at)

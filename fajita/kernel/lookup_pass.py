@@ -1,12 +1,13 @@
 """The lookups of a segment, as text: a function that runs ahead of the segment's NFs for a whole burst.
 
-Two short passes over the packets: parse, hash and prefetch tags; match tags and prefetch entries.
+Two short passes over the packets: parse, hash and prefetch tags; match tags and prefetch entries. Where a table has a
+side for IPv4 and one for IPv6, SECOND_SIDE in the hash says which of them a packet's flow belongs to.
 """
 
-from fajita.kernel.layout import CONTEXT, Scratch
+from fajita.kernel.layout import CONTEXT, Scratch, TableScratch
 from fajita.kernel.text import Text
-from fajita.key import Key, KeyPart
-from fajita.plan import LINE_BYTES, Plan, Segment, TablePlan
+from fajita.key import KeyPart, Packing
+from fajita.plan import LINE_BYTES, Plan, Segment, TablePlan, TableSide
 
 #: What the passes need of the context.
 _WORDS = ("address", "captured", "link")
@@ -22,11 +23,12 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     with text.indented():
         for name in _WORDS:
             text.line(f"{name} = load_i64(context + {CONTEXT[name]})")
-        for t in segment.tables:
-            text.line(f"table_{t} = load_i64(context + {CONTEXT['tables']}) + {t} * DESCRIPTOR_BYTES")
-            text.line(f"tags_{t}, mask_{t} = load_i64(table_{t} + TAGS), load_i64(table_{t} + MASK)")
-            text.line(f"entries_{t} = load_i64(table_{t} + ENTRIES_AT)")
-            text.line(f"secret_0_{t}, secret_1_{t} = load_i64(table_{t} + SECRET_0), load_i64(table_{t} + SECRET_1)")
+        for side in (side for t in segment.tables for side in plan.tables[t].sides):
+            s = side.index
+            text.line(f"side_{s} = load_i64(context + {CONTEXT['tables']}) + {s} * DESCRIPTOR_BYTES")
+            text.line(f"tags_{s}, mask_{s} = load_i64(side_{s} + TAGS), load_i64(side_{s} + MASK)")
+            text.line(f"entries_{s} = load_i64(side_{s} + ENTRIES_AT)")
+            text.line(f"secret_0_{s}, secret_1_{s} = load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)")
         _emit_hash_pass(text, plan, segment, scratch, first=number == 0)
         _emit_match_pass(text, plan, segment, scratch)
 
@@ -45,32 +47,49 @@ def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, 
 
 
 def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, check_status: bool) -> None:
-    t, key, place = table.index, table.key, scratch.tables[table.index]
-    layer = int(key.layer)
+    t, place = table.index, scratch.tables[table.index]
     alive = f"load_i64(scratch + {scratch.status} + 8 * j) < 2 and " if check_status else ""
     text.line(f"hash_{t} = 0")
-    text.line(f"if {alive}(headers & {layer}) == {layer}:  # {key.name}")
-    with text.indented():
-        for word in range(key.words):
-            parts = [_key_part(part, key) for part in key.parts if part.word == word]
-            text.line(f"key_{word} = {' | '.join(parts) or '0'}")
-        if key.symmetric:
-            text.line("direction = is_turned(key_0, key_1)")
-            text.line("key_0, key_1 = turned_addresses(key_0, direction), turned_ports(key_1, direction)")
-            text.line(f"store_64(scratch + {place.direction} + 8 * j, direction)")
-        for word in range(key.words):
-            text.line(f"store_64(scratch + {place.key + 8 * word} + {8 * key.words} * j, key_{word})")
-        words = ", ".join(f"key_{word}" for word in range(key.words))
-        text.line(f"hash_{t} = hash_{key.words}(secret_0_{t}, secret_1_{t}, {words})")
-        text.line(f"prefetch(tags_{t} + (hash_{t} & mask_{t}) * GROUP)")
+    for number, side in enumerate(table.sides):
+        layer = int(side.packing.layer)
+        text.line(f"{'elif' if number else 'if'} {alive}(headers & {layer}) == {layer}:  # {table.key.name}")
+        with text.indented():
+            _emit_key(text, table, side.packing, place)
+            words = ", ".join(f"key_{word}" for word in range(side.packing.words))
+            s = side.index
+            text.line(f"hash_{t} = hash_{side.packing.words}(secret_0_{s}, secret_1_{s}, {words})")
+            if len(table.sides) > 1:
+                text.line(f"hash_{t} = (hash_{t} & ~SECOND_SIDE){' | SECOND_SIDE' if number else ''}")
+            text.line(f"prefetch(tags_{s} + (hash_{t} & mask_{s}) * GROUP)")
     text.line(f"store_64(scratch + {place.hashed} + 8 * j, hash_{t})")
 
 
-def _key_part(part: KeyPart, key: Key) -> str:
-    load = f"load_u{part.bits}(start_of_{part.start}(frame, headers) + {part.offset})"
+def _emit_key(text: Text, table: TablePlan, packing: Packing, place: TableScratch) -> None:
+    """The words of the key, in variables and in the scratch area."""
+    words = range(packing.words)
+    for word in words:
+        parts = [_key_part(part, packing) for part in packing.parts if part.word == word]
+        text.line(f"key_{word} = {' | '.join(parts) or '0'}")
+    if table.key.symmetric:
+        text.line(f"direction = is_turned_{packing.family}({', '.join(f'key_{word}' for word in words)})")
+        text.line("if direction:")
+        if packing.family == 4:
+            text.line("    key_0, key_1 = turned_addresses(key_0), turned_ports(key_1)")
+        else:
+            text.line("    key_0, key_1, key_2, key_3, key_4 = key_2, key_3, key_0, key_1, turned_ports(key_4)")
+        text.line(f"store_64(scratch + {place.direction} + 8 * j, direction)")
+    for word in words:
+        text.line(f"store_64(scratch + {place.key + 8 * word} + {place.key_bytes} * j, key_{word})")
+
+
+def _key_part(part: KeyPart, packing: Packing) -> str:
+    if part.start == "protocol":
+        load = "read_protocol(frame, headers)"
+    else:
+        load = f"load_u{part.bits}(start_of_{part.start}(frame, headers) + {part.offset})"
     if part.mask != -1:
         load = f"({load} & {part.mask})"
-    if part.layer & ~key.layer:
+    if part.layer & ~packing.layer and part.start != "protocol":
         load = f"({load} if headers & {int(part.layer)} else 0)"
     return f"({load} << {part.shift})" if part.shift else load
 
@@ -81,9 +100,22 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch)
     text.line("for j in range(count):")
     with text.indented():
         for t in segment.tables:
-            place = scratch.tables[t]
+            place, (first, *others) = scratch.tables[t], plan.tables[t].sides
             text.line(f"hash_{t} = load_i64(scratch + {place.hashed} + 8 * j)")
-            text.line(f"entry_{t} = candidate_{t}(tags_{t}, entries_{t}, mask_{t}, hash_{t}, table_{t} + NOWHERE)")
-            for line in range(plan.tables[t].lines):
-                text.line(f"prefetch(entry_{t}{f' + {line * LINE_BYTES}' if line else ''})")
+            if others:
+                text.line(f"if hash_{t} & SECOND_SIDE:")
+                with text.indented():
+                    _emit_match(text, t, others[0])
+                text.line("else:")
+                with text.indented():
+                    _emit_match(text, t, first)
+            else:
+                _emit_match(text, t, first)
             text.line(f"store_64(scratch + {place.entry} + 8 * j, entry_{t})")
+
+
+def _emit_match(text: Text, t: int, side: TableSide) -> None:
+    s = side.index
+    text.line(f"entry_{t} = candidate_{s}(tags_{s}, entries_{s}, mask_{s}, hash_{t}, side_{s} + NOWHERE)")
+    for line in range(side.lines):
+        text.line(f"prefetch(entry_{t}{f' + {line * LINE_BYTES}' if line else ''})")

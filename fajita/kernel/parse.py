@@ -1,8 +1,8 @@
 """From a frame to its headers: what is there, where, or why nothing is.
 
 Every offset is checked against the captured length here, once; whoever has a layer's bit may use its fields. The result
-is one word: layers (bits 0-15), offset of the IP header (16-31), of the transport header (32-47), and, where the frame
-has no 5-tuple, the index of the reason in OTHER_REASONS (48-55).
+is one word: layers (bits 0-15), offset of the IP header (16-31), of the transport header (32-47), where the frame has
+no 5-tuple, the index of the reason in OTHER_REASONS (48-55), and the IP protocol (56-63).
 """
 
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP
@@ -12,12 +12,17 @@ from fajita.kernel.memory import load_be16, load_u8, load_u16, load_u64
 from fajita.packet import (
     ARP,
     ARP_TYPE,
+    AUTHENTICATION_EXTENSION,
+    EXTENSIONS,
+    FRAGMENT_EXTENSION,
     ICMP_PROTOCOL,
+    ICMPV6_PROTOCOL,
     IPV4_TYPE,
-    IPV6,
     IPV6_TYPE,
     LATER_FRAGMENT,
     MALFORMED_IPV4,
+    MALFORMED_IPV6,
+    MAXIMUM_EXTENSIONS,
     MAXIMUM_TAGS,
     MPLS_TYPES,
     NOT_IP,
@@ -34,7 +39,7 @@ from fajita.packet import (
     Layer,
 )
 
-IP_SHIFT, TRANSPORT_SHIFT, REASON_SHIFT = 16, 32, 48
+IP_SHIFT, TRANSPORT_SHIFT, REASON_SHIFT, PROTOCOL_SHIFT = 16, 32, 48, 56
 OFFSET_MASK = 0xFFFF
 
 # A step over a header gives where it led to: the EtherType, and above it the offset of what follows. Or a fault: the
@@ -43,7 +48,8 @@ _STEP_SHIFT = 16
 _TYPE_MASK = 0xFFFF
 
 _HAS_ETHERNET, _HAS_VLAN = int(Layer.ETHERNET), int(Layer.VLAN)
-_HAS_IPV4, _HAS_FLOW, _HAS_PORTS = int(Layer.IPV4), int(Layer.FLOW), int(Layer.PORTS)
+_HAS_IPV4, _HAS_IPV6 = int(Layer.IPV4 | Layer.IP), int(Layer.IPV6 | Layer.IP)
+_HAS_FLOW, _HAS_PORTS = int(Layer.FLOW), int(Layer.PORTS)
 _HAS_TCP, _HAS_UDP, _HAS_ICMP = int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
 
 #: AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, macOS; AF_INET is 2 everywhere.
@@ -51,7 +57,8 @@ _IPV6_FAMILIES = (10, 24, 28, 30)
 
 #: What the fast path finds: Ethernet, IPv4 without options at byte 14, and UDP or TCP at byte 34.
 _PLAIN = _HAS_ETHERNET | _HAS_IPV4 | _HAS_FLOW | _HAS_PORTS | (14 << IP_SHIFT) | (34 << TRANSPORT_SHIFT)
-_PLAIN_UDP, _PLAIN_TCP = _PLAIN | _HAS_UDP, _PLAIN | _HAS_TCP
+_PLAIN_UDP = _PLAIN | _HAS_UDP | (UDP_PROTOCOL << PROTOCOL_SHIFT)
+_PLAIN_TCP = _PLAIN | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
 _UNTAGGED_PLAIN_IPV4 = 0x450008  # EtherType 0x0800 and the byte 0x45 as a little-endian load sees them
 _TYPE_AND_VERSION = 0xFFFFFF
 _FRAGMENT_BITS = 0xFF3F  # more fragments and fragment offset, likewise
@@ -88,8 +95,9 @@ def parse_any(frame, captured, link):
     kind = step & _TYPE_MASK
     if kind == IPV4_TYPE:
         return layers | parse_ipv4(frame, captured, step >> _STEP_SHIFT)
-    reason = ARP if kind == ARP_TYPE else IPV6 if kind == IPV6_TYPE else NOT_IP
-    return layers | (reason << REASON_SHIFT)
+    if kind == IPV6_TYPE:
+        return layers | parse_ipv6(frame, captured, step >> _STEP_SHIFT)
+    return layers | ((ARP if kind == ARP_TYPE else NOT_IP) << REASON_SHIFT)
 
 
 @kernel_function
@@ -174,12 +182,44 @@ def parse_ipv4(frame, captured, offset):
         return MALFORMED_IPV4 << REASON_SHIFT
     if offset + header > captured:
         return TRUNCATED << REASON_SHIFT
-    transport = offset + header
-    found = _HAS_IPV4 | (offset << IP_SHIFT) | (transport << TRANSPORT_SHIFT)
-    if load_be16(ip + 6) & 0x1FFF != 0:
-        return found | (LATER_FRAGMENT << REASON_SHIFT)
-    available = ip_end(ip, captured - offset) - header
     protocol = load_u8(ip + 9)
+    found = _HAS_IPV4 | (offset << IP_SHIFT) | (protocol << PROTOCOL_SHIFT)
+    if load_be16(ip + 6) & 0x1FFF != 0:
+        return found | ((offset + header) << TRANSPORT_SHIFT) | (LATER_FRAGMENT << REASON_SHIFT)
+    return found | parse_transport(protocol, offset + header, ip_end(ip, captured - offset) - header)
+
+
+@kernel_function
+def parse_ipv6(frame, captured, offset):
+    """The same of an IPv6 header and its extensions (RFC 8200) at `offset`."""
+    if offset + 40 > captured:
+        return TRUNCATED << REASON_SHIFT
+    ip = frame + offset
+    if load_u8(ip) >> 4 != 6:
+        return MALFORMED_IPV6 << REASON_SHIFT
+    end, protocol, at = ip_end(ip, captured - offset), load_u8(ip + 6), 40
+    found = _HAS_IPV6 | (offset << IP_SHIFT)
+    for _ in range(MAXIMUM_EXTENSIONS):
+        is_fragment = protocol == FRAGMENT_EXTENSION
+        if not (is_fragment or protocol in EXTENSIONS or protocol == AUTHENTICATION_EXTENSION):
+            break
+        if at + 8 > end:
+            return found | (TRUNCATED << REASON_SHIFT)
+        length = load_u8(ip + at + 1)
+        size = 8 if is_fragment else (length + 1) * 8 if protocol in EXTENSIONS else (length + 2) * 4
+        protocol = load_u8(ip + at)
+        if is_fragment and load_be16(ip + at + 2) >> 3 != 0:
+            return found | (protocol << PROTOCOL_SHIFT) | (LATER_FRAGMENT << REASON_SHIFT)
+        at += size
+    if at > end:
+        return found | (TRUNCATED << REASON_SHIFT)
+    return found | (protocol << PROTOCOL_SHIFT) | parse_transport(protocol, offset + at, end - at)
+
+
+@kernel_function
+def parse_transport(protocol, transport, available):
+    """Layers, offset and reason of a transport header, of which `available` bytes are there."""
+    found = transport << TRANSPORT_SHIFT
     if protocol in PORT_PROTOCOLS:
         if available < 4:
             return found | (PORTS_NOT_CAPTURED << REASON_SHIFT)
@@ -189,14 +229,19 @@ def parse_ipv4(frame, captured, offset):
         elif protocol == UDP_PROTOCOL and available >= 8:
             found |= _HAS_UDP
         return found
-    return found | _HAS_FLOW | (_HAS_ICMP if protocol == ICMP_PROTOCOL and available >= 8 else 0)
+    is_icmp = protocol in (ICMP_PROTOCOL, ICMPV6_PROTOCOL) and available >= 8
+    return found | _HAS_FLOW | (_HAS_ICMP if is_icmp else 0)
 
 
 @kernel_function
 def ip_end(ip, captured):
     """Where the packet ends, in bytes from its IP header, of which `captured` bytes are there.
 
-    A total length of 0 is segmentation offload: the frame's own length counts, as it does where it is the smaller one.
+    A length of 0 is segmentation offload (or an IPv6 jumbogram, RFC 2675): the frame's own length counts, as it does
+    where it is the smaller one.
     """
+    if load_u8(ip) >> 4 == 6:
+        total = load_be16(ip + 4)
+        return captured if total == 0 else minimum(total + 40, captured)
     total = load_be16(ip + 2)
     return captured if total == 0 else minimum(total, captured)

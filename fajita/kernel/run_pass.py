@@ -1,12 +1,12 @@
 """The third pass of a segment, as text: a function that runs its NFs on each packet of the burst."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import groupby
 
 from fajita.kernel.layout import CONTEXT, FRAMES_AHEAD, Scratch, Statistics
 from fajita.kernel.table import MARK_SHIFT
 from fajita.kernel.text import Text
-from fajita.plan import NFPlan, Plan, TablePlan
+from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 
 #: What the pass needs of the context.
 _WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "constants", "statistics")
@@ -31,6 +31,8 @@ class RunPass:
         earlier = [plan.nfs[index] for segment in plan.segments[:number] for index in segment.nfs]
         #: Whether a packet may have been dropped at the point that is being written.
         self.may_be_dropped = any(nf.translated.may_drop for nf in earlier)
+        #: Tables whose hash, and sides whose entry, the variables of this pass hold by now.
+        self.hashed: set[int] = set()
         self.resolved: set[int] = set()
 
     def emit(self) -> None:
@@ -43,9 +45,10 @@ class RunPass:
         with text.indented():
             for word in _WORDS:
                 text.line(f"{word} = load_i64(context + {CONTEXT[word]})")
-            for table in self.plan.tables:
-                t = table.index
-                text.line(f"table_{t} = load_i64(context + {CONTEXT['tables']}) + {t} * DESCRIPTOR_BYTES")
+            for side in self.plan.sides:
+                text.line(
+                    f"side_{side.index} = load_i64(context + {CONTEXT['tables']}) + {side.index} * DESCRIPTOR_BYTES"
+                )
             for counter in filter(None, counters):
                 text.line(f"{counter} = 0")
             text.line("for j in range(count):")
@@ -104,78 +107,113 @@ class RunPass:
             self._emit_nf(nf)
 
     def _emit_group(self, table: TablePlan, group: list[NFPlan]) -> None:
-        """Consecutive NFs of one table."""
+        """Consecutive NFs of one table, once for each side of it, so that each is code for IPv4 or for IPv6 alone."""
         text, t = self.text, table.index
-        if t not in self.resolved:
+        if t not in self.hashed:
             text.line(f"hash_{t} = load_i64(scratch + {self.scratch.tables[t].hashed} + 8 * j)")
         text.line(f"if {self._alive()}hash_{t} != 0:")
-        with text.indented(), ExitStack() as nested:
+        could_be_dropped = self.may_be_dropped
+        with text.indented():
+            for number, side in enumerate(table.sides):
+                if len(table.sides) > 1:
+                    text.line("else:" if number else f"if not hash_{t} & SECOND_SIDE:")
+                self.may_be_dropped = could_be_dropped
+                with text.indented() if len(table.sides) > 1 else nullcontext():
+                    self._emit_side(table, side, group)
+        self.may_be_dropped = could_be_dropped or any(nf.translated.may_drop for nf in group)
+        self.hashed.add(t)
+        missed = [name for nf in group if (name := self._counter(nf)) == f"missed_{nf.index}"]
+        if missed:
+            text.line("else:")
+            for name in missed:
+                text.line(f"    {name} += 1")
+
+    def _emit_side(self, table: TablePlan, side: TableSide, group: list[NFPlan]) -> None:
+        text, t = self.text, table.index
+        handling = [nf for nf in group if nf.handles(side.packing)]
+        for nf in group:
+            if nf not in handling and self._counter(nf) == f"missed_{nf.index}":
+                text.line(f"missed_{nf.index} += 1")
+        if not handling:
+            text.line("pass")
+            return
+        with ExitStack() as nested:
             text.line("seen = 1")
-            text.line(f"headers |= {int(table.key.layer)}  # known, so that nothing asks again")
-            if t not in self.resolved:
-                self._emit_resolve(table)
-                self.resolved.add(t)
+            text.line(f"headers |= {int(side.packing.layer)}  # known, so that nothing asks again")
+            if side.index not in self.resolved:
+                self._emit_resolve(table, side)
+                self.resolved.add(side.index)
             if table.direction is not None:
-                self._emit_direction(table)
-            early = _may_begin_early(group)
+                self._emit_direction(table, side)
+            early = _may_begin_early(handling)
             text.line(f"if absent_{t} != 0:")
             with text.indented():
                 for nf in early:
                     self._emit_new_flow(table, nf)
-            for position, nf in enumerate(group):
+            for position, nf in enumerate(handling):
                 text.line(f"# {nf.nf.name}")
                 if nf not in early:
                     self._emit_new_flow(table, nf)
                 self._emit_nf(nf)
-                if nf.translated.may_drop and position + 1 < len(group):
+                if nf.translated.may_drop and position + 1 < len(handling):
                     text.line("if code == 0:")
                     nested.enter_context(text.indented())
-        if self._counter(group[0]) == f"missed_{group[0].index}":
-            text.line("else:")
-            text.line(f"    missed_{group[0].index} += 1")
 
-    def _emit_resolve(self, table: TablePlan) -> None:
-        """Find the packet's entry, by what the match pass found or by a search; `absent`: NFs without state in it."""
-        text, t, words = self.text, table.index, table.key.words
+    def _emit_resolve(self, table: TablePlan, side: TableSide) -> None:
+        """Find the packet's entry, by what the match pass found or by a search; `absent`: NFs without state in it.
+
+        `state` is where the entry's key ends.
+        """
+        text, t, s, words = self.text, table.index, side.index, side.packing.words
         place = self.scratch.tables[t]
-        key = f"scratch + {place.key} + {8 * words} * j"
+        key = f"scratch + {place.key} + {place.key_bytes} * j"
         last = 8 * (words - 1)
-        marks = f"load_u8(entry_{t} + {last + 7})"
-        text.line(f"entry_{t} = load_i64(scratch + {place.entry} + 8 * j)")
-        if self.number != self.plan.first_segment_of(t):
-            text.line(f"absent_{t} = {table.all_marks} & ~{marks}")
+        absent = f"absent_{t} = {self._marks_of(table, side)} & ~load_u8(state_{t} - 1)"
+        if not self._resolves(table, side):
+            text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j)")
+            text.line(absent)
             return
+        text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
         text.line(f"absent_{t} = 0")
-        same = [f"load_i64(entry_{t} + {8 * w}) == load_i64({key} + {8 * w})" for w in range(words - 1)]
-        with_marks = f"load_i64({key} + {last}) | {_signed(table.all_marks << MARK_SHIFT)}"
-        same.append(f"load_i64(entry_{t} + {last}) == ({with_marks})")
+        same = [f"load_i64(entry + {8 * w}) == load_i64({key} + {8 * w})" for w in range(words - 1)]
+        with_marks = f"load_i64({key} + {last}) | {_signed(self._marks_of(table, side) << MARK_SHIFT)}"
+        same.append(f"load_i64(entry + {last}) == ({with_marks})")
+        text.line(f"state_{t} = entry + {side.key_bytes}")
         text.line(f"if not ({' and '.join(same)}):")
         with text.indented():
-            text.line(f"entry_{t} = resolve_{t}(table_{t}, hash_{t}, {key})")
-            text.line(f"absent_{t} = {table.all_marks} & ~{marks}")
+            text.line(f"state_{t} = resolve_{s}(side_{s}, hash_{t}, {key}) + {side.key_bytes}")
+            text.line(absent)
         if table.last_seen is not None:
-            text.line(f"idle_ns = time - load_i64(entry_{t} + {table.last_seen})")
+            text.line(f"idle_ns = time - load_i64(state_{t} + {table.last_seen})")
             text.line(f"if idle_ns >= {table.shortest_timeout_ns}:")
-            text.line(f"    expire_{t}(table_{t}, entry_{t}, idle_ns, core, constants)")
-            text.line(f"    absent_{t} = {table.all_marks} & ~{marks}")
-            text.line(f"store_64(entry_{t} + {table.last_seen}, time)")
+            text.line(f"    expire_{t}(side_{s}, state_{t}, idle_ns, core, constants)")
+            text.line(f"    {absent}")
+            text.line(f"store_64(state_{t} + {table.last_seen}, time)")
         if any(index not in self.plan.segments[self.number].nfs for index in table.nfs):
-            text.line(f"store_64(scratch + {place.entry} + 8 * j, entry_{t})")
+            text.line(f"store_64(scratch + {place.entry} + 8 * j, state_{t})")
 
-    def _emit_direction(self, table: TablePlan) -> None:
+    def _resolves(self, table: TablePlan, side: TableSide) -> bool:
+        return self.number == self.plan.first_segment_of(table, side)
+
+    def _marks_of(self, table: TablePlan, side: TableSide) -> int:
+        """The marks of an entry of the side in which every NF that handles its packets has state."""
+        nfs = (self.plan.nfs[index] for index in table.nfs)
+        return sum(1 << nf.mark for nf in nfs if nf.handles(side.packing))
+
+    def _emit_direction(self, table: TablePlan, side: TableSide) -> None:
         """`forward`: whether the packet goes the way of its connection's first one, which is noted in the entry."""
         text, t = self.text, table.index
         text.line(f"direction = load_i64(scratch + {self.scratch.tables[t].direction} + 8 * j)")
-        text.line(f"if absent_{t} == {table.all_marks}:")
-        text.line(f"    store_8(entry_{t} + {table.direction}, direction)")
-        text.line(f"forward_{t} = direction == load_u8(entry_{t} + {table.direction})")
+        if self._resolves(table, side):
+            text.line(f"if load_u8(state_{t} - 1) == 0:  # a new one")
+            text.line(f"    store_8(state_{t} + {table.direction}, direction)")
+        text.line(f"forward_{t} = direction == load_u8(state_{t} + {table.direction})")
 
     def _emit_new_flow(self, table: TablePlan, nf: NFPlan) -> None:
         t, mark = table.index, 1 << nf.mark
-        last = 8 * (table.key.words - 1) + 7
         self.text.line(f"if absent_{t} & {mark}:  # {nf.nf.name}")
         with self.text.indented():
-            self.text.line(f"store_8(entry_{t} + {last}, load_u8(entry_{t} + {last}) | {mark})")
+            self.text.line(f"store_8(state_{t} - 1, load_u8(state_{t} - 1) | {mark})")
             if "new_flow" in nf.translated.hooks:
                 self.text.line(_call(nf, "new_flow"))
 
@@ -233,7 +271,7 @@ def _call(nf: NFPlan, hook: str) -> str:
     names = {
         "captured": "captured_bytes",
         "time_ns": "time",
-        "state": f"entry_{nf.table}",
+        "state": f"state_{nf.table}",
         "forward": f"forward_{nf.table}",
     }
     translated = nf.translated.hooks[hook]

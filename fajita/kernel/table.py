@@ -18,6 +18,7 @@ from fajita.kernel.function import KernelFunction, kernel_function, rare_functio
 from fajita.kernel.hash import HASHES
 from fajita.kernel.memory import load_128, load_u8, load_u64, store_8, store_64
 from fajita.kernel.operation import I1, I8, I16, I32, I64, llvm_intrinsic, operation
+from fajita.key import MAXIMUM_WORDS
 
 #: Places in a group, and bytes of tags.
 GROUP = 16
@@ -45,7 +46,7 @@ FILL = 12
     SECRET_0,
     SECRET_1,
 ) = (8 * word for word in range(13))
-DESCRIPTOR_BYTES = 8 * 16
+DESCRIPTOR_BYTES = 8 * (13 + MAXIMUM_WORDS)
 #: In the descriptor, zeros that stand for the entry of a flow that has none: no NF has marked it.
 NOWHERE = 8 * 13
 
@@ -143,14 +144,12 @@ def table_functions(words: int, entry_bytes: int) -> tuple[KernelFunction, Kerne
             store_64(table + CREATED, load_u64(table + CREATED) + 1)
         return entry
 
-    @kernel_function
-    def hash_entry(table, entry):
-        secret_0, secret_1 = load_u64(table + SECRET_0), load_u64(table + SECRET_1)
-        if words == 1:
-            return hash_words(secret_0, secret_1, load_u64(entry) & KEY_MASK)
-        if words == 2:
-            return hash_words(secret_0, secret_1, load_u64(entry), load_u64(entry + 8) & KEY_MASK)
-        return hash_words(secret_0, secret_1, load_u64(entry), load_u64(entry + 8), load_u64(entry + 16) & KEY_MASK)
+    @operation
+    def hash_entry(builder: Any, table: Any, entry: Any) -> Any:
+        key = [load_u64.emit(builder, builder.add(entry, I64(8 * word))) for word in range(words)]
+        key[-1] = builder.and_(key[-1], I64(KEY_MASK))
+        secrets = [load_u64.emit(builder, builder.add(table, I64(word))) for word in (SECRET_0, SECRET_1)]
+        return hash_words.emit(builder, *secrets, *key)
 
     @rare_function
     def move(table):

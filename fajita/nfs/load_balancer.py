@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
-from fajita import NF, PASS, IPv4, Packet, five_tuple, ipv4, source, u32
+from fajita import NF, PASS, IPv4, Layer, Packet, five_tuple, ipv4, source, u32
 
 
 class LoadBalancer(NF):
@@ -15,6 +15,7 @@ class LoadBalancer(NF):
     """
 
     key = five_tuple
+    about = Layer.IPV4
     keys = (source,)
 
     class Params:

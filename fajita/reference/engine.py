@@ -4,7 +4,7 @@ import copy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from fajita.engine.counters import Counters, NFCounters, TableCounters
 from fajita.engine.rows import row_dtype, sort_rows
 from fajita.io.frames import FrameBlock
-from fajita.key import Key
+from fajita.key import Key, Packing
 from fajita.nf import PASS
-from fajita.packet import FIELDS, OTHER_REASONS
+from fajita.packet import OTHER_REASONS, Layer
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.reference.method import NFView, load_method
 from fajita.reference.packet_view import Dropped, PacketView
@@ -22,8 +22,12 @@ from fajita.reference.parse import parse
 from fajita.reference.record import Record, record_class
 from fajita.source.scope import PLAIN_DROP
 
-#: The values of a key's fields, in their order.
-KeyValues = tuple[int, ...]
+
+class KeyValues(NamedTuple):
+    """The values of a key's fields, in their order; family: 4 or 6 where that makes a difference, else 0."""
+
+    family: int
+    fields: tuple[int, ...]
 
 
 @dataclass
@@ -49,6 +53,11 @@ class RunningNF:
         self.new_state = record_class("State", kind.state_fields)
         self._self = NFView(plan.nf, self.core)
         self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
+
+    def is_about(self, key: KeyValues) -> bool:
+        """Whether an NF with a key is about packets with this one: it may handle IPv4 or IPv6 alone."""
+        about = self.plan.nf.about
+        return about is None or key.family == {Layer.IPV4: 4, Layer.IPV6: 6}[about]
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a method if the NF has it."""
@@ -87,14 +96,21 @@ class FlowDict:
             if index in entry.states and timeout_ns is not None and idle_ns >= timeout_ns:
                 nf.call("expire", entry.states.pop(index))
 
-    def rows(self, nf: NFPlan) -> NDArray[np.void]:
-        """The state of an NF, one row per entry that has any, sorted by key."""
-        rows = [
-            (*entry.first, *entry.states[nf.index].kept.values())
-            for entry in self.entries.values()
-            if nf.index in entry.states
-        ]
-        return sort_rows(np.array(rows, row_dtype(self.plan, nf)), self.plan)
+    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
+        """The state of an NF by side of the table, one row per entry that has any, sorted by key."""
+        return [sort_rows(self._rows_of(side.packing, nf), side.packing) for side in self.plan.sides]
+
+    def _rows_of(self, packing: Packing, nf: NFPlan) -> NDArray[np.void]:
+        is_address = [column.kind == "ipv6" for column in packing.columns]
+        rows = []
+        for entry in self.entries.values():
+            if nf.index in entry.states and entry.first.family == packing.family:
+                key = [
+                    (value >> 64, value & (1 << 64) - 1) if wide else value
+                    for value, wide in zip(entry.first.fields, is_address, strict=True)
+                ]
+                rows.append((*key, *entry.states[nf.index].kept.values()))
+        return np.array(rows, row_dtype(packing, nf))
 
     @property
     def bytes(self) -> int:
@@ -108,15 +124,17 @@ class FlowDict:
 
 def key_values(key: Key, pkt: PacketView) -> KeyValues | None:
     """The packet's key as it stands in the headers now, ports 0 where the protocol has none; None if it has no key."""
-    if not pkt.has(key.layer):
-        return None
-    return tuple(pkt.read(FIELDS[name]) & mask for name, mask in zip(key.fields, key.masks, strict=True))
+    for packing in key.packings:
+        if pkt.has(packing.layer):
+            values = zip((pkt.key_field(name, packing.family) for name in key.fields), packing.masks, strict=True)
+            return KeyValues(packing.family, tuple(value & mask for value, mask in values))
+    return None
 
 
 def turned(values: KeyValues) -> KeyValues:
     """The values of a 5-tuple for the other direction."""
-    source, destination, source_port, destination_port, *rest = values
-    return (destination, source, destination_port, source_port, *rest)
+    source, destination, source_port, destination_port, *rest = values.fields
+    return KeyValues(values.family, (destination, source, destination_port, source_port, *rest))
 
 
 class ReferenceEngine:
@@ -171,7 +189,7 @@ class ReferenceEngine:
                     arguments: tuple[Any, ...] = (pkt,)
                 else:
                     key = keys[nf.plan.table]
-                    if key is None:
+                    if key is None or not nf.is_about(key):
                         continue
                     if nf.plan.table not in touched:
                         touched[nf.plan.table] = self.tables[nf.plan.table].touch(key, pkt.time_ns)
@@ -189,8 +207,8 @@ class ReferenceEngine:
             table.counters.active = len(table.entries)
         return copy.deepcopy(self._counters)
 
-    def rows(self, nf: NFPlan) -> NDArray[np.void]:
-        """The state of an NF, one row per entry that has any, sorted by key."""
+    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
+        """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
         return self.tables[nf.table].rows(nf)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fajita.packet import FIELDS, FLAGS, Field, Layer
+from fajita.packet import FIELDS, FLAGS, Field, Layer, places
 from fajita.reference.checksum import updated, updated_udp
 from fajita.reference.integer import Int64
 from fajita.reference.parse import Headers
@@ -90,9 +90,18 @@ class PacketView:
         """The field as a number; 0 without its layer."""
         if not self.has(field.layer):
             return 0
+        if field.start == "protocol":
+            return self._headers.protocol
         at = self._start(field.start) + field.offset
         number = int.from_bytes(self._frame[at : at + field.bits // 8], "big")
         return (number >> field.shift) & field.value_mask
+
+    def key_field(self, name: str, family: int) -> int:
+        """A field as a key of that family has it: an IPv6 address as one number of 128 bits."""
+        if family == 6 and name in ("src", "dst"):
+            at = self._headers.ip + {"src": 8, "dst": 24}[name]
+            return int.from_bytes(self._frame[at : at + 16], "big")
+        return next((self.read(field) for field in places(name) if self.has(field.layer)), 0)
 
     def write(self, field: Field, value: int) -> None:
         """Store the low bits of a value; nothing happens without a layer that may be written."""
@@ -119,11 +128,13 @@ class PacketView:
         if "ip" in repairs:
             self._update(self._headers.ip + 10, updated, old_words, new_words)
         if "pseudo" in repairs or "transport" in repairs:
+            # ICMPv6 has the pseudo header of IPv6 (RFC 4443, 2.3), ICMP none (RFC 792).
+            is_covered = "transport" in repairs or self.has(Layer.IPV6)
             if self.has(Layer.TCP):
                 self._update(self._headers.transport + 16, updated, old_words, new_words)
             elif self.has(Layer.UDP):
                 self._update(self._headers.transport + 6, updated_udp, old_words, new_words)
-            elif self.has(Layer.ICMP) and "transport" in repairs:  # ICMP has no pseudo header (RFC 792)
+            elif self.has(Layer.ICMP) and is_covered:
                 self._update(self._headers.transport + 2, updated, old_words, new_words)
 
     def _update(self, at: int, rule: Any, old_words: list[int], new_words: list[int]) -> None:
@@ -131,21 +142,26 @@ class PacketView:
         self._frame[at : at + 2] = rule(checksum, old_words, new_words).to_bytes(2, "big")
 
 
-def _field_property(field: Field) -> property:
+def _field_property(name: str) -> property:
+    """Of a field that may be in several places: it is in the first whose layer is there."""
+
     def read(pkt: PacketView) -> Int64:
-        return Int64(pkt.read(field))
+        return Int64(next((pkt.read(field) for field in places(name) if pkt.has(field.layer)), 0))
 
     def write(pkt: PacketView, value: int) -> None:
-        pkt.write(field, int(value))
+        for field in places(name):
+            if pkt.has(field.layer):
+                pkt.write(field, int(value))
+                return
 
-    return property(read, write if field.write_layer else None, doc=field.text)
+    return property(read, write if FIELDS[name].write_layer else None, doc=FIELDS[name].text)
 
 
 def _flag_property(layers: Layer) -> property:
     return property(lambda pkt: pkt.has(layers))
 
 
-for _field in FIELDS.values():
-    setattr(PacketView, _field.name, _field_property(_field))
+for _name in FIELDS:
+    setattr(PacketView, _name, _field_property(_name))
 for _name, _layers in FLAGS.items():
     setattr(PacketView, _name, _flag_property(_layers))

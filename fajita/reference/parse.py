@@ -18,6 +18,7 @@ Bytes = bytes | memoryview
 class Headers:
     """What a frame has. ip, transport: offsets in bytes, 0 where there is none; ip_end: where the IP packet ends.
 
+    protocol: what the last header before the transport's says that it is; 0 where that is not known.
     reason: index in OTHER_REASONS of why the frame has no 5-tuple; OTHER_TRAFFIC if it has one.
     """
 
@@ -25,11 +26,12 @@ class Headers:
     ip: int = 0
     transport: int = 0
     ip_end: int = 0
+    protocol: int = 0
     reason: int = packet.OTHER_TRAFFIC
 
 
-class _NoIPv4Error(Exception):
-    """There is no IPv4 header to be found in the frame."""
+class _NoIPError(Exception):
+    """There is no IP header to be found in the frame."""
 
     def __init__(self, reason: int) -> None:
         self.reason = reason
@@ -51,14 +53,15 @@ def parse(frame: Bytes, link: int) -> Headers:
                 kind, offset = _after_pppoe(frame, offset)
             else:
                 break
-        if kind != packet.IPV4_TYPE:
-            raise _NoIPv4Error(_REASONS.get(kind, packet.NOT_IP))
-        return _parse_ipv4(frame, offset, layers)
-    except _NoIPv4Error as fault:
+        if kind == packet.IPV4_TYPE:
+            return _parse_ipv4(frame, offset, layers)
+        if kind == packet.IPV6_TYPE:
+            return _parse_ipv6(frame, offset, layers)
+        _refuse(packet.ARP if kind == packet.ARP_TYPE else packet.NOT_IP)
+    except _NoIPError as fault:
         return Headers(layers, reason=fault.reason)
 
 
-_REASONS = {packet.ARP_TYPE: packet.ARP, packet.IPV6_TYPE: packet.IPV6}
 #: EtherTypes by what PPP (www.iana.org/assignments/ppp-numbers) and the IP version call the same protocols.
 _OF_PPP = {packet.PPP_IPV4: packet.IPV4_TYPE, packet.PPP_IPV6: packet.IPV6_TYPE}
 _OF_VERSION = {4: packet.IPV4_TYPE, 6: packet.IPV6_TYPE}
@@ -77,7 +80,7 @@ def _need(frame: Bytes, end: int) -> None:
 
 
 def _refuse(reason: int) -> NoReturn:
-    raise _NoIPv4Error(reason)
+    raise _NoIPError(reason)
 
 
 def _u16(frame: Bytes, offset: int) -> int:
@@ -137,11 +140,43 @@ def _parse_ipv4(frame: Bytes, offset: int, layers: Layer) -> Headers:
     transport = offset + header_bytes
     _need(frame, transport)
     ip_end = min(offset + total_bytes, len(frame)) if total_bytes else len(frame)
-    is_later_fragment = _u16(frame, offset + 6) & 0x1FFF != 0
-    if is_later_fragment:
-        return Headers(layers | Layer.IPV4, offset, transport, ip_end, packet.LATER_FRAGMENT)
-    found, reason = _transport_layers(frame[offset + 9], ip_end - transport)
-    return Headers(layers | Layer.IPV4 | found, offset, transport, ip_end, reason)
+    layers |= Layer.IPV4 | Layer.IP
+    protocol = frame[offset + 9]
+    if _u16(frame, offset + 6) & 0x1FFF != 0:
+        return Headers(layers, offset, transport, ip_end, protocol, packet.LATER_FRAGMENT)
+    found, reason = _transport_layers(protocol, ip_end - transport)
+    return Headers(layers | found, offset, transport, ip_end, protocol, reason)
+
+
+def _parse_ipv6(frame: Bytes, offset: int, layers: Layer) -> Headers:
+    """RFC 8200, 3 and 4. A payload length of 0 is a jumbogram (RFC 2675) or segmentation offload."""
+    _need(frame, offset + 40)
+    if frame[offset] >> 4 != 6:
+        _refuse(packet.MALFORMED_IPV6)
+    payload_bytes = _u16(frame, offset + 4)
+    ip_end = min(offset + 40 + payload_bytes, len(frame)) if payload_bytes else len(frame)
+    layers |= Layer.IPV6 | Layer.IP
+    cut = Headers(layers, offset, 0, ip_end, 0, packet.TRUNCATED)
+    protocol, at = frame[offset + 6], offset + 40
+    for _ in range(packet.MAXIMUM_EXTENSIONS):
+        if protocol not in (*packet.EXTENSIONS, packet.FRAGMENT_EXTENSION, packet.AUTHENTICATION_EXTENSION):
+            break
+        if at + 8 > ip_end:
+            return cut
+        following, length = frame[at], frame[at + 1]
+        if protocol == packet.FRAGMENT_EXTENSION:
+            if _u16(frame, at + 2) >> 3 != 0:
+                return Headers(layers, offset, 0, ip_end, following, packet.LATER_FRAGMENT)
+            at += 8
+        elif protocol == packet.AUTHENTICATION_EXTENSION:
+            at += 4 * (length + 2)
+        else:
+            at += 8 * (length + 1)
+        protocol = following
+    if at > ip_end:
+        return cut
+    found, reason = _transport_layers(protocol, ip_end - at)
+    return Headers(layers | found, offset, at, ip_end, protocol, reason)
 
 
 def _transport_layers(protocol: int, available: int) -> tuple[Layer, int]:
@@ -155,6 +190,7 @@ def _transport_layers(protocol: int, available: int) -> tuple[Layer, int]:
         packet.TCP_PROTOCOL: (20, Layer.TCP),  # RFC 9293, 3.1
         packet.UDP_PROTOCOL: (8, Layer.UDP),  # RFC 768
         packet.ICMP_PROTOCOL: (8, Layer.ICMP),  # RFC 792
+        packet.ICMPV6_PROTOCOL: (8, Layer.ICMP),  # RFC 4443
     }
     size, layer = fixed_header.get(protocol, (0, Layer(0)))
     return found | (layer if available >= size else Layer(0)), packet.OTHER_TRAFFIC
