@@ -110,7 +110,7 @@ def compare(folder: Path, chain: Chain, flows: int, packets: int, repeat: int, r
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("baselines", type=Path)
-    parser.add_argument("--chain", type=Path, default=Path("chains/three.yaml"))
+    parser.add_argument("--chain", type=Path, default=Path(__file__).parents[1] / "chains" / "three.yaml")
     parser.add_argument("--flows", default="1024,65536,1048576")
     parser.add_argument("--packets", type=int, default=1 << 21)
     parser.add_argument("--repeat", type=int, default=9)

@@ -77,7 +77,10 @@ def run(
                 progress=progress,
                 interruption=interruption,
             )
-    report, errors = done.report, [done.error] if done.error is not None else []
+    errors = [done.error] if done.error is not None else []
+    # Its summaries look at every entry, which takes a while; not for nothing.
+    shows_report = not quiet and "-" not in (json_file, out)
+    report = done.report if shows_report or json_file is not None else {}
     if export is not None:
         from fajita.export import export_state
 
@@ -86,10 +89,11 @@ def run(
         errors += _failure(lambda: write_json(json_file, report))
     for warning in done.warnings:
         console.complain(f"warning: {warning}")
-    if not quiet and "-" not in (json_file, out):
+    if shows_report:
         console.print_report(report)
     if done.interrupted:
-        console.complain(f"interrupted after {report['packets']['in']:,} packets, which are all accounted for")
+        packets = done.engine.counters().packets_in
+        console.complain(f"interrupted after {packets:,} packets, which are all accounted for")
     for error in errors:
         console.complain(str(error))
     if errors:

@@ -6,7 +6,7 @@ from fajita.errors import InputError
 from fajita.key import Key, Packing
 from fajita.nf import NF
 from fajita.packet import Layer
-from fajita.source import TranslatedNF, translate
+from fajita.translation import TranslatedNF, translate
 
 LINE_BYTES = 64
 #: One byte of an entry marks which NFs have state in it.
@@ -95,6 +95,10 @@ class TablePlan:
     direction: int | None = None
     shortest_timeout_ns: int = 0
 
+    def side_of(self, family: int) -> TableSide | None:
+        """The side for packets of a family: 6, or 4 for all others."""
+        return next((side for side in self.sides if side.packing.family in (0, family)), None)
+
 
 @dataclass
 class Segment:
@@ -125,6 +129,11 @@ class Plan:
     def sides(self) -> list[TableSide]:
         """The sides of all tables, in the order of their indices."""
         return [side for table in self.tables for side in table.sides]
+
+    @property
+    def tells_ipv6(self) -> bool:
+        """Whether some table has a side for IPv6 alone, so that the kernel has code of its own for it."""
+        return any(side.packing.family == 6 for side in self.sides)
 
     def follows_in_group(self, nf: "NFPlan") -> bool:
         """Whether an NF sees just the packets that the one before it lets go on: same segment, table and families."""

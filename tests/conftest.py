@@ -1,20 +1,20 @@
 """What all tests share."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from fajita.kernel.bounds import CHECKED, REGIONS
+# Before anything of fajita is imported: readers and writers compile their kernels when they are. Kernels that tests
+# compile are kept apart from the user's, so that tests start as on a fresh machine.
+_CACHE = tempfile.mkdtemp(prefix="fajita-tests-")
+os.environ["FAJITA_CACHE_DIR"] = _CACHE
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Kernels compiled by tests are kept apart from the user's, so that tests start as on a fresh machine."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAJITA_CACHE_DIR", str(folder))
-        yield folder
+from fajita.kernel.bounds import CHECKED, REGIONS  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,21 @@ UNKNOWN_LINK = 0
 ETHERNET, RAW_IP, LINUX_SLL, LINUX_SLL2, BSD_NULL, PPP = range(1, 7)
 
 
+#: The arrays of a block.
+_COLUMNS = {
+    "address": "uint64",
+    "captured": "uint32",
+    "wire": "uint32",
+    "time_ns": "uint64",
+    "link": "uint8",
+    "verdict": "uint8",
+    "link_number": "uint16",
+}
+#: Bytes between frames that are copied into one area: a read past the end of one is not yet a read of the next, so that
+#: a kernel built with bounds checks notices.
+_GAP = 64
+
+
 @dataclass
 class FrameBlock:
     """Frames and what is known of each; all arrays have one element per frame, in the order of arrival.
@@ -38,7 +53,7 @@ class FrameBlock:
     captured: uint32, bytes present. wire: uint32, bytes the frame had on the wire, never less than captured.
     time_ns: uint64, nanoseconds since 1970. link: uint8, a code of LINK_CODES or UNKNOWN_LINK.
     verdict: uint8, filled by an engine: 1 the frame goes on, 0 it was dropped.
-    memory: what must stay alive as long as the addresses are used.
+    memory: what must stay alive as long as the addresses are used. Frames do not overlap.
     first: the number of the block's first frame in its source, from 0.
     """
 
@@ -52,6 +67,19 @@ class FrameBlock:
     first: int = 0
     #: For a capture: the link type number of each frame's interface in the input (uint16), for the writer.
     link_number: NDArray[np.uint16] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        """ValueError for what a kernel, which works on raw addresses, could not take."""
+        for name, dtype in _COLUMNS.items():
+            column = getattr(self, name)
+            if column is None and name == "link_number":
+                continue
+            if column.dtype != dtype or column.shape != self.address.shape or column.ndim != 1:
+                raise ValueError(f"{name} has to be an array of {dtype} with one element per frame")
+            if not column.flags.c_contiguous:
+                raise ValueError(f"{name} has to be contiguous")
+        if not self.verdict.flags.writeable:
+            raise ValueError("verdict has to be writable")
 
     def __len__(self) -> int:
         return len(self.address)
@@ -67,8 +95,8 @@ class FrameBlock:
     ) -> "FrameBlock":
         """Copy frames (bytes) into one new writable area; without times they are 1 microsecond apart."""
         captured = np.array([len(frame) for frame in frames], np.uint32)
-        memory = np.frombuffer(bytearray(b"".join(frames)) or bytearray(1), np.uint8)
-        ends = np.cumsum(captured, dtype=np.uint64)
+        memory = np.frombuffer(bytearray(bytes(_GAP).join([*frames, b""])) or bytearray(1), np.uint8)
+        ends = np.cumsum(captured.astype(np.uint64) + np.uint64(_GAP)) - np.uint64(_GAP)
         count = len(frames)
         times = (
             np.arange(count, dtype=np.uint64) * np.uint64(1000) if time_ns is None else np.asarray(time_ns, np.uint64)

@@ -76,9 +76,3 @@ def maximum(builder: Any, left: Any, right: Any) -> Any:
 def absolute(builder: Any, value: Any) -> Any:
     """The number without its sign; -2**63 stays as it is."""
     return builder.select(builder.icmp_signed("<", value, I64(0)), builder.neg(value), value)
-
-
-@operation
-def truth(builder: Any, value: Any) -> Any:
-    """1 for what is not 0."""
-    return builder.zext(builder.icmp_signed("!=", value, I64(0)), I64)

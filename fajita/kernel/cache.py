@@ -13,7 +13,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -56,19 +57,29 @@ def cache_folder() -> Path:
     except (OSError, RuntimeError):
         folder = Path(tempfile.mkdtemp(prefix="fajita-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    # numba keeps what it compiles of fajita's own files (the capture readers) here as well.
-    config.CACHE_DIR = str(folder)
     return folder
 
 
+@contextmanager
+def numba_caches_here() -> Iterator[None]:
+    """While the body runs, numba keeps functions that it is given in the cache folder, fajita's own files' too."""
+    before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+@cache
 def load_kernel(source: str) -> Callable[[int], int]:
     """The function `run` of a generated module, from the cache if it was compiled before."""
     name = f"chain_{hashlib.sha256(source.encode()).hexdigest()[:32]}"
     path = cache_folder() / f"{name}.py"
     if not path.exists() or path.read_bytes() != source.encode():
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_text(source)
-        partial.replace(path)
+        # Under a name of its own first: others may be about to do the same.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".partial", delete=False) as partial:
+            partial.write(source)
+        os.replace(partial.name, path)
     module = _import(name, path)
     run: Callable[[int], int] = module.run
     return run

@@ -7,8 +7,9 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
+from fajita.errors import InputError
 from fajita.kernel.bounds import CHECKED
-from fajita.kernel.cache import cache_folder, discard
+from fajita.kernel.cache import discard, numba_caches_here
 from fajita.kernel.function import KernelFunction
 from fajita.kernel.operation import I64
 
@@ -35,16 +36,14 @@ class CompiledCall:
     """A kernel function that Python can call, with int64 (addresses, numbers) in and out, without Python's lock."""
 
     def __init__(self, function: Callable[[int], int], arity: int) -> None:
-        self._function = function
-        self._arguments = np.zeros(arity, np.int64)
-        self._address = self._arguments.ctypes.data
+        self._function, self._arity = function, arity
 
     def __call__(self, *arguments: int) -> int:
-        """Call it; the arguments are given by position. Not to be called by two threads at once."""
-        if len(arguments) != len(self._arguments):
-            raise TypeError(f"{len(arguments)} arguments for a kernel function of {len(self._arguments)}")
-        self._arguments[:] = arguments
-        return self._function(self._address)
+        """Call it; the arguments are given by position."""
+        if len(arguments) != self._arity:
+            raise TypeError(f"{len(arguments)} arguments for a kernel function of {self._arity}")
+        words = np.array(arguments, np.int64)
+        return self._function(words.ctypes.data)
 
 
 def compiled(call: Any) -> Callable[[Callable[[int], int]], CompiledCall]:
@@ -57,8 +56,10 @@ def compiled(call: Any) -> Callable[[Callable[[int], int]], CompiledCall]:
 
 def _compile(function: Callable[[int], int]) -> Any:
     """Load the function from the cache; compile it if it is not there."""
-    cache_folder()
-    dispatcher = njit(nogil=True, cache=not CHECKED, no_cfunc_wrapper=True)(function)
+    with numba_caches_here():
+        dispatcher = njit(nogil=True, cache=not CHECKED, no_cfunc_wrapper=True)(function)
+    if not hasattr(dispatcher, "compile"):
+        raise InputError("numba compiles nothing", "NUMBA_DISABLE_JIT", "unset it")
     try:
         dispatcher.compile(_SIGNATURE)
     except Exception:

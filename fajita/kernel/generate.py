@@ -1,4 +1,4 @@
-"""From a plan to the source of its kernel: readable Python for numba, with a comment for the NF each block came from.
+"""From a plan to the source of its kernel: readable Python for `lower`, with a comment for the NF each block came from.
 
 Per burst and segment there are three passes, each of which prefetches what the next one needs: parse, hash and prefetch
 tags; match tags and prefetch entries; run the NFs. The first segment's lookups run one burst ahead.
@@ -6,7 +6,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lookup_pass import emit_lookup
-from fajita.kernel.run_pass import RunPass
+from fajita.kernel.run_pass import emit_run_pass
 from fajita.kernel.text import Text
 from fajita.plan import Plan, TablePlan
 
@@ -20,7 +20,7 @@ from fajita.kernel.hash import HASHES, SECOND_SIDE
 from fajita.kernel.memory import *
 from fajita.kernel.parse import REASON_SHIFT, parse
 from fajita.kernel.table import COUNT, CREATED, ENTRIES_AT, EXPIRED, LIMIT, MASK, OLD_TAGS, SECRET_0, SECRET_1, TAGS
-from fajita.kernel.table import DESCRIPTOR_BYTES, GROUP, NOWHERE, table_functions
+from fajita.kernel.table import DESCRIPTOR_BYTES, GROUP, KEY_MASK, NOWHERE, table_functions
 """
 
 _ENTRY = """
@@ -55,7 +55,7 @@ def generate(plan: Plan) -> str:
         text.line()
         text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs)}")
         emit_lookup(text, plan, number, scratch)
-        RunPass(text, plan, number, scratch, place_statistics(plan)).emit()
+        emit_run_pass(text, plan, number, scratch, place_statistics(plan))
     _emit_run_chain(text, plan, scratch)
     return text.source()
 

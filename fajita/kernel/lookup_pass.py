@@ -1,12 +1,14 @@
 """The lookups of a segment, as text: a function that runs ahead of the segment's NFs for a whole burst.
 
 Two short passes over the packets: parse, hash and prefetch tags; match tags and prefetch entries. Where a table has a
-side for IPv4 and one for IPv6, SECOND_SIDE in the hash says which of them a packet's flow belongs to.
+side for IPv4 and one for IPv6, SECOND_SIDE in the hash says which of them a packet's flow belongs to; IPv6 packets are
+hashed by a function of their own, so that the loop has all registers for the others.
 """
 
 from fajita.kernel.layout import CONTEXT, Scratch, TableScratch
 from fajita.kernel.text import Text
 from fajita.key import KeyPart, Packing
+from fajita.packet import Layer
 from fajita.plan import LINE_BYTES, Plan, Segment, TablePlan, TableSide
 
 #: What the passes need of the context.
@@ -16,6 +18,8 @@ _WORDS = ("address", "captured", "link")
 def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     """`look_up_N(context, scratch, position, count)`: leaves headers, keys, hashes and entries in the scratch area."""
     segment = plan.segments[number]
+    if plan.tells_ipv6 and segment.tables:
+        _emit_hash_ipv6(text, plan, number, scratch)
     text.line()
     text.line()
     text.line("@burst_function")
@@ -23,45 +27,68 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     with text.indented():
         for name in _WORDS:
             text.line(f"{name} = load_i64(context + {CONTEXT[name]})")
-        for side in (side for t in segment.tables for side in plan.tables[t].sides):
-            s = side.index
-            text.line(f"side_{s} = load_i64(context + {CONTEXT['tables']}) + {s} * DESCRIPTOR_BYTES")
-            text.line(f"tags_{s}, mask_{s} = load_i64(side_{s} + TAGS), load_i64(side_{s} + MASK)")
-            text.line(f"entries_{s} = load_i64(side_{s} + ENTRIES_AT)")
-            text.line(f"secret_0_{s}, secret_1_{s} = load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)")
-        _emit_hash_pass(text, plan, segment, scratch, first=number == 0)
+        for t in segment.tables:
+            for side in plan.tables[t].sides:
+                _emit_side(text, side)
+        _emit_hash_pass(text, plan, segment, scratch, number=number)
         _emit_match_pass(text, plan, segment, scratch)
 
 
-def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, first: bool) -> None:
+def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
     text.line("for j in range(count):")
     with text.indented():
         text.line("frame = load_i64(address + 8 * (position + j))")
-        if first:
+        if number == 0:
             text.line("headers = parse(frame, load_u32(captured + 4 * (position + j)), load_u8(link + position + j))")
             text.line(f"store_64(scratch + {scratch.headers} + 8 * j, headers)")
         else:
             text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
+        if plan.tells_ipv6 and segment.tables:
+            text.line(f"if headers & {int(Layer.IPV6)}:")
+            text.line(f"    hash_{number}_ipv6(context, scratch, j, frame, headers)")
+            text.line("    continue")
         for t in segment.tables:
-            _emit_hash(text, plan.tables[t], scratch, check_status=not first)
+            _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
 
 
-def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, check_status: bool) -> None:
-    t, place = table.index, scratch.tables[table.index]
-    alive = f"load_i64(scratch + {scratch.status} + 8 * j) < 2 and " if check_status else ""
-    text.line(f"hash_{t} = 0")
-    for number, side in enumerate(table.sides):
-        layer = int(side.packing.layer)
-        text.line(f"{'elif' if number else 'if'} {alive}(headers & {layer}) == {layer}:  # {table.key.name}")
+def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, family: int, check_status: bool) -> None:
+    t, place, side = table.index, scratch.tables[table.index], table.side_of(family)
+    text.line(f"hashed_{t} = 0")
+    if side is not None:
+        alive = f"load_i64(scratch + {scratch.status} + 8 * j) < 2 and " if check_status else ""
+        layer, s = int(side.packing.layer), side.index
+        text.line(f"if {alive}(headers & {layer}) == {layer}:  # {table.key.name}")
         with text.indented():
             _emit_key(text, table, side.packing, place)
             words = ", ".join(f"key_{word}" for word in range(side.packing.words))
-            s = side.index
-            text.line(f"hash_{t} = hash_{side.packing.words}(secret_0_{s}, secret_1_{s}, {words})")
+            text.line(f"hashed_{t} = hash_{side.packing.words}(secret_0_{s}, secret_1_{s}, {words})")
             if len(table.sides) > 1:
-                text.line(f"hash_{t} = (hash_{t} & ~SECOND_SIDE){' | SECOND_SIDE' if number else ''}")
-            text.line(f"prefetch(tags_{s} + (hash_{t} & mask_{s}) * GROUP)")
-    text.line(f"store_64(scratch + {place.hashed} + 8 * j, hash_{t})")
+                text.line(f"hashed_{t} = (hashed_{t} & ~SECOND_SIDE){' | SECOND_SIDE' if family == 6 else ''}")
+            text.line(f"prefetch(tags_{s} + (hashed_{t} & mask_{s}) * GROUP)")
+    text.line(f"store_64(scratch + {place.hashed} + 8 * j, hashed_{t})")
+
+
+def _emit_hash_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
+    """`hash_N_ipv6(context, scratch, j, frame, headers)`: the first pass for one IPv6 packet."""
+    segment = plan.segments[number]
+    text.line()
+    text.line()
+    text.line("@burst_function")
+    text.line(f"def hash_{number}_ipv6(context, scratch, j, frame, headers):")
+    with text.indented():
+        for t in segment.tables:
+            side = plan.tables[t].side_of(6)
+            if side is not None:
+                _emit_side(text, side)
+            _emit_hash(text, plan.tables[t], scratch, family=6, check_status=number > 0)
+
+
+def _emit_side(text: Text, side: TableSide) -> None:
+    s = side.index
+    text.line(f"side_{s} = load_i64(context + {CONTEXT['tables']}) + {s} * DESCRIPTOR_BYTES")
+    text.line(f"tags_{s}, mask_{s} = load_i64(side_{s} + TAGS), load_i64(side_{s} + MASK)")
+    text.line(f"entries_{s} = load_i64(side_{s} + ENTRIES_AT)")
+    text.line(f"secret_0_{s}, secret_1_{s} = load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)")
 
 
 def _emit_key(text: Text, table: TablePlan, packing: Packing, place: TableScratch) -> None:
@@ -101,9 +128,9 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch)
     with text.indented():
         for t in segment.tables:
             place, (first, *others) = scratch.tables[t], plan.tables[t].sides
-            text.line(f"hash_{t} = load_i64(scratch + {place.hashed} + 8 * j)")
+            text.line(f"hashed_{t} = load_i64(scratch + {place.hashed} + 8 * j)")
             if others:
-                text.line(f"if hash_{t} & SECOND_SIDE:")
+                text.line(f"if hashed_{t} & SECOND_SIDE:")
                 with text.indented():
                     _emit_match(text, t, others[0])
                 text.line("else:")
@@ -116,6 +143,6 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch)
 
 def _emit_match(text: Text, t: int, side: TableSide) -> None:
     s = side.index
-    text.line(f"entry_{t} = candidate_{s}(tags_{s}, entries_{s}, mask_{s}, hash_{t}, side_{s} + NOWHERE)")
+    text.line(f"entry_{t} = candidate_{s}(tags_{s}, entries_{s}, mask_{s}, hashed_{t}, side_{s} + NOWHERE)")
     for line in range(side.lines):
         text.line(f"prefetch(entry_{t}{f' + {line * LINE_BYTES}' if line else ''})")

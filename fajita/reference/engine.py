@@ -20,7 +20,7 @@ from fajita.reference.method import NFView, load_method
 from fajita.reference.packet_view import Dropped, PacketView
 from fajita.reference.parse import parse
 from fajita.reference.record import Record, record_class
-from fajita.source.scope import PLAIN_DROP
+from fajita.translation.scope import PLAIN_DROP
 
 
 class KeyValues(NamedTuple):

@@ -4,10 +4,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-
-def wrap(value: int) -> int:
-    """The signed 64-bit number with the same low 64 bits (two's complement)."""
-    return ((value + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
+from fajita.integers import wrap
 
 
 class Int64(int):

@@ -13,7 +13,7 @@ from typing import Any
 from fajita.nf import NF
 from fajita.reference.integer import Int64, int64_length, int64_range, to_int64
 from fajita.reference.record import Record
-from fajita.source.locate import find_method
+from fajita.translation.locate import find_method
 
 _BUILTINS: dict[str, Any] = {"range": int64_range, "len": int64_length, "min": min, "max": max, "abs": abs}
 

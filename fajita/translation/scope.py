@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fajita.nf import NF, StateType
-from fajita.source.locate import Method
+from fajita.translation.locate import Method
 
 
 @dataclass(frozen=True)

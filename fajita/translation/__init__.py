@@ -4,6 +4,6 @@
 addresses as text, with what the planner needs to know (fields read and written, whether it can drop).
 """
 
-from fajita.source.translate import Hook, TranslatedNF, translate
+from fajita.translation.translate import Hook, TranslatedNF, translate
 
 __all__ = ["Hook", "TranslatedNF", "translate"]

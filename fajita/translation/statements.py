@@ -4,8 +4,8 @@ import ast
 
 from fajita.errors import nearest
 from fajita.packet import FIELDS
-from fajita.source.expressions import Expressions, local_name
-from fajita.source.scope import Scope, Value
+from fajita.translation.expressions import Expressions, local_name
+from fajita.translation.scope import Scope, Value
 
 
 class Statements:
@@ -93,13 +93,17 @@ class Statements:
             self.refuse(target, f"`{ast.unparse(target)}` cannot be assigned to")
 
     def _store_local(self, target: ast.Name, value: Value, level: int) -> None:
+        self._declare(target, value.type)
+        self._emit(level, f"{local_name(target.id)} = {value.text}")
+
+    def _declare(self, target: ast.Name, type_name: str) -> None:
+        """The variable gets a value of this type here."""
         if target.id in ("self", self.scope.pkt, self.scope.state):
             self.refuse(target, f"{target.id} cannot be replaced")
-        known = self.scope.types.setdefault(target.id, value.type)
-        if known != value.type:
-            self.refuse(target, f"{target.id} is a {known} and cannot become a {value.type}", "use another variable")
-        self.scope.locals[target.id] = value.type
-        self._emit(level, f"{local_name(target.id)} = {value.text}")
+        known = self.scope.types.setdefault(target.id, type_name)
+        if known != type_name:
+            self.refuse(target, f"{target.id} is a {known} and cannot become a {type_name}", "use another variable")
+        self.scope.locals[target.id] = type_name
 
     def _store_attribute(self, target: ast.Attribute, value: Value, level: int, origin: ast.expr | None) -> None:
         scope, owner = self.scope, ast.unparse(target.value)
@@ -188,10 +192,8 @@ class Statements:
         bounds = [self.expressions.integer(argument) for argument in call.args]
         if len(bounds) == 3 and not bounds[2].known:
             self.refuse(call, "the step of range has to be a number known beforehand, not 0")
-        if self.scope.types.setdefault(target.id, "int") != "int":
-            self.refuse(target, f"{target.id} is not an integer")
         before = dict(self.scope.locals)
-        self.scope.locals[target.id] = "int"
+        self._declare(target, "int")
         self._emit(level, f"for {local_name(target.id)} in range({', '.join(bound.text for bound in bounds)}):")
         self.block(statement.body, level + 1)
         self.scope.locals = before

@@ -9,8 +9,9 @@ from functools import reduce
 
 from fajita import nf as api
 from fajita.errors import nearest
+from fajita.integers import wrap
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
-from fajita.source.scope import PLAIN_DROP, Scope, Value
+from fajita.translation.scope import PLAIN_DROP, Scope, Value
 
 _PLAIN_OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "+",
@@ -34,6 +35,9 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Gt: ">",
     ast.GtE: ">=",
 }
+#: Expressions in expressions; Python itself gives up at 200 parentheses.
+MAXIMUM_DEPTH = 90
+
 _FUNCTIONS = ("min", "max", "abs", "len")
 
 
@@ -42,17 +46,13 @@ def local_name(name: str) -> str:
     return f"{name}_"
 
 
-def wrap(value: int) -> int:
-    """The signed 64-bit number with the same low bits."""
-    return ((value + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
-
-
 class Expressions:
     """Translates the expressions of one method."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.refuse = scope.method.refuse
+        self.depth = 0
 
     def value(self, node: ast.expr) -> Value:
         """Translate an expression of any type."""
@@ -61,7 +61,11 @@ class Expressions:
             self.refuse(
                 node, f"`{ast.unparse(node)}` is not supported in an NF", "integers, comparisons, min, max, abs"
             )
+        self.depth += 1
+        if self.depth > MAXIMUM_DEPTH:
+            self.refuse(node, "an expression is nested too deeply", "name its parts: write several lines")
         result: Value = handler(node)
+        self.depth -= 1
         return result
 
     def integer(self, node: ast.expr) -> Value:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from fajita.nf import NF
-from fajita.source.locate import Method, find_method
-from fajita.source.scope import Scope
-from fajita.source.statements import Statements
+from fajita.translation.locate import Method, find_method
+from fajita.translation.scope import Scope
+from fajita.translation.statements import Statements
 
 #: What the kernel can hand to a hook, in the order it is handed.
 ARGUMENTS = ("frame", "headers", "captured", "length", "time_ns", "state", "core", "constants", "forward")
@@ -38,6 +38,7 @@ class TranslatedNF:
     """An NF whose source is checked. Reasons are in the order of the codes that its packet function returns.
 
     lists: the values of the lists that it indexes, by their names in the kernel.
+    new_flow_writes: the header fields that new_flow writes; they are among `writes`.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
     """
 
@@ -48,6 +49,7 @@ class TranslatedNF:
     writes: frozenset[str]
     reasons: tuple[str, ...]
     lists: dict[str, list[int]]
+    new_flow_writes: frozenset[str]
     rewrites_per_flow: bool
 
     @property
@@ -76,8 +78,17 @@ def translate(nf: NF) -> TranslatedNF:
         writes |= scope.writes
         lists |= scope.lists
         scopes.append(scope)
+    new_flow_writes = {name for scope in scopes if scope.method.name == "new_flow" for name in scope.writes}
     return TranslatedNF(
-        nf, prefix, hooks, frozenset(reads), frozenset(writes), tuple(reasons), lists, _rewrites_per_flow(scopes)
+        nf,
+        prefix,
+        hooks,
+        frozenset(reads),
+        frozenset(writes),
+        tuple(reasons),
+        lists,
+        frozenset(new_flow_writes),
+        _rewrites_per_flow(scopes),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fajita.errors import InputError
 from fajita.nf import NF
-from fajita.source import TranslatedNF, translate
+from fajita.translation import TranslatedNF, translate
 
 HEAD = """\
 from fajita import DROP, NF, PASS, five_tuple, flag, u8, u16, u64

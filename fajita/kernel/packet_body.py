@@ -1,0 +1,252 @@
+"""What the third pass of a segment does with one packet, as text: resolve its entries, run the NFs, give the verdict.
+
+Written once for the packets of each family, so that it is code for IPv4 or for IPv6 alone.
+"""
+
+from contextlib import ExitStack
+from itertools import groupby
+
+from fajita.integers import wrap
+from fajita.kernel.layout import Scratch, Statistics
+from fajita.kernel.table import MARK_SHIFT
+from fajita.kernel.text import Text
+from fajita.plan import NFPlan, Plan, TablePlan, TableSide
+
+
+def counter(plan: Plan, statistics: Statistics, nf: NFPlan) -> str | None:
+    """The variable that counts what an NF receives, or, where nothing before it can drop a packet, the few it misses.
+
+    None: it receives what the NF before it lets go on.
+    """
+    if statistics.received[nf.index] is None:
+        return None
+    before = [plan.nfs[index] for index in range(nf.index)]
+    is_met_by_all = nf.table is not None and not any(other.translated.may_drop for other in before)
+    return f"missed_{nf.index}" if is_met_by_all else f"received_{nf.index}"
+
+
+class PacketBody:
+    """Writes what happens to a packet of a family, 4 (or anything but IPv6) or 6.
+
+    In it, `seen` says that an NF was about the packet; `code` is 0 while the packet goes on, else 1 + the reason for
+    which an NF dropped it.
+    """
+
+    def __init__(
+        self, text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics, *, family: int
+    ) -> None:
+        self.text, self.plan, self.number = text, plan, number
+        self.scratch, self.statistics, self.family = scratch, statistics, family
+        self.is_last = number == len(plan.segments) - 1
+        self.nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
+        earlier = [plan.nfs[index] for segment in plan.segments[:number] for index in segment.nfs]
+        #: Whether a packet may have been dropped at the point that is being written.
+        self.may_be_dropped = any(nf.translated.may_drop for nf in earlier)
+        #: Tables whose hash and entry the variables hold by now.
+        self.resolved: set[int] = set()
+
+    def emit(self) -> None:
+        """The lines for one packet; `frame`, `headers`, `length`, `captured_bytes` and `time` are there."""
+        text = self.text
+        if self.number == 0:
+            text.line("seen = code = 0")
+        else:
+            text.line(f"status = load_i64(scratch + {self.scratch.status} + 8 * j)")
+            text.line("seen, code = status & 1, status >> 1")
+        for table, group in groupby(self.nfs, key=lambda nf: nf.table):
+            if table is None:
+                for nf in group:
+                    self._emit_stateless(nf)
+            else:
+                self._emit_group(self.plan.tables[table], list(group))
+        if self.is_last:
+            self._emit_verdict()
+        else:
+            text.line(f"store_64(scratch + {self.scratch.status} + 8 * j, seen | (code != 0) << 1)")
+
+    def _count(self, nf: NFPlan, event: str) -> None:
+        """Count that an NF received or missed the packet, if that is what is counted of it."""
+        if counter(self.plan, self.statistics, nf) != f"{event}_{nf.index}":
+            return
+        if self.family == 6:
+            # Not in a variable of the loop: what is missed is there by now, as one of all packets.
+            place = f"statistics + {self.statistics.received[nf.index]}"
+            self.text.line(f"store_64({place}, load_i64({place}) {'+' if event == 'received' else '-'} 1)")
+        else:
+            self.text.line(f"{event}_{nf.index} += 1")
+
+    def _alive(self) -> str:
+        return "code == 0 and " if self.may_be_dropped else ""
+
+    def _emit_stateless(self, nf: NFPlan) -> None:
+        layer = int(nf.layer)
+        self.text.line(f"if {self._alive()}(headers & {layer}) == {layer}:  # {nf.nf.name}")
+        with self.text.indented():
+            self.text.line("seen = 1")
+            self._emit_nf(nf)
+
+    def _emit_group(self, table: TablePlan, group: list[NFPlan]) -> None:
+        """Consecutive NFs of one table."""
+        text, t = self.text, table.index
+        side = table.side_of(self.family)
+        handling = [nf for nf in group if side is not None and nf.handles(side.packing)]
+        for nf in group:
+            if nf not in handling:
+                self._count(nf, "missed")
+        if side is None or not handling:
+            return
+        if t not in self.resolved:
+            text.line(f"hashed_{t} = load_i64(scratch + {self.scratch.tables[t].hashed} + 8 * j)")
+        text.line(f"if {self._alive()}hashed_{t} != 0:")
+        with text.indented(), ExitStack() as nested:
+            text.line("seen = 1")
+            text.line(f"headers |= {int(side.packing.layer)}  # known, so that nothing asks again")
+            if t not in self.resolved:
+                self._emit_resolve(table, side)
+                self.resolved.add(t)
+            if table.direction is not None:
+                self._emit_direction(table, side)
+            early = _may_begin_early(handling)
+            text.line(f"if absent_{t} != 0:")
+            with text.indented():
+                for nf in early:
+                    self._emit_new_flow(table, nf)
+            for position, nf in enumerate(handling):
+                text.line(f"# {nf.nf.name}")
+                if nf not in early:
+                    self._emit_new_flow(table, nf)
+                self._emit_nf(nf)
+                if nf.translated.may_drop and position + 1 < len(handling):
+                    text.line("if code == 0:")
+                    nested.enter_context(text.indented())
+        text.line("else:")
+        with text.indented():
+            text.line("pass")
+            for nf in handling:
+                self._count(nf, "missed")
+
+    def _emit_resolve(self, table: TablePlan, side: TableSide) -> None:
+        """Find the packet's entry, by what the match pass found or by a search; `absent`: NFs without state in it.
+
+        `state` is where the entry's key ends.
+        """
+        text, t, s, words = self.text, table.index, side.index, side.packing.words
+        place = self.scratch.tables[t]
+        key = f"scratch + {place.key} + {place.key_bytes} * j"
+        last = 8 * (words - 1)
+        marks = self._marks_of(table, side)
+        absent = f"absent_{t} = {marks} & ~load_u8(state_{t} - 1)"
+        if not self._resolves(table, side):
+            text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j)")
+            text.line(absent)
+            return
+        text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
+        text.line(f"absent_{t} = 0")
+        same = [f"load_i64(entry + {8 * w}) == load_i64({key} + {8 * w})" for w in range(words - 1)]
+        with_marks = f"load_i64({key} + {last}) | {wrap(marks << MARK_SHIFT)}"
+        same.append(f"load_i64(entry + {last}) == ({with_marks})")
+        text.line(f"state_{t} = entry + {side.key_bytes}")
+        text.line(f"if not ({' and '.join(same)}):")
+        with text.indented():
+            # Or the flow is known, but not to all of its NFs: some of its packets are dropped on the way to them.
+            differs = f"load_i64(entry + {last}) ^ load_i64({key} + {last})"
+            text.line(f"differs = {differs}")
+            known = " and ".join([*same[:-1], "differs & KEY_MASK == 0", "differs != 0"])
+            text.line(f"if not ({known}):")
+            text.line(f"    state_{t} = resolve_{s}(side_{s}, hashed_{t}, {key}) + {side.key_bytes}")
+            text.line(absent)
+        if table.last_seen is not None:
+            text.line(f"idle_ns = time - load_i64(state_{t} + {table.last_seen})")
+            text.line(f"if idle_ns >= {table.shortest_timeout_ns}:")
+            text.line(f"    expire_{t}(side_{s}, state_{t}, idle_ns, core, constants)")
+            text.line(f"    {absent}")
+            text.line(f"store_64(state_{t} + {table.last_seen}, time)")
+        if any(index not in self.plan.segments[self.number].nfs for index in table.nfs):
+            text.line(f"store_64(scratch + {place.entry} + 8 * j, state_{t})")
+
+    def _resolves(self, table: TablePlan, side: TableSide) -> bool:
+        return self.number == self.plan.first_segment_of(table, side)
+
+    def _marks_of(self, table: TablePlan, side: TableSide) -> int:
+        """The marks of an entry of the side in which every NF that handles its packets has state."""
+        nfs = (self.plan.nfs[index] for index in table.nfs)
+        return sum(1 << nf.mark for nf in nfs if nf.handles(side.packing))
+
+    def _emit_direction(self, table: TablePlan, side: TableSide) -> None:
+        """`forward`: whether the packet goes the way of its connection's first one, which is noted in the entry."""
+        text, t = self.text, table.index
+        text.line(f"direction = load_i64(scratch + {self.scratch.tables[t].direction} + 8 * j)")
+        if self._resolves(table, side):
+            text.line(f"if load_u8(state_{t} - 1) == 0:  # a new one")
+            text.line(f"    store_8(state_{t} + {table.direction}, direction)")
+        text.line(f"forward_{t} = direction == load_u8(state_{t} + {table.direction})")
+
+    def _emit_new_flow(self, table: TablePlan, nf: NFPlan) -> None:
+        t, mark = table.index, 1 << nf.mark
+        self.text.line(f"if absent_{t} & {mark}:  # {nf.nf.name}")
+        with self.text.indented():
+            self.text.line(f"store_8(state_{t} - 1, load_u8(state_{t} - 1) | {mark})")
+            if "new_flow" in nf.translated.hooks:
+                self.text.line(_call(nf, "new_flow"))
+
+    def _emit_nf(self, nf: NFPlan) -> None:
+        text = self.text
+        self._count(nf, "received")
+        if not nf.translated.may_drop:
+            text.line(_call(nf, "packet"))
+            return
+        self.may_be_dropped = True
+        text.line(f"code = {_call(nf, 'packet')}")
+        text.line("if code != 0:")
+        with text.indented():
+            first = self.statistics.drops[nf.index][0] - 8
+            text.line(f"dropped = statistics + {first} + 8 * code")
+            text.line("store_64(dropped, load_i64(dropped) + 1)")
+
+    def _emit_verdict(self) -> None:
+        text, plan, statistics = self.text, self.plan, self.statistics
+        text.line("goes_on = code == 0")
+        text.line("if seen == 0:")
+        with text.indented():
+            text.line(f"other = statistics + {statistics.other} + 8 * ((headers >> REASON_SHIFT) & 0xFF)")
+            text.line("store_64(other, load_i64(other) + 1)")
+            if plan.other == "drop":
+                text.line("goes_on = 0")
+        text.line("store_8(verdict + position + j, goes_on)")
+        if plan.other == "drop" or any(nf.translated.may_drop for nf in plan.nfs):
+            text.line("if goes_on == 0:")
+            with text.indented():
+                for place, amount in ((statistics.dropped_packets, "1"), (statistics.dropped_bytes, "length")):
+                    text.line(f"store_64(statistics + {place}, load_i64(statistics + {place}) + {amount})")
+
+
+def _may_begin_early(group: list[NFPlan]) -> list[NFPlan]:
+    """NFs whose new_flow may run before the packet meets the NFs ahead of them: none of those drops the packet, writes
+    what it reads, or reads or writes what it writes.
+
+    So that a packet of a known flow pays for one test, not for one per NF. The first of the group always may.
+    """
+    early: list[NFPlan] = []
+    read: set[str] = set()
+    written: set[str] = set()
+    for nf in group:
+        if early and (nf.translated.reads & written or nf.translated.new_flow_writes & (read | written)):
+            break
+        early.append(nf)
+        read |= nf.translated.reads
+        written |= nf.translated.writes
+        if nf.translated.may_drop:
+            break
+    return early
+
+
+def _call(nf: NFPlan, hook: str) -> str:
+    """A call in the names of this pass."""
+    names = {
+        "captured": "captured_bytes",
+        "time_ns": "time",
+        "state": f"state_{nf.table}",
+        "forward": f"forward_{nf.table}",
+    }
+    translated = nf.translated.hooks[hook]
+    return f"{translated.function}({', '.join(names.get(name, name) for name in translated.arguments)})"
