@@ -1,5 +1,7 @@
 """Stateful network functions in typed Python, compiled into one batched kernel. These are the public names."""
 
+from typing import Any
+
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.io.frames import FrameBlock
@@ -61,3 +63,12 @@ __all__ = [
     "u64",
     "vlan",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`__version__`, which takes a while to find and which few ask for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("fajita")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

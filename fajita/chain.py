@@ -1,6 +1,6 @@
 """A chain of network functions: built in Python here, from YAML in `chain_file`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Chain:
     """NFs in the order packets meet them. other: `pass` or `drop`, for frames that no NF of the chain is about."""
 
-    def __init__(self, nfs: Sequence[NF], *, name: str = "chain", other: str = "pass") -> None:
+    def __init__(self, nfs: Iterable[NF], *, name: str = "chain", other: str = "pass") -> None:
+        nfs = _instances(nfs)
         if not nfs:
             raise InputError(f"the chain {name} has no network functions", "", "give at least one")
         if other not in ("pass", "drop"):
@@ -24,7 +25,10 @@ class Chain:
         names = [nf.name for nf in nfs]
         for twice in {each for each in names if names.count(each) > 1}:
             raise InputError(f"the name {twice} stands twice in the chain", "", f"{twice}: {{as: another_name}}")
-        self.nfs, self.name, self.other = list(nfs), name, other
+        self.nfs, self.name, self.other = nfs, name, other
+
+    def __repr__(self) -> str:
+        return f"Chain({self.name}: {', '.join(nf.name for nf in self.nfs)})"
 
     @cached_property
     def plan(self) -> Plan:
@@ -50,3 +54,21 @@ class Chain:
             run.error.run = run
             raise run.error
         return run
+
+
+def _instances(nfs: object) -> list[NF]:
+    """The NFs of a chain as a list; InputError that says what to give instead of anything else."""
+    if isinstance(nfs, NF | type | str) or not isinstance(nfs, Iterable):
+        raise InputError(f"{_shown(nfs)} is not a list of network functions", "", "Chain([FlowCounter(), MyNF()])")
+    nfs = list(nfs)
+    for nf in nfs:
+        if isinstance(nf, type) and issubclass(nf, NF):
+            raise InputError(f"{nf.__name__} is a class", "", f"give an instance: {nf.__name__}()")
+        if not isinstance(nf, NF):
+            what = f"{_shown(nf)} is not a network function"
+            raise InputError(what, "", "give an instance of its class, such as FlowCounter()")
+    return nfs
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str | NF) else f"a {type(value).__name__}"

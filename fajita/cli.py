@@ -3,6 +3,7 @@
 What is imported at the top is what every command needs; the rest, numba above all, is imported where it is used.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 from fajita import console
 from fajita.chain import Chain
 from fajita.errors import InputError
-from fajita.io.frames import FrameBlock, limited
+from fajita.io.frames import FrameBlock
 from fajita.options import (
     ChainFile,
     Cores,
@@ -38,6 +39,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        import fajita
+
+        console.say(f"fajita {fajita.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 @app.command()
@@ -108,10 +126,13 @@ def verify(chain: ChainFile, pcap: Pcap, limit: Limit = None, quiet: Quiet = Fal
     from fajita.verify import verify_blocks
 
     plan = Chain.load(chain).plan
-    with open_capture(pcap, strict=strict) as capture, console.reading_progress(plan.name, quiet) as progress:
+    with (
+        open_capture(pcap, strict=strict, limit=limit) as capture,
+        console.reading_progress(plan.name, quiet) as progress,
+    ):
 
         def blocks() -> Iterator[FrameBlock]:
-            for block in limited(capture, limit):
+            for block in capture:
                 progress(capture, capture.packets)
                 yield block
 
@@ -165,6 +186,18 @@ def nfs(
             console.say(f"{each:<22}{describe(each, find_nf(each, Path())).purpose}")
     else:
         console.print_description(describe(name, find_nf(name, Path())))
+    return 0
+
+
+@app.command()
+def fields() -> int:
+    """List what an NF can read and write of a packet."""
+    from fajita.describe import describe_fields
+
+    line = "{:<20}{:<24}{:<20}{}".format
+    console.say(line("pkt.", "in packets", "writable in", "what it is"))
+    for field in describe_fields():
+        console.say(line(field.name, field.packets, field.written_in or "-", field.text))
     return 0
 
 
@@ -282,7 +315,8 @@ def _invoke() -> int:
 
 
 def main() -> None:
-    """Run a command; the exit status is 0, 1 (verify found a difference), 2 (the input is at fault) or 130."""
+    """Run a command; the exit status is 0, 1 (verify found a difference), 2 (the input is at fault), 130
+    (Ctrl-C) or 141 (nobody reads the output; as of a program that SIGPIPE ends)."""
     console.prepare_streams()
     try:
         status = _invoke()
@@ -298,5 +332,5 @@ def main() -> None:
         console.complain("interrupted")
         status = 130
     except console.ReaderGoneError:
-        status = 2
+        status = 128 + signal.SIGPIPE
     sys.exit(status)

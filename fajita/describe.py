@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fajita.nf import NF, StateType
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 
 #: How a chain writes a value of a type. Not a dict: a type with a pydantic constraint cannot be hashed.
@@ -22,6 +23,53 @@ _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
     (float, "number"),
     (type(None), "nothing"),
 )
+
+#: Which packets have a layer, as a user calls them.
+_PACKETS: dict[Layer, str] = {
+    Layer.ETHERNET: "Ethernet",
+    Layer.VLAN: "VLAN",
+    Layer.IP: "IPv4, IPv6",
+    Layer.IPV4: "IPv4",
+    Layer.IPV6: "IPv6",
+    Layer.PORTS: "TCP, UDP, SCTP",
+    Layer.TCP: "TCP",
+    Layer.UDP: "UDP",
+    Layer.ICMP: "ICMP, ICMPv6",
+}
+
+
+@dataclass(frozen=True)
+class FieldDescription:
+    """An attribute of `pkt`. packets: which have it; in others it is 0 or false. written_in: those it is written in."""
+
+    name: str
+    packets: str
+    written_in: str
+    text: str
+
+
+def describe_fields() -> tuple[FieldDescription, ...]:
+    """Everything an NF can read of a packet: header fields, then facts, then flags."""
+    fields = [
+        FieldDescription(
+            name,
+            _packets(*(place.layer for place in places(name))),
+            _packets(*(place.write_layer for place in places(name))),
+            field.text,
+        )
+        for name, field in FIELDS.items()
+    ]
+    facts = [FieldDescription(name, "all", "", text) for name, text in FACTS.items()]
+    payload = FieldDescription("payload", "TCP, UDP, ICMP, ICMPv6", "", "payload[i] is one of them, 0 outside them")
+    flags = [
+        FieldDescription(name, _packets(layer), "", "true: the whole header is there") for name, layer in FLAGS.items()
+    ]
+    forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
+    return (*fields, *facts, payload, *flags, forward)
+
+
+def _packets(*layers: Layer) -> str:
+    return ", ".join(_PACKETS[layer] for several in layers for layer in several)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,11 @@ class InputError(Exception):
         super().__init__(f"{message}; {right}" if right else message)
 
 
+def with_article(noun: str) -> str:
+    """`an int`, `a bool`; of the names of types, those that begin with a u are read `you`."""
+    return f"{'an' if noun[:1] in 'aeio' else 'a'} {noun}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """What would be right where a name is not known: the ones closest to it."""
     known = sorted(known)

@@ -4,10 +4,26 @@ from collections.abc import Iterator
 
 from fajita.kernel.layout import BURST
 from fajita.kernel.table import FILL, GROUP
-from fajita.plan import Plan, TablePlan, TableSide
+from fajita.packet import Layer
+from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 
 #: For how many flows the memory of a table is told.
 _EXAMPLE_FLOWS = (65_536, 1_048_576)
+
+_LINK = Layer.ETHERNET | Layer.VLAN
+_IP = _LINK | Layer.IP | Layer.IPV4 | Layer.IPV6
+_TRANSPORT = Layer.FLOW | Layer.PORTS | Layer.TCP | Layer.UDP | Layer.ICMP
+#: Kinds of frames and all layers that one of them may have.
+_KINDS: dict[str, Layer] = {
+    "ARP": _LINK,
+    "malformed headers": _LINK,
+    "IPv4": (_IP & ~Layer.IPV6) | _TRANSPORT,
+    "IPv6": (_IP & ~Layer.IPV4) | _TRANSPORT,
+    "later fragments": _IP,
+    "TCP": _IP | Layer.FLOW | Layer.PORTS | Layer.TCP,
+    "UDP": _IP | Layer.FLOW | Layer.PORTS | Layer.UDP,
+    "ICMP": _IP | Layer.FLOW | Layer.ICMP,
+}
 
 
 def explain(plan: Plan) -> str:
@@ -32,7 +48,21 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"  segment {number}: {parse}{lookup}run {names}"
     action = "passed on" if plan.other == "pass" else "dropped"
     yield ""
-    yield f"frames that none of them is about (ARP, malformed headers) are {action} and counted by reason"
+    yield f"frames that none of them is about ({', '.join(_unseen(plan))}) are {action} and counted by reason"
+
+
+def _unseen(plan: Plan) -> list[str]:
+    """Kinds of frames that no NF of the chain is about."""
+    needed = [layer for nf in plan.nfs for layer in _needed(plan, nf)]
+    unseen = [kind for kind, there in _KINDS.items() if not any(layer & there == layer for layer in needed)]
+    return [*unseen, "unknown link types"]
+
+
+def _needed(plan: Plan, nf: NFPlan) -> list[Layer]:
+    """The layers that a frame must have for an NF to see it, one of these."""
+    if nf.table is None:
+        return [nf.layer]
+    return [side.packing.layer for side in plan.tables[nf.table].sides if nf.handles(side.packing)]
 
 
 def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:

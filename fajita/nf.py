@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from fajita.errors import InputError
 from fajita.key import KEYS, Key, find_key
+from fajita.misspelling import misspellings
 from fajita.packet import Layer
 from fajita.quantities import parse_duration
 
@@ -90,7 +91,8 @@ def _typed_names(owner: type, inner: type, what: str, right: str) -> dict[str, A
     return hints
 
 
-def _declared_fields(owner: type, what: str) -> dict[str, StateType]:
+def _declared_fields(owner: type, what: str, begins: str) -> dict[str, StateType]:
+    """The fields of `State` or `Core`; begins: what to say of one that is given a value."""
     inner = getattr(owner, what, None)
     if inner is None:
         return {}
@@ -100,6 +102,8 @@ def _declared_fields(owner: type, what: str) -> dict[str, StateType]:
         if get_origin(hint) is not Annotated or kind is None:
             shown = getattr(hint, "__name__", hint)
             _refuse_class(owner, f".{what}.{name} has the type {shown}", f"use one of {_STATE_TYPES}")
+        if any(name in vars(declared) for declared in inner.__mro__[:-1]):
+            _refuse_class(owner, f".{what}.{name} has a default", begins)
         fields[name] = kind
     return fields
 
@@ -183,8 +187,10 @@ class NF:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.state_fields = _declared_fields(cls, "State")
-        cls.core_fields = _declared_fields(cls, "Core")
+        for what, near in misspellings(cls):
+            _refuse_class(cls, f".{what}", f"did you mean {near}?")
+        cls.state_fields = _declared_fields(cls, "State", "states begin at 0, set it in new_flow")
+        cls.core_fields = _declared_fields(cls, "Core", "variables begin at 0")
         cls.params_model = _params_model(cls)
         if cls.key is not None and not isinstance(cls.key, Key):
             _refuse_class(cls, ".key is not a granularity", "for example: key = five_tuple")
@@ -215,6 +221,10 @@ class NF:
         for field in cls.params_model.model_fields:
             setattr(self, field, getattr(values, field))
         self._prepare()
+
+    def __repr__(self) -> str:
+        key = "" if self.granularity is None else f" by {self.granularity}"
+        return f"{type(self).__name__}({self.name}{key})"
 
     def _prepare(self) -> None:
         name = type(self).__name__
@@ -259,7 +269,8 @@ class NF:
 
     def summary(self, states: NDArray[np.void], core: dict[str, int]) -> dict[str, Any]:
         """What the report says of this NF; `states` is a structured array of all its entries, fields as in State."""
-        return {"entries": len(states)} if self.granularity is not None else {}
+        counted = {"entries": len(states)} if self.granularity is not None else {}
+        return counted | core
 
     def params(self) -> dict[str, Any]:
         """The parameters by name, as the NF sees them."""
@@ -284,6 +295,8 @@ class PacketView:
     eth_dst: int
     eth_src: int
     eth_type: int
+    vlan: int
+    vlan_priority: int
     dscp: int
     ecn: int
     total_length: int

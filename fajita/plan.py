@@ -120,6 +120,11 @@ class Plan:
     core_bytes: int
     constants: list[int]
 
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.name}: {_counted(len(self.nfs), 'network function')}, {_counted(len(self.tables), 'table')})"
+        )
+
     def first_segment_of(self, table: TablePlan, side: TableSide) -> int:
         """The first segment with an NF that uses a side of a table."""
         first = next(index for index in table.nfs if self.nfs[index].handles(side.packing))
@@ -143,6 +148,10 @@ class Plan:
             return False
         sides = self.tables[nf.table].sides
         return all(nf.handles(side.packing) == self.nfs[before].handles(side.packing) for side in sides)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def make_plan(name: str, nfs: list[NF], other: str) -> Plan:

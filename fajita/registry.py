@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -86,7 +86,7 @@ def _import_file(place: str, path: Path, folder: Path) -> ModuleType:
     # Before its code runs: typing and inspect look a class's module up by name.
     sys.modules[name] = module
     try:
-        with _on_path(folder), _refusing(place, [path.parent, folder]):
+        with _on_path(folder), _refusing(place, [path.parent, folder]), redirect_stdout(sys.stderr):
             specification.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
@@ -95,7 +95,8 @@ def _import_file(place: str, path: Path, folder: Path) -> ModuleType:
 
 
 def _import_module(place: str, folder: Path) -> ModuleType:
-    with _on_path(folder), _refusing(place, [folder]):
+    # What the module prints must not get among the results.
+    with _on_path(folder), _refusing(place, [folder]), redirect_stdout(sys.stderr):
         try:
             return importlib.import_module(place)
         except ModuleNotFoundError as error:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
 
 from fajita.engine.interface import Engine
-from fajita.errors import InputError
+from fajita.errors import InputError, nearest
 from fajita.interruption import Interruption
 from fajita.io.frames import FrameBlock, limited
 from fajita.plan import NFPlan, Plan
@@ -67,18 +69,34 @@ class Run:
 
         return make_report(self)
 
+    def __repr__(self) -> str:
+        counters = self.engine.counters()
+        dropped = counters.packets_in - counters.packets_out
+        return f"Run({self.plan.name}: {counters.packets_in:,} packets in, {dropped:,} dropped)"
+
     def table(self, name: str) -> "pa.Table":
         """The state of the NF with that name in the chain: the fields of its key, then those of its state."""
         from fajita.export import state_table
 
-        return state_table(self.engine, self.plan, self.nf(name))
+        nf = self.nf(name)
+        if nf.table is None:
+            stateful = [each.nf.name for each in self.plan.nfs if each.table is not None]
+            right = f"one of {', '.join(stateful)}" if stateful else ""
+            if type(nf.nf).core_fields:
+                right = f"its variables are in run.core({name!r})"
+            raise InputError(f"{name} keeps no state per key", self.plan.name, right)
+        return state_table(self.engine, self.plan, nf)
+
+    def core(self, name: str) -> dict[str, int]:
+        """The variables, once per worker, of the NF with that name in the chain; empty if it has none."""
+        return self.engine.core(self.nf(name))
 
     def nf(self, name: str) -> NFPlan:
-        """The NF with that name in the chain; InputError if there is none or it keeps no state."""
-        stateful = {nf.nf.name: nf for nf in self.plan.nfs if nf.table is not None}
-        if name not in stateful:
-            raise InputError(f"no network function {name} with state", self.plan.name, f"one of {', '.join(stateful)}")
-        return stateful[name]
+        """The NF with that name in the chain; InputError if there is none."""
+        named = {nf.nf.name: nf for nf in self.plan.nfs}
+        if name not in named:
+            raise InputError(f"no network function {name}", self.plan.name, nearest(name, named))
+        return named[name]
 
 
 def execute(
@@ -94,21 +112,23 @@ def execute(
 ) -> Run:
     """Run a chain over a source. An error in the middle ends the run and is kept in it; one at the start is raised.
 
-    out: a capture file to write. limit: packets after which to stop. strict: a file cut off at the end is an error.
-    progress is called with the capture and the packets so far after each block. interruption: signals that end the
-    run between two blocks, or while it waits for the next; a KeyboardInterrupt among the blocks ends it as well.
+    out: a capture file to write. limit: packets after which to stop, at least 1. strict: a file cut off at the end is
+    an error. progress is called with the capture and the packets so far after each block. interruption: signals that
+    end the run between two blocks, or while it waits for the next; so does a KeyboardInterrupt among the blocks.
     """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}", "", "at least 1")
     seconds, interruption = Seconds(), interruption or Interruption()
     with seconds.spent_on("total"), ExitStack() as open_files:
         with seconds.spent_on("compile"):
             run = Run(plan, make_engine(plan, engine), engine, seconds)
         # To open a FIFO is to wait for whoever is at its other end.
         with seconds.spent_on("compile"), interruption.immediate():
-            capture, blocks = _open_source(source, strict, open_files)
+            capture, blocks = _open_source(source, strict, limit, open_files)
             writer = _open_writer(out, source, open_files)
         packets = 0
         with _kept_in(run):
-            for block in _timed(limited(blocks, limit), seconds, interruption):
+            for block in _timed(blocks, seconds, interruption):
                 with seconds.spent_on("process"):
                     run.engine.process(block)
                 if writer is not None:
@@ -146,15 +166,32 @@ def make_engine(plan: Plan, name: str) -> Engine:
     raise InputError(f"no engine {name!r}", right=f"one of {', '.join(ENGINES)}")
 
 
-def _open_source(source: Source, strict: bool, open_files: ExitStack) -> tuple["Capture | None", Iterable[FrameBlock]]:
+def _open_source(
+    source: Source, strict: bool, limit: int | None, open_files: ExitStack
+) -> tuple["Capture | None", Iterable[FrameBlock]]:
     if isinstance(source, FrameBlock):
-        return None, [source]
+        return None, limited([source], limit)
     if not isinstance(source, str | Path):
-        return None, source
+        if isinstance(source, bytes | bytearray | np.ndarray) or not isinstance(source, Iterable):
+            _refuse_source(f"a source cannot be a {type(source).__name__}")
+        return None, limited(_only_blocks(source), limit)
     from fajita.io.capture import open_capture
 
-    capture = open_files.enter_context(open_capture(source, strict=strict))
+    capture = open_files.enter_context(open_capture(source, strict=strict, limit=limit))
     return capture, capture
+
+
+def _only_blocks(source: Iterable[object]) -> Iterator[FrameBlock]:
+    """The blocks of a user's source; InputError where it gives anything else."""
+    for block in source:
+        if not isinstance(block, FrameBlock):
+            _refuse_source(f"a source has to give FrameBlocks, not a {type(block).__name__}")
+        yield block
+
+
+def _refuse_source(what: str) -> NoReturn:
+    right = "make one with FrameBlock.from_slots(array, lengths, times) or FrameBlock.from_frames(list of bytes)"
+    raise InputError(what, "", right)
 
 
 def _open_writer(out: str | Path | None, source: Source, open_files: ExitStack) -> "CaptureWriter | None":

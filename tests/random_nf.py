@@ -156,7 +156,14 @@ class _Writer:
         return f"({self._integer(depth - 1)} if {self._condition(depth - 1)} else {self._integer(depth - 1)})"
 
     def _leaf(self) -> str:
-        choices = [str(self.random.choice(_LITERALS)), "LIMIT", "self.step", "len(self.values)", self._target()]
+        choices = [
+            str(self.random.choice(_LITERALS)),
+            "LIMIT",
+            "self.step",
+            "len(self.values)",
+            "10**9",
+            self._target(),
+        ]
         choices += self.random.sample(self.locals, min(2, len(self.locals)))
         choices.append(f"self.values[{self.random.choice((-1, 0, 2, 4, 5))}]")
         if self.packet:
@@ -172,6 +179,9 @@ class _Writer:
             return f"({self._condition(depth - 1)} {self.random.choice(('and', 'or'))} {self._condition(depth - 1)})"
         if depth > 0 and choice < 0.4:
             return f"(not {self._condition(depth - 1)})"
+        if choice < 0.47:
+            among = self.random.choice(("self.values", f"({self._integer(1)}, {self._leaf()}, 80)"))
+            return f"({self._integer(1)} {self.random.choice(('in', 'not in'))} {among})"
         if choice < 0.55:
             flags = ["state.seen", "self.core.odd", "True", "False"]
             return self.random.choice(flags + [f"pkt.{name}" for name in (*FLAGS, FORWARD)] * self.packet)

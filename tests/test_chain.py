@@ -30,6 +30,33 @@ def test_a_chain_needs_an_nf():
         Chain([], name="mine")
 
 
+@pytest.mark.parametrize(
+    ("nfs", "message"),
+    [
+        ([FlowCounter], r"FlowCounter is a class; give an instance: FlowCounter\(\)"),
+        ([MacSwap(), "flow_counter"], "'flow_counter' is not a network function; give an instance of its class"),
+        ([None], "a NoneType is not a network function"),
+        (MacSwap(), r"MacSwap\(mac_swap\) is not a list of network functions; Chain\(\["),
+        (MacSwap, "a type is not a list of network functions"),
+        ("mac_swap", "'mac_swap' is not a list of network functions"),
+        (None, "a NoneType is not a list of network functions"),
+    ],
+)
+def test_what_is_not_a_list_of_nfs(nfs, message):
+    with pytest.raises(InputError, match=message):
+        Chain(nfs)
+
+
+def test_any_iterable_of_nfs():
+    assert len(Chain(nf for nf in (FlowCounter(), MacSwap())).nfs) == 2
+
+
+def test_short_repr():
+    chain = Chain([FlowCounter(), MacSwap()], name="mine")
+    assert repr(chain) == "Chain(mine: flow_counter, mac_swap)"
+    assert repr(chain.plan) == "Plan(mine: 2 network functions, 1 table)"
+
+
 def test_a_name_twice():
     with pytest.raises(InputError, match="the name flow_counter stands twice in the chain; flow_counter: "):
         Chain([FlowCounter(), MacSwap(), FlowCounter()])

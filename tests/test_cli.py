@@ -51,6 +51,17 @@ def test_help_goes_to_standard_output(capsys, command):
     assert result.out.startswith(f"Usage: fajita {command}".rstrip())
 
 
+def test_version(capsys):
+    from importlib.metadata import version
+
+    import fajita
+
+    assert call(capsys, "--version") == (0, f"fajita {version('fajita')}\n", "")
+    assert fajita.__version__ == version("fajita")
+    with pytest.raises(AttributeError, match="no attribute 'verison'"):
+        _ = fajita.verison
+
+
 def test_run_writes_what_goes_on(capsys, tmp_path):
     chain, capture, out = tmp_path / "limited.yaml", some_capture(tmp_path, flows=5, repeats=3), tmp_path / "out.pcap"
     chain.write_text(LIMITED)
@@ -282,7 +293,18 @@ def test_a_reader_that_has_enough_is_no_error():
     os.close(reader)
     result = call_process("nfs", stdout=writer)
     os.close(writer)
-    assert (result.status, result.err) == (2, "")
+    assert (result.status, result.err) == (141, "")
+
+
+def test_what_a_users_file_prints_is_not_among_the_results(capsys, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from fajita import NF, PASS\nprint('loading')\n\n\nclass Own(NF):\n"
+        "    def packet(self, pkt):\n        return PASS\n"
+    )
+    (tmp_path / "chain.yaml").write_text("name: own\nnfs: ['./own.py:Own']\n")
+    result = call(capsys, "run", tmp_path / "chain.yaml", "--pcap", some_capture(tmp_path), "--json", "-")
+    assert json.loads(result.out)["chain"] == "own"
+    assert (result.status, result.err) == (0, "loading\n")
 
 
 def test_standard_streams_that_are_closed(tmp_path):

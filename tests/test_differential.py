@@ -8,14 +8,13 @@ For a longer run than the default:
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from fajita.chain import Chain
-from fajita.engine import compiled
 from fajita.nf import NF
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
@@ -72,14 +71,6 @@ CHAINS = {
 given_traffic = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def kernels_loaded_once() -> Iterator[None]:
-    """Every example runs in a new engine; its kernel need not be loaded anew."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "load_kernel", cache(compiled.load_kernel))
-        yield
 
 
 def assert_engines_agree(chain: Chain, packets: Traffic) -> None:

@@ -7,12 +7,13 @@ import pytest
 
 from fajita import Chain, FrameBlock
 from fajita.engine.compiled import CompiledEngine
-from fajita.explain import explain, table_bytes
+from fajita.explain import explain, side_bytes
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
+from fajita.nfs.source_counter import SourceCounter
 from tests.traffic import many_flows
 
 
@@ -34,7 +35,8 @@ def test_tables_with_their_keys_and_reasons():
     for table in plan.tables:
         assert f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields)})" in text
         assert f"  a lookup of its own because: {table.why}" in text
-        assert f"  entry: {table.entry_bytes} bytes, " in text
+        for side in table.sides:
+            assert f"entry {side.entry_bytes} bytes (" in text
     assert "load_balancer" in plan.tables[1].why
 
 
@@ -43,17 +45,17 @@ def test_places_in_an_entry_do_not_overlap():
     for section in explain(plan).split("\ntable ")[1:]:
         section = section.split("\n\n")[0]
         places = sorted(tuple(map(int, place)) for place in re.findall(r"bytes (\d+)-(\d+)", section))
-        assert len(places) >= 2
+        assert places
         assert all(end < start for (_, end), (start, _) in pairwise(places))
-        (size,) = re.findall(r"entry: (\d+) bytes", section)
-        assert places[0][0] == 0
-        assert places[-1][1] < int(size)
+        sizes = re.findall(r"key (\d+) bytes, entry (\d+) bytes", section)
+        assert sizes
+        assert all(int(key) + places[-1][1] < int(entry) for key, entry in sizes)
 
 
 def test_each_nf_with_its_timeout_and_segment():
     text = explain(chain().plan)
-    assert re.search(r"^  rate_limiter: bytes \d+-\d+, given back after 30 s idle$", text, re.M)
-    assert re.search(r"^  time of the last packet: bytes \d+-\d+$", text, re.M)
+    assert re.search(r"^    rate_limiter: bytes \d+-\d+, given back after 30 s idle$", text, re.M)
+    assert re.search(r"^    time of the last packet: bytes \d+-\d+$", text, re.M)
     segments = re.findall(r"^  segment \d: .*run (.*)$", text, re.M)
     assert ", ".join(segments) == "flow_counter, rate_limiter, load_balancer, destination_counter"
 
@@ -61,6 +63,22 @@ def test_each_nf_with_its_timeout_and_segment():
 def test_what_happens_to_other_frames():
     assert explain(chain().plan).endswith("are passed on and counted by reason")
     assert explain(chain("drop").plan).endswith("are dropped and counted by reason")
+
+
+@pytest.mark.parametrize(
+    ("nfs", "unseen"),
+    [
+        ([FlowCounter()], "ARP, malformed headers, later fragments, unknown link types"),
+        ([SourceCounter()], "ARP, malformed headers, unknown link types"),
+        ([LoadBalancer(servers=["10.0.0.1"])], "ARP, malformed headers, IPv6, later fragments, unknown link types"),
+        ([FlowCounter(key="destination_port")], "ARP, malformed headers, later fragments, ICMP, unknown link types"),
+        ([FlowCounter(), MacSwap()], "unknown link types"),
+    ],
+    ids=["flows", "addresses", "IPv4 alone", "ports", "Ethernet"],
+)
+def test_which_frames_are_other(nfs, unseen):
+    last = explain(Chain(nfs).plan).splitlines()[-1]
+    assert last == f"frames that none of them is about ({unseen}) are passed on and counted by reason"
 
 
 def test_a_chain_without_state():
@@ -77,6 +95,8 @@ def test_memory_is_what_a_table_takes(flows):
         engine.process(block)
     engine.process(FrameBlock.from_frames([]))
     ((capacity, size),) = engine.table_memory()
-    expected = table_bytes(engine.plan.tables[0], capacity)
+    ipv4, ipv6 = engine.plan.tables[0].sides
+    least = engine.tables[ipv6.index].capacity
+    expected = side_bytes(ipv4, capacity - least) + side_bytes(ipv6, least)
     huge_page = 2 << 20
-    assert expected <= size <= expected + 2 * huge_page
+    assert expected <= size <= expected + 4 * huge_page

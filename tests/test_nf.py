@@ -162,6 +162,8 @@ def test_other_error_of_prepare_names_the_line() -> None:
         ({"key": five_tuple, "State": inner({"rate": Rate})}, "Wrong.State.rate has the type"),
         ({"key": five_tuple, "State": inner({"packets": "u65"})}, "Wrong.State uses a type that is not known"),
         ({"key": five_tuple, "State": inner({}, packets=0)}, "Wrong.State.packets has no type"),
+        ({"key": five_tuple, "State": inner({"packets": u64}, packets=7)}, "Wrong.State.packets has a default"),
+        ({"Core": inner({"turn": u64}, turn=0)}, "Wrong.Core.turn has a default"),
         ({"Core": inner({"turn": float})}, "Wrong.Core.turn has the type float"),
         ({"Core": inner({}, turn=0)}, "Wrong.Core.turn has no type"),
         ({"Params": inner({}, rate="1Gbps")}, "Wrong.Params.rate has no type"),
@@ -178,6 +180,53 @@ def test_class_that_cannot_be_an_nf(members: dict[str, Any], what: str) -> None:
         declare(**members)
     assert caught.value.what.startswith(what)
     assert caught.value.right
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("newflow", "new_flow"),
+        ("on_packet", "packet"),
+        ("expired", "expire"),
+        ("prepared", "prepare"),
+        ("summarize", "summary"),
+    ],
+)
+def test_method_that_is_almost_a_hook(name: str, near: str) -> None:
+    with pytest.raises(InputError) as caught:
+        declare(**{name: lambda self: None})
+    assert caught.value.what == f"Wrong.{name} is not called by fajita"
+    assert caught.value.right == f"did you mean {near}?"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("state", "State"), ("States", "State"), ("CORE", "Core"), ("Parameters", "Params")]
+)
+def test_inner_class_that_is_almost_a_declaration(name: str, near: str) -> None:
+    with pytest.raises(InputError, match=rf"Wrong\.{name} is not used by fajita; did you mean {near}\?"):
+        declare(**{name: inner({"packets": u64})})
+
+
+def test_other_members_have_whatever_name_they_like() -> None:
+    class Own(Stateless):
+        class Table:
+            pass
+
+        expired = 3
+
+        def prepare(self) -> None:
+            self.packets()
+
+        def packets(self) -> None:
+            """Called, so that its name is no mistake."""
+
+        def _new_flow(self) -> None:
+            pass
+
+        def weigh(self) -> None:
+            pass
+
+    assert Own().name == "own"
 
 
 def test_class_without_packet() -> None:
@@ -201,9 +250,18 @@ def test_mistake_in_a_class_names_its_file_and_line() -> None:
         assert file.readlines()[line - 1].strip() == "class WithoutKey(NF):"
 
 
+def test_short_repr() -> None:
+    assert repr(Counter(rate="1Gbps", name="mine")) == "Counter(mine by five_tuple)"
+    assert repr(Stateless()) == "Stateless(stateless)"
+
+
 def test_summary_counts_the_entries_unless_there_are_none() -> None:
     assert Counter(rate="1Gbps").summary(np.zeros(3, [("packets", "u8")]), {}) == {"entries": 3}
     assert Stateless().summary(np.zeros(0, [("packets", "u8")]), {}) == {}
+
+
+def test_summary_has_the_core_variables() -> None:
+    assert Counter(rate="1Gbps").summary(np.zeros(3, [("packets", "u8")]), {"turn": 2}) == {"entries": 3, "turn": 2}
 
 
 class TestSnakeCase:

@@ -11,13 +11,14 @@ from fajita import plan as planner
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.key import five_tuple, source
-from fajita.nf import NF, PASS, PacketView, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.nf import ANY_KEY, NF, PASS, PacketView, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
+from fajita.packet import Layer
 from fajita.plan import LINE_BYTES, MAXIMUM_SHARING, Plan, TablePlan
 
 SERVERS = ["10.0.0.1", "10.0.0.2"]
@@ -48,7 +49,7 @@ def test_one_key_one_table_one_lookup() -> None:
     assert tables(planned) == [("five_tuple", ["flow_counter", "load_balancer", "rate_limiter"])]
     assert len(planned.segments) == 1
     assert [nf.mark for nf in planned.nfs] == [0, 1, 2]
-    assert planned.tables[0].all_marks == 0b111
+    assert [planned.nfs[index].mark for index in planned.tables[0].nfs] == [0, 1, 2]
 
 
 def test_each_key_has_a_table_and_all_are_looked_up_at_once() -> None:
@@ -141,17 +142,83 @@ def test_nf_without_a_key_has_no_table() -> None:
 
 def test_last_seen_only_where_something_expires() -> None:
     planned = plan(FlowCounter(timeout="2s"), limiter(timeout="1s"), SourceCounter())
-    assert [(table.last_seen, table.shortest_timeout_ns) for table in planned.tables] == [(16, 10**9), (None, 0)]
+    assert [(table.last_seen, table.shortest_timeout_ns) for table in planned.tables] == [(0, 10**9), (None, 0)]
 
 
 def test_first_segment_of_a_table() -> None:
     planned = plan(DestinationCounter(), balancer(), DestinationCounter(name="after"))
-    assert [planned.first_segment_of(table.index) for table in planned.tables] == [0, 0, 1]
+    assert [planned.first_segment_of(table, table.sides[0]) for table in planned.tables] == [0, 0, 1]
 
 
 def test_nf_follows_in_the_group_of_the_one_before_it_with_the_same_table() -> None:
     planned = plan(FlowCounter(), limiter(), SourceCounter(), MacSwap())
     assert [planned.follows_in_group(nf) for nf in planned.nfs] == [False, True, False, False]
+    # The load balancer sees no IPv6, so that what passes the one before or after it is not what it sees.
+    planned = plan(FlowCounter(), balancer(), balancer(name="again"), limiter())
+    assert [planned.follows_in_group(nf) for nf in planned.nfs] == [False, False, True, False]
+
+
+def sides(planned: Plan) -> list[list[tuple[int, int, int]]]:
+    """By table: index, family and bytes of the key of each side."""
+    return [[(side.index, side.packing.family, side.key_bytes) for side in table.sides] for table in planned.tables]
+
+
+def test_a_table_has_a_side_for_each_family_that_an_nf_of_it_sees() -> None:
+    planned = plan(FlowCounter(), SourceCounter(), FlowCounter(name="links", key="vlan"))
+    assert sides(planned) == [[(0, 4, 16), (1, 6, 40)], [(2, 4, 8), (3, 6, 24)], [(4, 0, 8)]]
+    assert [side.index for side in planned.sides] == [0, 1, 2, 3, 4]
+    assert planned.tells_ipv6
+    assert [planned.tables[0].side_of(family).index for family in (4, 6)] == [0, 1]  # type: ignore[union-attr]
+    assert [planned.tables[2].side_of(family).index for family in (4, 6)] == [4, 4]  # type: ignore[union-attr]
+
+
+def test_a_table_for_ipv4_alone_has_no_other_side() -> None:
+    planned = plan(balancer())
+    assert sides(planned) == [[(0, 4, 16)]]
+    assert planned.tables[0].side_of(6) is None
+    assert not planned.tells_ipv6
+
+
+def test_an_nf_that_leaves_ipv6_out_shares_one_side_with_an_nf_that_does_not() -> None:
+    planned = plan(balancer(), FlowCounter())
+    assert tables(planned) == [("five_tuple", ["load_balancer", "flow_counter"])]
+    (table,) = planned.tables
+    handled = [[nf.handles(side.packing) for side in table.sides] for nf in planned.nfs]
+    assert handled == [[True, False], [True, True]]
+    # What follows the key is laid out alike, so that one offset does for both.
+    assert planned.nfs[1].offsets["packets"] == 8
+    assert [side.entry_bytes for side in table.sides] == [64, 64]
+
+
+def test_first_segment_of_a_side_that_only_a_later_nf_uses() -> None:
+    planned = plan(balancer(), DestinationCounter(), FlowCounter())
+    table = planned.tables[0]
+    assert [planned.first_segment_of(table, side) for side in table.sides] == [0, 1]
+
+
+class OnlyIPv6(NF):
+    """Is about IPv6, by any key."""
+
+    key = source
+    keys = ANY_KEY
+    about = Layer.IPV6
+
+    class State:
+        packets: u64
+
+    def packet(self, pkt: PacketView, state: State) -> int:
+        state.packets += 1
+        return PASS
+
+
+def test_an_nf_about_ipv6_has_that_side_alone() -> None:
+    assert sides(plan(OnlyIPv6())) == [[(0, 6, 24)]]
+    assert sides(plan(OnlyIPv6(key="vlan"))) == [[(0, 0, 8)]]
+
+
+def test_a_key_that_no_packet_has_of_what_an_nf_is_about() -> None:
+    with pytest.raises(InputError, match=r"only_i_pv6 is about .*IPV6.* of which no packet has the key ip_id"):
+        plan(OnlyIPv6(key="ip_id"))
 
 
 class Lists(NF):
@@ -223,8 +290,8 @@ def layouts(draw: st.DrawFn) -> Plan:
 
 
 def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
-    """Offset and size of all that an entry holds."""
-    places = [(8 * word, 8) for word in range(table.key.words)]
+    """Offset and size of all that an entry holds after its key."""
+    places = []
     if table.last_seen is not None:
         places.append((table.last_seen, 8))
     for nf in (planned.nfs[index] for index in table.nfs):
@@ -250,17 +317,19 @@ def test_layout(planned: Plan) -> None:
     check_places(core, planned.core_bytes)
     assert planned.core_bytes % 8 == 0
     for table in planned.tables:
-        check_places(taken(planned, table), table.entry_bytes)
-        if table.entry_bytes <= LINE_BYTES:
-            assert LINE_BYTES % table.entry_bytes == 0
-        else:
-            assert table.entry_bytes % LINE_BYTES == 0
-        assert table.lines == max(1, table.entry_bytes // LINE_BYTES)
         assert len(table.nfs) <= MAXIMUM_SHARING
-        ends = [8 * table.key.words + (0 if table.last_seen is None else 8)]
+        ends = [0 if table.last_seen is None else 8]
         for nf in (planned.nfs[index] for index in table.nfs):
             assert nf.state_start >= ends[-1]
             ends.append(nf.state_start + nf.state_bytes)
             assert all(nf.state_start <= offset < ends[-1] for offset in nf.offsets.values())
-        # Not a byte more than the rounding needs.
-        assert table.entry_bytes < max(17, 2 * ends[-1] if ends[-1] <= LINE_BYTES else ends[-1] + LINE_BYTES)
+        for side in table.sides:
+            check_places(taken(planned, table), side.entry_bytes - side.key_bytes)
+            if side.entry_bytes <= LINE_BYTES:
+                assert LINE_BYTES % side.entry_bytes == 0
+            else:
+                assert side.entry_bytes % LINE_BYTES == 0
+            assert side.lines == max(1, side.entry_bytes // LINE_BYTES)
+            # Not a byte more than the rounding needs.
+            end = side.key_bytes + ends[-1]
+            assert side.entry_bytes < max(17, 2 * end if end <= LINE_BYTES else end + LINE_BYTES)

@@ -37,13 +37,17 @@ def test_first_nf_has_at_most_15_lines() -> None:
 
 
 def test_first_nf_runs_and_exports_as_parquet(pasted: Path) -> None:
-    command = re.search(r"^fajita (run syn.yaml .*)$", README, re.MULTILINE)
+    command = re.search(r"^\.venv/bin/fajita (run syn.yaml .*)$", README, re.MULTILINE)
     assert command is not None
     fajita(pasted, *command[1].split())
     state = pandas.read_parquet(pasted / "state" / "syn_counter.parquet")
     assert list(state.columns) == ["src", "packets", "syns"]
     assert state["packets"].sum() == 1000
     assert len(state) == 320 // 16  # a client has 16 flows
+    look = re.search(r'^\.venv/bin/python -c "(import pyarrow.*)"$', README, re.MULTILINE)
+    assert look is not None
+    done = subprocess.run([sys.executable, "-c", look[1]], cwd=pasted, capture_output=True, text=True, check=True)
+    assert done.stdout.count("'packets'") == 5
 
 
 def test_engines_agree_on_the_first_nf(pasted: Path) -> None:

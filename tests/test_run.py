@@ -5,7 +5,8 @@ import signal
 import numpy as np
 import pytest
 
-from fajita import Chain, FrameBlock, InputError
+from fajita import NF, PASS, Chain, FrameBlock, InputError, u64
+from fajita import Packet as View
 from fajita.interruption import interruptible
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -109,9 +110,68 @@ def test_unknown_engine_and_unknown_nf():
     with pytest.raises(InputError, match=r"no engine 'gpu'; one of compiled, reference"):
         CHAIN.run([], engine="gpu")
     run = Chain([FlowCounter(), MacSwap()]).run([])
-    for name in ("mac_swap", "absent"):
-        with pytest.raises(InputError, match=f"no network function {name} with state; one of flow_counter"):
-            run.table(name)
+    with pytest.raises(InputError, match="mac_swap keeps no state per key; one of flow_counter"):
+        run.table("mac_swap")
+    for look_up in (run.table, run.core):
+        with pytest.raises(InputError, match="no network function flow_countr; did you mean flow_counter"):
+            look_up("flow_countr")
+
+
+class Total(NF):
+    """Counts all packets, without a key."""
+
+    class Core:
+        packets: u64
+
+    def packet(self, pkt: View) -> int:
+        self.core.packets += 1
+        return PASS
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_variables_of_a_worker(engine):
+    run = Chain([Total(), FlowCounter()]).run(TRAFFIC.blocks(), engine=engine)
+    assert run.core("total") == {"packets": 20}
+    assert run.core("flow_counter") == {}
+    assert run.report["nfs"][0]["summary"] == {"packets": 20}
+    with pytest.raises(InputError, match=r"total keeps no state per key; its variables are in run\.core\('total'\)"):
+        run.table("total")
+
+
+def test_short_repr():
+    assert repr(CHAIN.run(TRAFFIC.blocks())) == "Run(chain: 20 packets in, 0 dropped)"
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_limit_is_at_least_one(limit):
+    with pytest.raises(InputError, match=f"limit is {limit}; at least 1"):
+        CHAIN.run([], limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        (None, "a source cannot be a NoneType"),
+        (np.zeros((2, 64), np.uint8), "a source cannot be a ndarray"),
+        (b"abc", "a source cannot be a bytes"),
+        ([b"abc"], "a source has to give FrameBlocks, not a bytes"),
+    ],
+)
+def test_what_is_no_source(source, what):
+    with pytest.raises(InputError, match=rf"{what}; make one with FrameBlock.from_slots\(.* or FrameBlock.from_frames"):
+        CHAIN.run(source)
+
+
+@pytest.mark.parametrize("limit", [1, 10, 19])
+def test_warnings_are_of_the_packets_up_to_the_limit(tmp_path, limit):
+    """The times go backwards once, and the file is cut off at its end."""
+    path = tmp_path / "odd.pcap"
+    records = [pcap_record(frame, 100 if index < 10 else 50) for index, frame in enumerate(TRAFFIC.frames)]
+    path.write_bytes(pcap_header() + b"".join(records)[:-1])
+    run = CHAIN.run(path, limit=limit)
+    assert run.report["packets"]["in"] == limit
+    expected = ["1 packet (the first: packet 11): time before that of the packet in front"] if limit > 10 else []
+    assert run.warnings == expected
 
 
 def test_an_error_at_the_start_leaves_an_existing_output(tmp_path):

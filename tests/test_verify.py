@@ -55,9 +55,10 @@ class WrongRows(ReferenceEngine):
     """Has lost the first flow and counts a packet too many of the second."""
 
     def rows(self, nf):
-        rows = super().rows(nf)[1:]
+        ipv4, *others = super().rows(nf)
+        rows = ipv4[1:]
         rows[rows.dtype.names[-1]][0] += 1
-        return rows
+        return [rows, *others]
 
 
 class WrongCore(ReferenceEngine):
@@ -71,7 +72,7 @@ class ForgetsFlows(ReferenceEngine):
     """Has no rows at all."""
 
     def rows(self, nf):
-        return super().rows(nf)[:0]
+        return [rows[:0] for rows in super().rows(nf)]
 
 
 def _blocks():

@@ -1,5 +1,6 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,16 @@ from fajita.kernel.table import DESCRIPTOR_BYTES
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
 
+#: A process that runs a chain again has its kernel at hand.
+_kernel = cache(load_kernel)
+
 
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._run = load_kernel(generate(plan))
+        self._run = _kernel(generate(plan))
         self._scratch = np.zeros(2 * place_scratch(plan).total // 8, np.int64)
         self._core = np.zeros(-(-plan.core_bytes // 8) or 1, np.int64)
         self._constants = np.array(plan.constants or [0], np.int64)

@@ -76,10 +76,11 @@ class Capture:
     Iterating raises InputError, after all frames before the place, if the file is damaged.
     """
 
-    def __init__(self, stream: Stream, strict: bool, chunk_size: int, block_frames: int) -> None:
+    def __init__(self, stream: Stream, strict: bool, limit: int | None, chunk_size: int, block_frames: int) -> None:
         """Use open_capture, which says what these are."""
         self._stream = stream
         self._strict = strict
+        self._limit = limit
         head = bytearray(_MAGIC_SIZE)
         size = _fill(stream, memoryview(head))
         self._format = _find_format(bytes(head[:size]), stream)
@@ -139,18 +140,21 @@ class Capture:
         return lines
 
     def __iter__(self) -> Iterator[FrameBlock]:
-        capacity = len(self._room)
-        while True:
+        while self._limit is None or self.packets < self._limit:
             self._room.first = self.packets
-            self._start, count = self._format.index(self._room, self._memory, self._start, self._end)
+            # What lies behind the limit is not looked at, so that no warning is about it.
+            room = self._room if self._limit is None else self._room.head(self._limit - self.packets)
+            self._start, count = self._format.index(room, self._memory, self._start, self._end)
             if count:
                 self.packets += count
                 yield self._block(count)
+                if self.packets == self._limit:
+                    return
             if self._format.fault:
                 what, right = self._format.fault
                 where = f"{what} (byte offset {self._offset + self._start})"
                 raise InputError(where, str(self._stream.path), right)
-            if count < capacity and not self._read():
+            if count < len(room) and not self._read():
                 return
 
     def _block(self, count: int) -> FrameBlock:
@@ -241,17 +245,23 @@ def _find_format(magic: bytes, stream: Stream) -> Format:
 
 
 def open_capture(
-    path: str | Path, strict: bool = False, *, chunk_size: int = CHUNK_SIZE, block_frames: int = BLOCK_FRAMES
+    path: str | Path,
+    strict: bool = False,
+    *,
+    limit: int | None = None,
+    chunk_size: int = CHUNK_SIZE,
+    block_frames: int = BLOCK_FRAMES,
 ) -> Capture:
     """Open a pcap or pcapng file, plain or compressed with gzip, xz or zstd; its first bytes tell which.
 
     strict: a file that is cut off in the middle of a packet is an InputError, not a warning.
+    limit: frames after which to stop, at least 1; None is no limit.
     chunk_size: bytes read at a time. block_frames: frames in a block at most.
     Raises InputError if the file cannot be read or is no capture.
     """
     stream = open_stream(path)
     try:
-        return Capture(stream, strict, chunk_size, block_frames)
+        return Capture(stream, strict, limit, chunk_size, block_frames)
     except BaseException:
         stream.close()
         raise

@@ -5,6 +5,7 @@ The frames stay where they are (a read buffer, a memory area, later an mbuf); a 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,21 @@ _COLUMNS = {
 #: Bytes between frames that are copied into one area: a read past the end of one is not yet a read of the next, so that
 #: a kernel built with bounds checks notices.
 _GAP = 64
+
+
+def _unsigned(name: str, values: Any, shape: tuple[int, ...], dtype: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
+    """A user's column as a contiguous array of an unsigned type; ValueError unless its values are all in that type."""
+    # As objects, since numpy would take integers below and above 2**63 together as floats.
+    column = values if isinstance(values, np.ndarray) else np.asarray(values, object)
+    if column.shape != shape:
+        raise ValueError(f"{name} has the shape {column.shape}; one integer is needed per frame: {shape}")
+    is_integer = column.dtype.kind in "iu" or all(isinstance(value, int | np.integer) for value in column.flat)
+    if not is_integer:
+        raise ValueError(f"{name} has values that are not integers")
+    maximum = int(np.iinfo(dtype).max)
+    if column.size and not 0 <= int(column.min()) <= int(column.max()) <= maximum:
+        raise ValueError(f"{name} has values from {column.min()} to {column.max()}; 0 to {maximum} are possible")
+    return np.ascontiguousarray(column, dtype)
 
 
 @dataclass
@@ -95,16 +111,17 @@ class FrameBlock:
     ) -> "FrameBlock":
         """Copy frames (bytes) into one new writable area; without times they are 1 microsecond apart."""
         captured = np.array([len(frame) for frame in frames], np.uint32)
+        shape = captured.shape
         memory = np.frombuffer(bytearray(bytes(_GAP).join([*frames, b""])) or bytearray(1), np.uint8)
         ends = np.cumsum(captured.astype(np.uint64) + np.uint64(_GAP)) - np.uint64(_GAP)
         count = len(frames)
-        times = (
-            np.arange(count, dtype=np.uint64) * np.uint64(1000) if time_ns is None else np.asarray(time_ns, np.uint64)
-        )
+        default_times = np.arange(count, dtype=np.uint64) * np.uint64(1000)
+        times = default_times if time_ns is None else _unsigned("time_ns", time_ns, shape, np.uint64)
+        on_wire = captured if wire is None else _unsigned("wire", wire, shape, np.uint32)
         return cls(
             address=np.uint64(memory.ctypes.data) + ends - captured,
             captured=captured,
-            wire=captured.copy() if wire is None else np.maximum(np.asarray(wire, np.uint32), captured),
+            wire=np.maximum(on_wire, captured),
             time_ns=times,
             link=np.full(count, link, np.uint8),
             verdict=np.zeros(count, np.uint8),
@@ -114,22 +131,34 @@ class FrameBlock:
 
     @classmethod
     def from_slots(
-        cls, slots: NDArray[np.uint8], captured: NDArray[np.uint32], time_ns: NDArray[np.uint64], link: int = ETHERNET
+        cls,
+        slots: NDArray[np.uint8],
+        captured: Sequence[int] | NDArray[np.integer],
+        time_ns: Sequence[int] | NDArray[np.integer],
+        link: int = ETHERNET,
     ) -> "FrameBlock":
         """Use frames where they lie: row i of a writable C-contiguous (n, width) array holds frame i in place.
 
-        Raises ValueError if a captured length exceeds the width of a row.
+        captured, time_ns: integers of any type, one per frame. Raises ValueError if a captured length is not in 0 to
+        the width of a row, or a time is negative.
         """
-        if slots.ndim != 2 or slots.dtype != np.uint8 or not slots.flags.c_contiguous or not slots.flags.writeable:
+        if (
+            not isinstance(slots, np.ndarray)
+            or slots.ndim != 2
+            or slots.dtype != np.uint8
+            or not slots.flags.c_contiguous
+            or not slots.flags.writeable
+        ):
             raise ValueError("frames must be a writable C-contiguous array of uint8 with one row per frame")
         count, width = slots.shape
-        if len(captured) != count or len(time_ns) != count or (count and int(captured.max()) > width):
-            raise ValueError("one captured length (at most the width of a row) and one time are needed per frame")
+        lengths = _unsigned("captured", captured, (count,), np.uint32)
+        if count and int(lengths.max()) > width:
+            raise ValueError(f"captured has {int(lengths.max())}, but a row has {width} bytes")
         return cls(
             address=np.uint64(slots.ctypes.data) + np.arange(count, dtype=np.uint64) * np.uint64(width),
-            captured=np.ascontiguousarray(captured, np.uint32),
-            wire=np.ascontiguousarray(captured, np.uint32).copy(),
-            time_ns=np.ascontiguousarray(time_ns, np.uint64),
+            captured=lengths,
+            wire=lengths.copy(),
+            time_ns=_unsigned("time_ns", time_ns, (count,), np.uint64),
             link=np.full(count, link, np.uint8),
             verdict=np.zeros(count, np.uint8),
             memory=slots,

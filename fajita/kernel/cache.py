@@ -70,7 +70,6 @@ def numba_caches_here() -> Iterator[None]:
         config.CACHE_DIR = before
 
 
-@cache
 def load_kernel(source: str) -> Callable[[int], int]:
     """The function `run` of a generated module, from the cache if it was compiled before."""
     name = f"chain_{hashlib.sha256(source.encode()).hexdigest()[:32]}"

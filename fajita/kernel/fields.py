@@ -253,4 +253,5 @@ READERS: dict[str, KernelFunction] = {
 WRITERS: dict[str, KernelFunction] = {
     f"write_{name}": _writer(name) for name, field in FIELDS.items() if field.write_layer
 }
+READERS["read_protocol"] = read_protocol
 globals().update(READERS | WRITERS)

@@ -37,6 +37,7 @@ _BINARY: dict[str, Callable[[int, int], int]] = {
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
+    "pow": operator.pow,
     "floordiv": _floor_divide,
     "mod": _floor_modulo,
     "lshift": _left_shift,
@@ -72,6 +73,9 @@ class Int64List(Sequence[Int64]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._values
 
     def __getitem__(self, index: Any) -> Any:
         return self._values[index] if 0 <= index < len(self._values) else Int64(0)

@@ -8,9 +8,10 @@ import ast
 from functools import reduce
 
 from fajita import nf as api
-from fajita.errors import nearest
+from fajita.errors import nearest, with_article
 from fajita.integers import wrap
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
+from fajita.translation.comparisons import compare
 from fajita.translation.scope import PLAIN_DROP, Scope, Value
 
 _PLAIN_OPERATORS: dict[type[ast.operator], str] = {
@@ -26,14 +27,6 @@ _FUNCTION_OPERATORS: dict[type[ast.operator], str] = {
     ast.Mod: "floor_modulo",
     ast.LShift: "left_shift",
     ast.RShift: "right_shift",
-}
-_COMPARISONS: dict[type[ast.cmpop], str] = {
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
 }
 #: Expressions in expressions; Python itself gives up at 200 parentheses.
 MAXIMUM_DEPTH = 90
@@ -72,7 +65,7 @@ class Expressions:
         """Translate an expression that must be an integer."""
         value = self.value(node)
         if value.type != "int":
-            self.refuse(node, f"`{ast.unparse(node)}` is a {value.type} where an integer is needed")
+            self.refuse(node, f"`{ast.unparse(node)}` is {with_article(value.type)} where an integer is needed")
         return value
 
     def condition(self, node: ast.expr) -> Value:
@@ -82,7 +75,7 @@ class Expressions:
             known = None if value.known is None else bool(value.known)
             return Value(f"({value.text} != 0)", "bool", known)
         if value.type != "bool":
-            self.refuse(node, f"`{ast.unparse(node)}` is a {value.type} where a condition is needed")
+            self.refuse(node, f"`{ast.unparse(node)}` is {with_article(value.type)} where a condition is needed")
         return value
 
     def _constant(self, node: ast.Constant) -> Value:
@@ -130,7 +123,7 @@ class Expressions:
             return Value(f"{self.scope.prefix}__{list_name}", "list", [wrap(int(item)) for item in value])
         self.refuse(
             node,
-            f"{name} is a {type(value).__name__}, which a packet cannot use",
+            f"{name} is {with_article(type(value).__name__)}, which a packet cannot use",
             "derive integers from it in prepare()",
         )
 
@@ -219,14 +212,26 @@ class Expressions:
             return Value(f"({left.text} {sign} {right.text})", "int")
         if function := _FUNCTION_OPERATORS.get(type(node.op)):
             return Value(f"{function}({left.text}, {right.text})", "int")
-        right_way = "use // for division" if isinstance(node.op, ast.Div) else ""
+        if isinstance(node.op, ast.Pow) and left.known is not None and right.known is not None:
+            return self._power(node, left.known, right.known)
+        right_way = {ast.Div: "use // for division", ast.Pow: "multiply: x * x"}.get(type(node.op), "")
         self.refuse(node, f"`{ast.unparse(node)}` uses an operator that NFs do not have", right_way)
+
+    def _power(self, node: ast.BinOp, base: int, exponent: int) -> Value:
+        """A power of numbers known beforehand, such as 10**9."""
+        # Of a base of two or more only so small a power can fit; a larger one is not even computed.
+        if not 0 <= exponent < 64 or not -(1 << 63) <= base**exponent < 1 << 64:
+            self.refuse(node, f"`{ast.unparse(node)}` is not an integer of 64 bits")
+        known = wrap(base**exponent)
+        return Value(str(known), "int", known)
 
     def _boolop(self, node: ast.BoolOp) -> Value:
         parts = [self.value(part) for part in node.values]
         for part, value in zip(node.values, parts, strict=True):
             if value.type != "bool":
-                self.refuse(part, f"`{ast.unparse(part)}` is a {value.type} in and/or", "compare it: x != 0")
+                self.refuse(
+                    part, f"`{ast.unparse(part)}` is {with_article(value.type)} in and/or", "compare it: x != 0"
+                )
         is_and = isinstance(node.op, ast.And)
         if any(part.known is (not is_and) for part in parts):
             return Value(str(not is_and), "bool", not is_and)
@@ -236,28 +241,7 @@ class Expressions:
         return Value(f"({(' and ' if is_and else ' or ').join(undecided)})", "bool")
 
     def _compare(self, node: ast.Compare) -> Value:
-        operands = [self.value(part) for part in (node.left, *node.comparators)]
-        signs = []
-        for operator in node.ops:
-            if type(operator) not in _COMPARISONS:
-                self.refuse(
-                    node, f"`{ast.unparse(node)}` uses a comparison that NFs do not have", "==, !=, <, <=, >, >="
-                )
-            signs.append(_COMPARISONS[type(operator)])
-        if any(operand.type == "str" for operand in operands):
-            return self._compare_text(node, operands, signs)
-        if any(operand.type != operands[0].type or operand.type not in ("int", "bool") for operand in operands):
-            self.refuse(node, f"`{ast.unparse(node)}` compares things of different types")
-        pairs = zip(operands, signs, operands[1:], strict=False)
-        text = " and ".join(f"({left.text} {sign} {right.text})" for left, sign, right in pairs)
-        return Value(f"({text})" if len(signs) > 1 else text, "bool")
-
-    def _compare_text(self, node: ast.Compare, operands: list[Value], signs: list[str]) -> Value:
-        """Text exists only among the parameters, so that a comparison of it is decided here."""
-        if len(operands) != 2 or any(operand.type != "str" for operand in operands) or signs[0] not in ("==", "!="):
-            self.refuse(node, f"`{ast.unparse(node)}` cannot be decided", "compare a text parameter with == or !=")
-        equal = (operands[0].known == operands[1].known) == (signs[0] == "==")
-        return Value(str(equal), "bool", equal)
+        return compare(self, node)
 
     def _ifexp(self, node: ast.IfExp) -> Value:
         test = self.condition(node.test)

@@ -2,7 +2,7 @@
 
 import ast
 
-from fajita.errors import nearest
+from fajita.errors import nearest, with_article
 from fajita.packet import FIELDS
 from fajita.translation.expressions import Expressions, local_name
 from fajita.translation.scope import Scope, Value
@@ -84,7 +84,8 @@ class Statements:
     def _store(self, target: ast.expr, value: Value, level: int, origin: ast.expr | None = None) -> None:
         """Assign a value; `origin` is the expression it comes from, where it is the statement's own."""
         if value.type not in ("int", "bool"):
-            self.refuse(target, f"a {value.type} cannot be assigned", "integers and conditions can")
+            right = "return it directly" if value.type == "verdict" else "integers and conditions can"
+            self.refuse(target, f"{with_article(value.type)} cannot be assigned", right)
         if isinstance(target, ast.Name):
             self._store_local(target, value, level)
         elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name | ast.Attribute):
@@ -102,7 +103,8 @@ class Statements:
             self.refuse(target, f"{target.id} cannot be replaced")
         known = self.scope.types.setdefault(target.id, type_name)
         if known != type_name:
-            self.refuse(target, f"{target.id} is a {known} and cannot become a {type_name}", "use another variable")
+            what = f"{target.id} is {with_article(known)} and cannot become {with_article(type_name)}"
+            self.refuse(target, what, "use another variable")
         self.scope.locals[target.id] = type_name
 
     def _store_attribute(self, target: ast.Attribute, value: Value, level: int, origin: ast.expr | None) -> None:
@@ -158,7 +160,8 @@ class Statements:
         wanted = "bool" if kind.shown == "bool" else "int"
         if value.type != wanted:
             right = "write x != 0" if wanted == "bool" else "write 1 if x else 0"
-            self.refuse(target, f"{target.attr} is a {kind.name} and cannot hold a {value.type}", right)
+            what = f"{target.attr} is {with_article(kind.name)} and cannot hold {with_article(value.type)}"
+            self.refuse(target, what, right)
         scope.used.add(area)
         if area == "state":
             scope.stored.add(target.attr)

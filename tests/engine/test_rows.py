@@ -25,7 +25,7 @@ def plan():
 
 
 def test_a_row_is_the_key_then_the_state(plan):
-    dtype = row_dtype(plan.tables[0], plan.nfs[0])
+    dtype = row_dtype(five_tuple.packings[0], plan.nfs[0])
     expected = [("src", "u4"), ("dst", "u4"), ("src_port", "u2"), ("dst_port", "u2"), ("protocol", "u1")]
     assert dtype == np.dtype([*expected, ("state_src", "u8"), ("packets", "i2")])
 
@@ -35,21 +35,21 @@ def test_only_a_namesake_of_the_key_is_renamed():
 
 
 def test_rows_are_sorted_by_the_fields_of_the_key_in_their_order(plan):
-    dtype = row_dtype(plan.tables[0], plan.nfs[0])
+    dtype = row_dtype(five_tuple.packings[0], plan.nfs[0])
     keys = [(1, 9, 9, 9, 9), (2, 0, 0, 0, 0), (1, 9, 9, 9, 8), (1, 2, 65535, 0, 0), (1 << 31, 0, 0, 0, 0)]
     rows = np.array([(*key, number, -number) for number, key in enumerate(keys)], dtype)
-    ordered = sort_rows(rows, plan.tables[0])
+    ordered = sort_rows(rows, five_tuple.packings[0])
     assert [tuple(row)[:5] for row in ordered.tolist()] == sorted(keys)
     assert all(keys[row["state_src"]][1] == row["dst"] for row in ordered)
 
 
 def test_states_have_the_names_of_the_nf(plan):
-    rows = np.array([(1, 2, 3, 4, 5, 6, -7)], row_dtype(plan.tables[0], plan.nfs[0]))
-    states = states_only(rows, plan.tables[0], plan.nfs[0])
+    rows = np.array([(1, 2, 3, 4, 5, 6, -7)], row_dtype(five_tuple.packings[0], plan.nfs[0]))
+    states = states_only([rows], five_tuple, plan.nfs[0])
     assert states.dtype == np.dtype([("src", "u8"), ("packets", "i2")])
     assert states.tolist() == [(6, -7)]
 
 
 def test_no_rows(plan):
-    rows = np.empty(0, row_dtype(plan.tables[0], plan.nfs[0]))
-    assert len(sort_rows(rows, plan.tables[0])) == len(states_only(rows, plan.tables[0], plan.nfs[0])) == 0
+    rows = np.empty(0, row_dtype(five_tuple.packings[0], plan.nfs[0]))
+    assert len(sort_rows(rows, five_tuple.packings[0])) == len(states_only([rows], five_tuple, plan.nfs[0])) == 0

@@ -15,7 +15,8 @@ from tests.traffic import Traffic, many_flows
 
 def new_table(chain: Chain) -> tuple[FlowTable, np.ndarray]:
     descriptor = np.zeros(layout.DESCRIPTOR_BYTES // 8, np.int64)
-    return FlowTable(chain.plan.tables[0], descriptor), descriptor
+    plan = chain.plan.tables[0]
+    return FlowTable(plan, plan.sides[0], descriptor), descriptor
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_a_new_table_is_empty(counting):
     tags, entries = table.areas()
     assert not tags.any()
     assert table.capacity % FILL == 0
-    assert entries.nbytes >= table.capacity // FILL * GROUP * counting.plan.tables[0].entry_bytes
+    assert entries.nbytes >= table.capacity // FILL * GROUP * counting.plan.tables[0].sides[0].entry_bytes
     assert table.bytes == tags.nbytes + entries.nbytes
 
 
@@ -83,14 +84,14 @@ def test_no_growth_begins_while_another_is_under_way(counting, monkeypatch):
     process(engine, traffic)
     assert grown == [grown[0] * 2**step for step in range(len(grown))]
     assert len(grown) >= 5
-    assert engine.rows(counting.plan.nfs[0]).tolist() == expected_rows(30_000, 1)
+    assert engine.rows(counting.plan.nfs[0])[0].tolist() == expected_rows(30_000, 1)
 
 
 @pytest.mark.parametrize("flows", [700, 760, 800, 1000, 1500])
 def test_rows_are_whole_at_any_moment_of_a_growth(counting, flows):
     engine = CompiledEngine(counting.plan)
     process(engine, many_flows(flows, repeats=1))
-    assert engine.rows(counting.plan.nfs[0]).tolist() == expected_rows(flows, 1)
+    assert engine.rows(counting.plan.nfs[0])[0].tolist() == expected_rows(flows, 1)
     assert engine.counters().tables[0].active == flows
 
 
@@ -100,7 +101,7 @@ def test_blocks_of_one_packet_grow_a_table_too(counting):
     for index in range(len(block)):
         columns = (block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict)
         engine.process(FrameBlock(*(column[index : index + 1] for column in columns), memory=block.memory))
-    assert engine.rows(counting.plan.nfs[0]).tolist() == expected_rows(1000, 1)
+    assert engine.rows(counting.plan.nfs[0])[0].tolist() == expected_rows(1000, 1)
 
 
 class Everything(NF):
@@ -137,7 +138,7 @@ def test_rows_show_each_type_of_state():
     chain = Chain([Everything()])
     engine = CompiledEngine(chain.plan)
     process(engine, many_flows(300, repeats=1))
-    rows = engine.rows(chain.plan.nfs[0])
+    rows = engine.rows(chain.plan.nfs[0])[0]
     assert len(rows) == 300
     for row in rows:
         port = int(row["src_port"])
@@ -150,8 +151,8 @@ def test_an_nf_has_rows_of_the_entries_that_it_has_state_in():
     chain = Chain([FlowCounter(name="before"), DropsOdd(), FlowCounter(name="after"), SourceCounter()])
     engine = CompiledEngine(chain.plan)
     process(engine, many_flows(200, repeats=2))
-    before, after = (engine.rows(chain.plan.nfs[index]) for index in (0, 2))
+    before, after = (engine.rows(chain.plan.nfs[index])[0] for index in (0, 2))
     assert chain.plan.nfs[0].table == chain.plan.nfs[2].table
     assert before.tolist() == expected_rows(200, 2)
     assert after.tolist() == [row for row in expected_rows(200, 2) if row[2] % 2 == 0]
-    assert len(engine.rows(chain.plan.nfs[3])) == 100
+    assert len(engine.rows(chain.plan.nfs[3])[0]) == 100

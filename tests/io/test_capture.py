@@ -91,6 +91,20 @@ def test_corrupt_compressed_data_is_an_input_error_after_the_packets_before(tmp_
         read_packets(path, packets)
 
 
+@pytest.mark.parametrize("block_frames", [1, 3, 100])
+@pytest.mark.parametrize("limit", [1, 3, 4, 100, 101])
+def test_a_limit_ends_the_capture_within_a_block(tmp_path, limit, block_frames):
+    packets, warnings = read_bytes(PCAP + b"cut", tmp_path, limit=limit, block_frames=block_frames)
+    assert packets == PACKETS[:limit]
+    assert bool(warnings) == (limit > 100)
+
+
+def test_what_is_wrong_behind_the_limit_is_not_told(tmp_path):
+    data = pcap_header() + pcap_record(b"12345678", 10) + pcap_record(b"12345678", 9, wire=5) + b"\xff" * 16
+    assert read_bytes(data, tmp_path, limit=1)[1] == []
+    assert len(read_bytes(data, tmp_path, limit=2)[1]) == 2
+
+
 def test_counts_what_is_odd_about_packets_in_one_line_each(tmp_path):
     data = pcap_header(link=147) + pcap_record(b"12345678", 10) + pcap_record(b"12345678", 9, wire=5)
     data += pcap_record(b"12345678", 11, wire=2**31 + 1) + pcap_record(b"12345678", 10, wire=0)

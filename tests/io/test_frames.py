@@ -79,10 +79,51 @@ def test_slots_that_a_kernel_could_not_write_are_refused(slots):
         FrameBlock.from_slots(slots, np.array([1, 1], np.uint32), np.array([1, 1], np.uint64))
 
 
-@pytest.mark.parametrize(("captured", "times"), [([65, 1], [1, 1]), ([1], [1, 1]), ([1, 1], [1])])
-def test_lengths_that_do_not_fit_the_slots_are_refused(captured, times):
-    with pytest.raises(ValueError, match="one captured length"):
-        FrameBlock.from_slots(np.zeros((2, 64), np.uint8), np.array(captured, np.uint32), np.array(times, np.uint64))
+@pytest.mark.parametrize(
+    ("captured", "times", "message"),
+    [
+        ([65, 1], [1, 1], "captured has 65, but a row has 64 bytes"),
+        ([-1, 1], [1, 1], "captured has values from -1 to 1; 0 to 4294967295 are possible"),
+        ([1 << 32, 1], [1, 1], "captured has values from 1 to 4294967296"),
+        ([1.5, 1], [1, 1], "captured has values that are not integers"),
+        ([1, 1], [1.0, 2.0], "time_ns has values that are not integers"),
+        ([1, 1], [-5, 1], "time_ns has values from -5 to 1"),
+        ([1], [1, 1], "captured has the shape"),
+        ([[1, 1]], [1, 1], "captured has the shape"),
+        ([1, 1], [1], "time_ns has the shape"),
+    ],
+)
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_lengths_and_times_that_do_not_fit_the_slots_are_refused(captured, times, message, kind):
+    with pytest.raises(ValueError, match=message):
+        FrameBlock.from_slots(np.zeros((2, 64), np.uint8), kind(captured), kind(times))
+
+
+def test_lengths_and_times_of_slots_may_be_any_integers():
+    slots = np.zeros((2, 64), np.uint8)
+    for lengths in ([60, 0], (60, 0), np.array([60, 0], np.int8)):
+        block = FrameBlock.from_slots(slots, lengths, [5, (1 << 64) - 1])
+        assert (block.captured.tolist(), block.time_ns.tolist()) == ([60, 0], [5, (1 << 64) - 1])
+
+
+def test_slots_in_a_list_are_refused():
+    with pytest.raises(ValueError, match="writable C-contiguous array of uint8"):
+        FrameBlock.from_slots([[0] * 64], [1], [1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time_ns": [1]}, "time_ns has the shape"),
+        ({"time_ns": [1, -1]}, "time_ns has values from -1 to 1"),
+        ({"time_ns": [1, 2.0]}, "time_ns has values that are not integers"),
+        ({"wire": [60]}, "wire has the shape"),
+        ({"wire": [60, -1]}, "wire has values from -1 to 60"),
+    ],
+)
+def test_columns_that_do_not_fit_the_frames_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        FrameBlock.from_frames([b"a", b"b"], **options)
 
 
 def test_the_head_of_a_block_is_the_same_memory():

@@ -5,6 +5,7 @@ from typing import Any
 
 from fajita.kernel.entry import CompiledCall, entry
 from fajita.kernel.function import KernelFunction, kernel_function
+from fajita.kernel.hash import HASHES
 from fajita.kernel.operation import I64, Callee, Operation, operation
 from fajita.reference.integer import wrap
 
@@ -13,11 +14,14 @@ def _arity(callee: Callee) -> int:
     if isinstance(callee, KernelFunction):
         return callee.arity
     assert isinstance(callee, Operation)
+    for words, hash_words in HASHES.items():
+        if callee is hash_words:
+            return 2 + words
     return callee.emit.__code__.co_argcount - 1  # the first is the builder
 
 
 class Callees:
-    """Callees by name behind one function of a number and five arguments.
+    """Callees by name behind one function of a number and eight arguments.
 
     A test file compiles `enter` in a fixture, where the cache of the tests is in use, and gives the result to `bind`.
     """
@@ -37,8 +41,8 @@ class Callees:
             return builder.load(result)
 
         @kernel_function
-        def call(number, first, second, third, fourth, fifth):
-            return choose(number, first, second, third, fourth, fifth)
+        def call(number, first, second, third, fourth, fifth, sixth, seventh, eighth):
+            return choose(number, first, second, third, fourth, fifth, sixth, seventh, eighth)
 
         self.enter = entry(call)
 
@@ -46,7 +50,7 @@ class Callees:
         """A function `call(name, *arguments)`; integers of any size, of which the low 64 bits count."""
 
         def call(name: str, *arguments: int) -> int:
-            words = [wrap(argument) for argument in arguments] + [0] * (5 - len(arguments))
+            words = [wrap(argument) for argument in arguments] + [0] * (8 - len(arguments))
             return run(self._numbers[name], *words)
 
         return call

@@ -34,7 +34,6 @@ MODEL: dict[str, Callable[[int, int], int]] = {
     "minimum": min,
     "maximum": max,
     "absolute": lambda value, _: abs(value),
-    "truth": lambda value, _: int(value != 0),
 }
 
 

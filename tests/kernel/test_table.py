@@ -17,7 +17,7 @@ from fajita.kernel.hash import HASHES
 from fajita.kernel.layout import BURST
 from fajita.kernel.table import FREE, GONE, GROUP, GROUPS_MOVED, MARK_SHIFT, table_functions, tag_of
 from fajita.key import five_tuple, source
-from fajita.plan import TablePlan
+from fajita.plan import TablePlan, TableSide
 from fajita.reference.integer import wrap
 from tests.kernel.callees import Callees
 
@@ -56,8 +56,9 @@ class Table:
         self.key = np.zeros(words, np.int64)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tables, "_FIRST_GROUPS", first_groups)
-            plan = TablePlan(0, key, "the first with this key", 0, entry_bytes=self.entry_bytes)
-            self.table = FlowTable(plan, self.descriptor)
+            side = TableSide(0, key.packings[0], self.entry_bytes)
+            plan = TablePlan(0, key, "the first with this key", 0, sides=[side])
+            self.table = FlowTable(plan, side, self.descriptor)
         for word, secret in zip((layout.SECRET_0, layout.SECRET_1), secrets, strict=True):
             self.descriptor[word // 8] = wrap(secret)
         self.model: dict[Key, int] = {}

@@ -1,15 +1,13 @@
 """Running NFs on frames with either engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fajita import NF, Chain, FrameBlock
-from fajita.engine import compiled
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.counters import Counters
 from fajita.engine.interface import Engine
@@ -33,15 +31,14 @@ class Result:
 
     def rows(self, nf: int = 0) -> list[tuple[int, ...]]:
         """The key and the state of each entry that an NF has."""
-        rows: list[tuple[int, ...]] = self.engine.rows(self.chain.plan.nfs[nf]).tolist()
-        return rows
+        return [row for side in self.engine.rows(self.chain.plan.nfs[nf]) for row in side.tolist()]
 
     def summary(self, nf: int = 0) -> dict[str, Any]:
         """What the report says of an NF."""
         plan = self.chain.plan.nfs[nf]
         states: Any = None
         if plan.table is not None:
-            states = states_only(self.engine.rows(plan), self.chain.plan.tables[plan.table], plan)
+            states = states_only(self.engine.rows(plan), self.chain.plan.tables[plan.table].key, plan)
         return plan.nf.summary(states, self.engine.core(plan))
 
 
@@ -70,10 +67,3 @@ def run(
 def _after(block: FrameBlock, start: int) -> FrameBlock:
     columns = (block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict)
     return FrameBlock(*(column[start:] for column in columns), memory=block.memory, first=start)
-
-
-def kernels_loaded_once() -> Iterator[None]:
-    """For a fixture: an engine made for each example of a property need not load its kernel anew."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "load_kernel", cache(compiled.load_kernel))
-        yield

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from fajita import NF, PASS, Chain, FrameBlock, Packet, connection, u64
@@ -30,17 +31,29 @@ class BothWays(NF):
 
 
 def segment(source: str, destination: str, source_port: int, destination_port: int, layer: Any = TCP) -> bytes:
-    return bytes(ETHERNET / IP(src=source, dst=destination) / layer(sport=source_port, dport=destination_port))
+    network = IPv6 if ":" in source else IP
+    return bytes(ETHERNET / network(src=source, dst=destination) / layer(sport=source_port, dport=destination_port))
+
+
+def turned(flow: tuple[str, str, int, int]) -> tuple[str, str, int, int]:
+    source, destination, source_port, destination_port = flow
+    return destination, source, destination_port, source_port
 
 
 TO_SERVER = ("10.0.0.9", "10.0.0.1", 40000, 80)
-TO_CLIENT = ("10.0.0.1", "10.0.0.9", 80, 40000)
+TO_CLIENT = turned(TO_SERVER)
+#: IPv6 addresses that differ in the upper half, in the lower one alone, or not at all.
+IPV6_FLOWS = [
+    ("2001:db8::9", "fe80::1", 40000, 80),
+    ("2001:db8::ff", "2001:db8:0:0:1::", 40000, 80),
+    ("fe80::", "fe80::", 40000, 80),
+]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("first", [TO_SERVER, TO_CLIENT])
+@pytest.mark.parametrize("first", [TO_SERVER, TO_CLIENT, *IPV6_FLOWS, *map(turned, IPV6_FLOWS)])
 def test_both_directions_are_one_connection_that_begins_with_its_first_packet(first: Any, engine: str) -> None:
-    second = TO_CLIENT if first == TO_SERVER else TO_SERVER
+    second = turned(first)
     frames = [segment(*first), segment(*second), segment(*first), segment(*first)]
     table = Chain([BothWays()]).run(FrameBlock.from_frames(frames), engine=engine).table("both_ways")
     source, destination, source_port, destination_port = first

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import ARP, Dot1Q
 from scapy.packet import Raw
 
@@ -42,8 +42,9 @@ OTHER = [
     ("truncated", tagged(1)[:17], ETHERNET),
     ("truncated", ip(ihl=15, len=60), ETHERNET),
     ("arp", bytes(ethernet() / ARP(hwsrc=SRC_MAC, psrc=CLIENT, pdst=SERVICE)), ETHERNET),
-    ("ipv6", bytes(ethernet() / IPv6(src="2001:db8::1", dst="2001:db8::2", nh=59)), ETHERNET),
-    ("ipv6", bytes(IPv6(src="2001:db8::1", dst="2001:db8::2", nh=59)), RAW_IP),
+    ("malformed ipv6", bytes(ethernet() / IPv6(version=5, src="2001:db8::1", dst="2001:db8::2", nh=59)), ETHERNET),
+    ("truncated", bytes(IPv6(src="2001:db8::1", dst="2001:db8::2", nh=59))[:39], RAW_IP),
+    ("fragment", bytes(ethernet() / IPv6() / IPv6ExtHdrFragment(offset=1) / (b"x" * 20)), ETHERNET),
     ("not ip", bytes(ethernet() / Raw(bytes(46))), ETHERNET),
     ("not ip", tagged(MAXIMUM_TAGS + 1), ETHERNET),
     ("not ip", b"\x00" + udp_frame()[15:], RAW_IP),

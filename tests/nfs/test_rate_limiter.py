@@ -15,17 +15,12 @@ from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.reference import ReferenceEngine
 from fajita.reference.integer import wrap
-from tests.nfs.running import both_engines, kernels_loaded_once, run
+from tests.nfs.running import both_engines, run
 from tests.nfs.scapy_frames import udp_frame
 
 FRAME = udp_frame()
 FLOWS = [udp_frame(port) for port in (1, 2, 3)]
 SECOND = 10**9
-
-
-@pytest.fixture(autouse=True, scope="module")
-def loaded_once():
-    yield from kernels_loaded_once()
 
 
 class Bucket:

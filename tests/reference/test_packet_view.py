@@ -7,7 +7,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
 from fajita.io.frames import ETHERNET
-from fajita.packet import FACTS, FIELDS, FLAGS, IPV4_TYPE, TCP_PROTOCOL, UDP_PROTOCOL
+from fajita.packet import FACTS, FIELDS, FLAGS, IPV4_TYPE, TCP_PROTOCOL, UDP_PROTOCOL, places
 from fajita.reference.integer import Int64
 from fajita.reference.packet_view import Dropped, PacketView
 from fajita.reference.parse import parse
@@ -71,6 +71,8 @@ def _as_number(value: object) -> int:
 
 
 def _by_scapy(name: str, frame: bytes) -> int:
+    if name not in SCAPY:  # of VLAN tags and IPv6, which these frames do not have
+        return 0
     layer, scapy_name = SCAPY[name]
     packet = Ether(frame)
     transport = packet[IP].payload
@@ -94,6 +96,8 @@ def test_fields_are_those_that_scapy_sees(name, frame):
     value=st.integers(-1, 1 << 48),
 )
 def test_a_write_changes_the_field_alone_and_all_checksums_stay_right(name, frame, value):
+    if name == "icmp_type":
+        value &= 8  # an echo stays an echo: scapy finds no checksum in other types that are too short
     pkt, memory = _view(frame)
     writable = pkt._headers.layers & FIELDS[name].write_layer
     setattr(pkt, name, value)
@@ -129,8 +133,8 @@ def test_every_attribute_of_every_frame_can_be_read(frame_and_link):
     pkt, memory = _view(*frame_and_link)
     before = bytes(memory)
     values = {name: getattr(pkt, name) for name in (*FIELDS, *FACTS, *FLAGS)}
-    for name, field in FIELDS.items():
-        assert pkt.has(field.layer) or values[name] == 0
+    for name in FIELDS:
+        assert any(pkt.has(field.layer) for field in places(name)) or values[name] == 0
     assert bytes(memory) == before
 
 

@@ -18,6 +18,8 @@ import math
 LIMIT = 10
 HUGE = 1 << 64
 NAMES = ["a"]
+THIRTY = list(range(30))
+MANY = list(range(33))
 WIDE = [1 << 64]
 
 
@@ -117,21 +119,29 @@ def refused(translated: Translate, tmp_path: Path, methods: str) -> tuple[InputE
         ("state.packets = self.weights", "self.weights is a dict, which a packet cannot use", "derive integers"),
         ("state.packets = self.numbers", "a list cannot be assigned", "integers and conditions can"),
         ("state.packets = self.mode", "a str cannot be assigned", "integers and conditions can"),
-        ("state.packets = PASS", "a verdict cannot be assigned", "integers and conditions can"),
+        ("state.packets = PASS", "a verdict cannot be assigned", "return it directly"),
         ("state.packets = self.mode + 1", "`self.mode` is a str where an integer is needed", ""),
         ("state.packets = pkt.is_tcp", "packets is a u64 and cannot hold a bool", "write 1 if x else 0"),
-        ("state.seen = 1", "seen is a flag and cannot hold a int", "write x != 0"),
+        ("state.seen = 1", "seen is a flag and cannot hold an int", "write x != 0"),
         ("pkt.ttl = pkt.is_tcp", "pkt.ttl is an integer, not a bool", ""),
-        ("state.seen = pkt.is_tcp and 1", "`1` is a int in and/or", "compare it: x != 0"),
+        ("state.seen = pkt.is_tcp and 1", "`1` is an int in and/or", "compare it: x != 0"),
         ("state.seen = pkt.is_tcp == 1", "`pkt.is_tcp == 1` compares things of different types", ""),
         ("state.seen = self.mode == 1", "`self.mode == 1` cannot be decided", "compare a text parameter"),
         ("state.seen = self.mode < 'a'", "`self.mode < 'a'` cannot be decided", "compare a text parameter"),
         ("state.packets = 1 if pkt.is_tcp else False", "the two sides of `1 if pkt.is_tcp else False` are of", ""),
         # Operators and calls that there are not.
         ("state.packets = pkt.length / 2", "`pkt.length / 2` uses an operator that NFs do not have", "use //"),
-        ("state.packets = pkt.length ** 2", "`pkt.length ** 2` uses an operator that NFs do not have", ""),
+        ("state.packets = pkt.length ** 2", "`pkt.length ** 2` uses an operator that NFs do not have", "multiply"),
         ("state.packets /= 2", "`state.packets / 2` uses an operator that NFs do not have", "use //"),
-        ("state.seen = pkt.ttl in self.numbers", "`pkt.ttl in self.numbers` uses a comparison", "==, !="),
+        ("state.seen = pkt.ttl in pkt.src", "`pkt.src` is not a list of integers", "in (53, 80)"),
+        ("state.seen = pkt.ttl in (1, True)", "`True` is a bool where an integer is needed", ""),
+        ("state.seen = pkt.is_tcp in (1, 2)", "`pkt.is_tcp` is a bool where an integer is needed", ""),
+        ("state.seen = 1 < pkt.ttl in (2, 3)", "`1 < pkt.ttl in (2, 3)` is a chain of comparisons", "join them"),
+        ("state.seen = pkt.ttl in MANY", "`in` looks through 33 elements one by one; at most 32", "loop: for i in"),
+        ("state.seen = " + "(1 if " * 3 + "pkt.ttl" + " in THIRTY else 0)" * 3 + " in THIRTY", "`(1 if", ""),
+        ("state.packets = 10 ** 20", "`10 ** 20` is not an integer of 64 bits", ""),
+        ("state.packets = 2 ** (-1)", "`2 ** (-1)` is not an integer of 64 bits", ""),
+        ("state.packets = 10 ** 10 ** 9", "`10 ** 10 ** 9` is not an integer", ""),
         ("state.seen = pkt.ttl is LIMIT", "`pkt.ttl is LIMIT` uses a comparison that NFs do not have", "==, !="),
         ("state.packets = hash(pkt.src)", "hash cannot be called in an NF", "known: min, max, abs, len"),
         ("state.packets = self.helper(1)", "self.helper cannot be called in an NF", "known: min"),
@@ -202,8 +212,12 @@ def test_line_that_is_refused(translated: Translate, tmp_path: Path, line: str, 
         (["for i in range(3):", "    x = i", "state.packets = x", "return PASS"], "x may not have a value here", 3),
         (["for i in range(3):", "    pass", "state.packets = i", "return PASS"], "i may not have a value here", 3),
         (["x += 1", "return PASS"], "x is not known", 1),
-        (["x = 1", "x = pkt.is_tcp", "return PASS"], "x is a int and cannot become a bool", 2),
-        (["x = pkt.is_tcp", "for x in range(2):", "    pass", "return PASS"], "x is not an integer", 2),
+        (["x = 1", "x = pkt.is_tcp", "return PASS"], "x is an int and cannot become a bool", 2),
+        (
+            ["x = pkt.is_tcp", "for x in range(2):", "    pass", "return PASS"],
+            "x is a bool and cannot become an int",
+            2,
+        ),
         (["return PASS", "x = 1"], "this line is never reached", 2),
         (["for i in range(3):", "    break", "    x = 1", "return PASS"], "this line is never reached", 3),
         (["x = (1 +", "     2 +", "     3.5)", "return PASS"], "3.5 is a float", 3),
@@ -374,6 +388,9 @@ def test_origin_of_a_function_is_told_in_the_kernel(translated: Translate, tmp_p
         ["if pkt.is_tcp:", "    x = 1", "else:", "    x = 2", "state.packets = x", "return PASS"],
         ["for i in range(10, 0, -2):", "    if i == 4:", "        continue", "    state.packets += i", "return PASS"],
         ["a, b = pkt.src, pkt.dst", "pkt.src, pkt.dst = b, a", "return PASS"],
+        ["state.seen = pkt.ttl in (1, LIMIT, pkt.dst) and pkt.dst not in self.numbers", "return PASS"],
+        ["state.seen = pkt.ttl in THIRTY or pkt.ttl in [] or pkt.ttl in {5}", "return PASS"],
+        ["state.packets = 10**9 + 2**63 + (-2) ** 63", "return PASS"],
         ["count: int = 1", "state.packets = -count if not pkt.is_tcp else ~count", "return PASS"],
         ["state.seen = 1 < pkt.ttl <= LIMIT and not state.seen", "return PASS"],
         [
