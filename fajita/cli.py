@@ -25,6 +25,7 @@ from fajita.options import (
     Pcap,
     Quiet,
     Seed,
+    Size,
     Strict,
     Traffic,
     numbers,
@@ -206,7 +207,7 @@ def gen(
     out: Annotated[str, typer.Argument(metavar="OUT.pcap", help="The capture to write; - is standard output.")],
     flows: Annotated[int, typer.Option("--flows", help="Flows.")],
     packets: Annotated[int, typer.Option("--packets", help="Packets.")],
-    size: Annotated[int, typer.Option("--size", help="Bytes of a frame, without the Ethernet checksum.")] = 60,
+    size: Size = 60,
     order: Annotated[Order, typer.Option("--order", help="Which flow each packet belongs to.")] = Order.uniform,
     seed: Seed = 1,
     quiet: Quiet = False,
@@ -240,6 +241,7 @@ def bench(
         str | None, typer.Option("--plot", metavar="FILE.png", help="Draw rate against flows.")
     ] = None,
     traffic: Annotated[Traffic, typer.Option("--traffic", help="Protocols of the packets.")] = Traffic.udp,
+    size: Size = 60,
     seed: Seed = 1,
     quiet: Quiet = False,
 ) -> int:
@@ -267,6 +269,7 @@ def bench(
                     order=order.value,
                     repeat=repeat,
                     traffic=traffic.value,
+                    size=size,
                     seed=seed,
                     progress=lambda: update(next(done), total),
                 )

@@ -17,10 +17,11 @@ class EngineName(StrEnum):
 
 
 class Traffic(StrEnum):
-    """The protocols of synthetic traffic: one flow in four UDP, the others TCP; or UDP alone."""
+    """The protocols of synthetic traffic: one flow in four UDP, the others TCP; or one of them alone."""
 
     mixed = "mixed"
     udp = "udp"
+    tcp = "tcp"
 
 
 class Order(StrEnum):
@@ -41,6 +42,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="A capture cut off at the
 JsonFile = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
 ]
+Size = Annotated[int, typer.Option("--size", help="Bytes of a frame, without the Ethernet checksum.")]
 Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other traffic, the same seed the same.")]
 
 

@@ -2,9 +2,9 @@
 
 Flow f belongs to client f // 16, an address of 10.0.0.0/8, with an ephemeral source port of its own; it goes to one of
 4,096 servers from 198.18.0.0 (the network for benchmarks, RFC 2544), port 443, 80, 8443 or 8080; one flow in four is
-UDP (or all, in the traffic `udp`), the others TCP with the flag ACK. Which, is a fixed mix of f: a flow's frame is the
-same bytes every time, in every trace. The payload counts 0, 1, 2, ...; all checksums are right. One million flows come
-from 62,500 clients.
+UDP (all in the traffic `udp`, none in `tcp`), the others TCP with the flag ACK. Which, is a fixed mix of f: a flow's
+frame is the same bytes every time, in every trace. The payload counts 0, 1, 2, ...; all checksums are right. One million
+flows come from 62,500 clients.
 """
 
 import struct
@@ -34,7 +34,7 @@ _MACS = bytes.fromhex("020000000002 020000000001")  # destination and source, lo
 _ETHERNET_BYTES, _IP_BYTES, _TCP_BYTES, _UDP_BYTES = 14, 20, 20, 8
 _DO_NOT_FRAGMENT, _TIME_TO_LIVE = 0x4000, 64
 #: Of four flows so many are UDP, by the name of the traffic.
-TRAFFIC = {"mixed": 1, "udp": 4}
+TRAFFIC = {"mixed": 1, "udp": 4, "tcp": 0}
 
 _TCP_DATA_OFFSET_AND_ACK, _TCP_WINDOW = 5 << 12 | 0x10, 65535
 

@@ -143,3 +143,14 @@ def test_impossible_sizes_are_refused(size):
 def test_areas_that_do_not_fit_are_refused(flows, slots):
     with pytest.raises(ValueError, match="must be a"):
         Synthesizer(60).write(flows, slots)
+
+
+@pytest.mark.parametrize(("traffic", "protocols"), [("udp", {17}), ("tcp", {6}), ("mixed", {6, 17})])
+def test_traffic_of_one_protocol_or_both(traffic, protocols):
+    frames = make_frames(np.arange(200, dtype=np.uint32), 64, traffic)
+    assert set(frames[:, 23].tolist()) == protocols
+
+
+def test_traffic_that_there_is_not():
+    with pytest.raises(InputError, match="no traffic 'icmp'; one of mixed, udp, tcp"):
+        make_frames(np.arange(1, dtype=np.uint32), 64, "icmp")
