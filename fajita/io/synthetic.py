@@ -3,7 +3,7 @@
 Flow f belongs to client f // 16, an address of 10.0.0.0/8, with an ephemeral source port of its own; it goes to one of
 4,096 servers from 198.18.0.0 (the network for benchmarks, RFC 2544), port 443, 80, 8443 or 8080; one flow in four is
 UDP (all in the traffic `udp`, none in `tcp`), the others TCP with the flag ACK. Which, is a fixed mix of f: a flow's
-frame is the same bytes every time, in every trace. The payload counts 0, 1, 2, ...; all checksums are right. One million
+frame is the same bytes every time, in every trace. The payload counts 0, 1, 2, ...; all checksums are right. A million
 flows come from 62,500 clients.
 """
 
