@@ -40,6 +40,19 @@ def test_tables_with_their_keys_and_reasons():
     assert "load_balancer" in plan.tables[1].why
 
 
+def test_each_side_of_a_table_and_who_is_on_one_alone():
+    plan = Chain([LoadBalancer(servers=["10.0.0.1"]), FlowCounter(), FlowCounter(name="links", key="vlan")]).plan
+    flows, links = explain(plan).split("\n\n")[1:3]
+    assert re.findall(r"^  (\S.*): key (\d+) bytes, entry (\d+) bytes", flows, re.M) == [
+        ("IPv4", "16", "64"),
+        ("IPv6", "40", "64"),
+    ]
+    assert re.findall(r"^  (\S.*): key (\d+) bytes", links, re.M) == [("all packets", "8")]
+    assert re.search(r"^    load_balancer: bytes \d+-\d+, IPv4 only$", flows, re.M)
+    assert re.search(r"^    flow_counter: bytes \d+-\d+$", flows, re.M)
+    assert "IPv6" not in explain(Chain([LoadBalancer(servers=["10.0.0.1"])]).plan).split("\n\n")[1]
+
+
 def test_places_in_an_entry_do_not_overlap():
     plan = chain().plan
     for section in explain(plan).split("\ntable ")[1:]:

@@ -98,3 +98,26 @@ def test_a_load_balancer_leaves_ipv6_alone_and_the_others_see_it(engine: str) ->
     assert report["nfs"][1]["summary"]["flows"] == {"10.9.9.9": 1, "10.8.8.8": 1}
     assert [bytes(block.frame(index)) for index in (0, 2)] == [frames[0], frames[2]]
     assert [Ether(bytes(block.frame(index)))[IP].dst for index in (1, 3)] == ["10.9.9.9", "10.8.8.8"]
+
+
+@every_engine
+def test_tables_of_ipv6_flows_grow_by_themselves(engine: str) -> None:
+    header = bytes(ETHERNET / IPv6(src=HERE, dst=THERE) / UDP(sport=1, dport=53))
+    frames = [header[:54] + port.to_bytes(2, "big") + header[56:] for port in range(3000)] * 2
+    block = FrameBlock.from_frames([ipv4(), *frames, ipv4()])
+    run = Chain([FlowCounter(), LoadBalancer(servers=["10.9.9.9"])]).run(block, engine=engine)
+    rows = run.table("flow_counter").select(["src", "src_port", "packets"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [("10.0.0.1", 1, 2), *((HERE, port, 2) for port in range(3000))]
+    assert run.table("load_balancer").num_rows == 1
+    assert [nf["in"] for nf in run.report["nfs"]] == [6002, 2]
+
+
+@every_engine
+def test_idle_ipv6_flows_end(engine: str) -> None:
+    flow, other = ipv6(UDP(sport=1, dport=53)), ipv6(UDP(sport=2, dport=53))
+    second = 10**9
+    block = FrameBlock.from_frames([flow, other, ipv4(), flow, other], [0, 0, 0, second - 1, second])
+    run = Chain([FlowCounter(timeout="1s")]).run(block, engine=engine)
+    rows = run.table("flow_counter").select(["src_port", "packets"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [(1, 1), (1, 2), (2, 1)]
+    assert (run.report["flows"]["created"], run.report["flows"]["expired"]) == (4, 1)
