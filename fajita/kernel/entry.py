@@ -1,5 +1,6 @@
 """The way from Python into compiled code: numba compiles what `lower` has written, keeps it on disk and calls it."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,8 @@ def _compile(function: Callable[[int], int]) -> Any:
     """Load the function from the cache; compile it if it is not there."""
     with numba_caches_here():
         dispatcher = njit(nogil=True, cache=not CHECKED, no_cfunc_wrapper=True)(function)
+    if sys.byteorder != "little":
+        raise InputError("this machine is big-endian", right="keys and tags are laid out for little-endian ones")
     if not hasattr(dispatcher, "compile"):
         raise InputError("numba compiles nothing", "NUMBA_DISABLE_JIT", "unset it")
     try:
