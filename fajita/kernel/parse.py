@@ -7,7 +7,7 @@ no 5-tuple, the index of the reason in OTHER_REASONS (48-55), and the IP protoco
 
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP
 from fajita.kernel.arithmetic import maximum, minimum
-from fajita.kernel.function import kernel_function, rare_function
+from fajita.kernel.function import burst_function, kernel_function, rare_function
 from fajita.kernel.memory import load_be16, load_u8, load_u16, load_u64
 from fajita.packet import (
     ARP,
@@ -59,6 +59,10 @@ _IPV6_FAMILIES = (10, 24, 28, 30)
 _PLAIN = _HAS_ETHERNET | _HAS_IPV4 | _HAS_FLOW | _HAS_PORTS | (14 << IP_SHIFT) | (34 << TRANSPORT_SHIFT)
 _PLAIN_UDP = _PLAIN | _HAS_UDP | (UDP_PROTOCOL << PROTOCOL_SHIFT)
 _PLAIN_TCP = _PLAIN | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
+#: And IPv6 at byte 14 without extension headers, UDP or TCP at byte 54.
+_PLAIN_IPV6 = _HAS_ETHERNET | _HAS_IPV6 | _HAS_FLOW | _HAS_PORTS | (14 << IP_SHIFT) | (54 << TRANSPORT_SHIFT)
+_PLAIN_IPV6_UDP = _PLAIN_IPV6 | _HAS_UDP | (UDP_PROTOCOL << PROTOCOL_SHIFT)
+_PLAIN_IPV6_TCP = _PLAIN_IPV6 | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
 _UNTAGGED_PLAIN_IPV4 = 0x450008  # EtherType 0x0800 and the byte 0x45 as a little-endian load sees them
 _TYPE_AND_VERSION = 0xFFFFFF
 _FRAGMENT_BITS = 0xFF3F  # more fragments and fragment offset, likewise
@@ -76,6 +80,19 @@ def parse(frame, captured, link):
                     return _PLAIN_UDP
                 if protocol == TCP_PROTOCOL and total >= 40:
                     return _PLAIN_TCP
+    return parse_other(frame, captured, link)
+
+
+@burst_function
+def parse_other(frame, captured, link):
+    """The same for frames that are not plain IPv4, with a short way for plain IPv6."""
+    if link == ETHERNET and captured >= 62 and load_be16(frame + 12) == IPV6_TYPE and load_u8(frame + 14) >> 4 == 6:
+        payload, protocol = load_be16(frame + 18), load_u8(frame + 20)
+        if payload + 54 <= captured:
+            if protocol == UDP_PROTOCOL and payload >= 8:
+                return _PLAIN_IPV6_UDP
+            if protocol == TCP_PROTOCOL and payload >= 20:
+                return _PLAIN_IPV6_TCP
     return parse_any(frame, captured, link)
 
 
