@@ -34,7 +34,9 @@ class Order(StrEnum):
 
 
 ChainFile = Annotated[Path, typer.Argument(metavar="CHAIN", help="A chain, as YAML.", show_default=False)]
-Pcap = Annotated[Path, typer.Option("--pcap", help="The capture to read: pcap or pcapng, plain or compressed.")]
+Pcap = Annotated[
+    Path, typer.Option("--pcap", help="The capture to read: pcap or pcapng, plain or compressed; - is standard input.")
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many packets.")]
 Cores = Annotated[str, typer.Option("--cores", help="Cores to use; one, for now.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Neither report nor progress; warnings and errors only.")]

@@ -129,11 +129,12 @@ def test_frames_to_standard_output_stand_alone(tmp_path):
     assert packets_of(tmp_path / "out.pcap") == packets_of(capture)
 
 
-def test_a_capture_can_be_piped_in_and_out(tmp_path):
-    """As in `zcat x.gz | fajita run CHAIN --pcap /dev/stdin --out - | …`."""
+@pytest.mark.parametrize("standard_input", ["-", "/dev/stdin"])
+def test_a_capture_can_be_piped_in_and_out(tmp_path, standard_input):
+    """As in `zcat x.gz | fajita run CHAIN --pcap - --out - | …`."""
     capture = some_capture(tmp_path)
     with start(
-        "run", ONE, "--pcap", "/dev/stdin", "--out", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        "run", ONE, "--pcap", standard_input, "--out", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         written, _ = process.communicate(capture.read_bytes(), timeout=60)
     (tmp_path / "out.pcap").write_bytes(written)

@@ -176,14 +176,18 @@ class CompressedStream(Stream):
         return output
 
 
+#: Its file descriptor.
+_STANDARD_INPUT = 0
+
+
 def open_stream(path: str | Path) -> Stream:
-    """Open a file for reading, decompressed if its first bytes say that it is compressed.
+    """Open a file for reading, decompressed if its first bytes say that it is compressed; `-` is standard input.
 
     Raises InputError if there is no such file, if it is a directory, or if it may not be read.
     """
     path = Path(path)
     try:
-        file = FileIO(path)
+        file = FileIO(_STANDARD_INPUT, closefd=False) if str(path) == "-" else FileIO(path)
         try:
             return _recognise(file, path)
         except BaseException:
