@@ -27,10 +27,14 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
         _emit_words(text, plan)
         for name in counters.values():
             text.line(f"{name} = 0")
+        is_last = number == len(plan.segments) - 1
+        if is_last:
+            # Near the end of the block what is asked for again costs less than to ask whether it is there.
+            text.line(f"ahead = maximum(0, minimum(position + {FRAMES_AHEAD}, end - BURST))")
         text.line("for j in range(count):")
         with text.indented():
-            if number == len(plan.segments) - 1:
-                text.line(f"prefetch(load_i64(address + 8 * minimum(position + j + {FRAMES_AHEAD}, end - 1)))")
+            if is_last:
+                text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
             _emit_packet(text, scratch)
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
