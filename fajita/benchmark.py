@@ -21,7 +21,7 @@ from fajita.engine.compiled import CompiledEngine
 from fajita.errors import InputError
 from fajita.io.flow_order import FlowOrder
 from fajita.io.frames import FrameBlock
-from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, make_frames, packet_times
+from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, synthetic_block
 from fajita.kernel.layout import BURST
 from fajita.plan import Plan
 
@@ -84,21 +84,17 @@ def measure(
         flow_order = FlowOrder(order, flows, seed)
         engine = CompiledEngine(plan)
         _make_every_flow(engine, flows, size, traffic)
-        slots = make_frames(flow_order.take(packets), size, traffic)
-        block = FrameBlock.from_slots(
-            slots, np.full(packets, size, np.uint32), packet_times(flows, packets, DEFAULT_GAP_NS)
-        )
-        passes = _timed_passes(engine, block, slots, repeat, progress)
+        block = synthetic_block(flow_order, packets, first=flows, size=size, traffic=traffic)
+        passes = _timed_passes(engine, block, repeat, progress)
     except MemoryError:
         right = "ask for fewer"
         raise InputError(f"not enough memory for {packets} packets of {flows} flows", right=right) from None
     return Measurement(plan.name, flows, packets, 1, order, traffic, tuple(passes))
 
 
-def _timed_passes(
-    engine: CompiledEngine, block: FrameBlock, slots: NDArray[np.uint8], repeat: int, progress: Callable[[], None]
-) -> list[float]:
-    """Million packets per second of each pass over a block whose frames lie in `slots`."""
+def _timed_passes(engine: CompiledEngine, block: FrameBlock, repeat: int, progress: Callable[[], None]) -> list[float]:
+    """Million packets per second of each pass over a synthetic block."""
+    slots: NDArray[np.uint8] = block.memory  # type: ignore[assignment]
     packets, pristine, passes = len(block), slots.copy(), []
     for number in range(repeat + 1):
         slots[:] = pristine
@@ -116,9 +112,7 @@ def _make_every_flow(engine: CompiledEngine, flows: int, size: int, traffic: str
     order = FlowOrder("roundrobin", flows, 0)
     for first in range(0, flows, _CHUNK):
         count = min(_CHUNK, flows - first)
-        slots = make_frames(order.take(count), size, traffic)
-        times = packet_times(first, count, DEFAULT_GAP_NS)
-        engine.process(FrameBlock.from_slots(slots, np.full(count, size, np.uint32), times))
+        engine.process(synthetic_block(order, count, first=first, size=size, traffic=traffic))
 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:

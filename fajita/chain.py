@@ -12,6 +12,9 @@ from fajita.plan import Plan, make_plan
 if TYPE_CHECKING:
     from fajita.run import Run, Source
 
+#: What may become of frames that no NF of a chain is about.
+OTHER = ("pass", "drop")
+
 
 class Chain:
     """NFs in the order packets meet them. other: `pass` or `drop`, for frames that no NF of the chain is about."""
@@ -20,8 +23,8 @@ class Chain:
         nfs = _instances(nfs)
         if not nfs:
             raise InputError(f"the chain {name} has no network functions", "", "give at least one")
-        if other not in ("pass", "drop"):
-            raise InputError(f"other is {other!r}", "", "pass or drop")
+        if other not in OTHER:
+            raise InputError(f"other is {other!r}", "", " or ".join(OTHER))
         names = [nf.name for nf in nfs]
         for twice in {each for each in names if names.count(each) > 1}:
             raise InputError(f"the name {twice} stands twice in the chain", "", f"{twice}: {{as: another_name}}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from fajita.chain import Chain
+from fajita.chain import OTHER, Chain
 from fajita.errors import InputError, nearest
 from fajita.key import find_key
 from fajita.nf import NF, ParameterError
@@ -55,8 +55,8 @@ class _ChainFile:
             return "pass"
         node = entries["other"][1]
         other = self.tree.text(node, "other")
-        if other not in ("pass", "drop"):
-            self.tree.refuse(node, f"other is {other}", "pass or drop")
+        if other not in OTHER:
+            self.tree.refuse(node, f"other is {other}", " or ".join(OTHER))
         return other
 
     def _nfs(self, node: Node) -> list[NF]:

@@ -82,10 +82,10 @@ def test_numbers_out_of_range(wrong, message):
 
 
 def test_memory_that_does_not_suffice(monkeypatch):
-    def make_frames(*arguments):
+    def make_block(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr("fajita.benchmark.make_frames", make_frames)
+    monkeypatch.setattr("fajita.benchmark.synthetic_block", make_block)
     with pytest.raises(InputError, match="not enough memory for 20 packets of 10 flows; ask for fewer"):
         measure(CHAIN.plan, flows=10, packets=20)
 

@@ -12,7 +12,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from fajita import options
+from fajita.io.flow_order import ORDERS
+from fajita.io.synthetic import TRAFFIC
 from fajita.reference import ReferenceEngine
+from fajita.run import ENGINES
 from tests.command import CHAINS, THREE, call, call_process, some_capture, start, write_capture
 from tests.io.captures import Packet, pcap_header, pcap_record, read_packets
 from tests.traffic import many_flows
@@ -362,3 +366,9 @@ def test_frames_of_every_small_size(capsys, tmp_path):
     records = [pcap_record(many_flows(1, 1).frames[0][:size].ljust(size, b"\0")) for size in range(61)]
     capture.write_bytes(pcap_header() + b"".join(records))
     assert call(capsys, "verify", THREE, "--pcap", capture).out == f"{capture}: no difference in 61 packets\n"
+
+
+def test_the_choices_of_options_are_those_that_there_are():
+    assert [*options.Order] == [*ORDERS]
+    assert [*options.Traffic] == [*TRAFFIC]
+    assert [*options.EngineName] == [*ENGINES]

@@ -99,14 +99,20 @@ def packet_times(first: int, count: int, gap_ns: int) -> NDArray[np.uint64]:
 
 
 def synthetic_block(
-    order: str, flows: int, packets: int, size: int = MINIMUM_SIZE, seed: int = 1, gap_ns: int = DEFAULT_GAP_NS
+    order: FlowOrder,
+    packets: int,
+    *,
+    first: int = 0,
+    size: int = MINIMUM_SIZE,
+    traffic: str = "mixed",
+    gap_ns: int = DEFAULT_GAP_NS,
 ) -> FrameBlock:
-    """`packets` frames of `size` bytes in memory, of `flows` flows in an order of flow_order.ORDERS.
+    """The next `packets` frames of an order, of `size` bytes each, `memory` being their slots (uint8, a row each).
 
-    InputError for an argument out of range.
+    first: the number of the first of them, which says when it is. InputError for an argument out of range.
     """
-    slots = make_frames(FlowOrder(order, flows, seed).take(packets), size)
-    return FrameBlock.from_slots(slots, np.full(packets, size, np.uint32), packet_times(0, packets, gap_ns))
+    slots = make_frames(order.take(packets), size, traffic)
+    return FrameBlock.from_slots(slots, np.full(packets, size, np.uint32), packet_times(first, packets, gap_ns))
 
 
 def _template(protocol: int, size: int) -> bytes:

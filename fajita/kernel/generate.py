@@ -6,6 +6,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lookup_pass import emit_lookup
+from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.run_pass import emit_run_pass
 from fajita.kernel.text import Text
 from fajita.plan import Plan, TablePlan
@@ -111,10 +112,8 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.line("def run_chain(context):")
     with text.indented():
         text.line(f"first = position = load_i64(context + {CONTEXT['position']})")
-        for name in ("end", "wire", "scratch", "statistics"):
-            text.line(f"{name} = load_i64(context + {CONTEXT[name]})")
-        for side in plan.sides:
-            text.line(f"side_{side.index} = load_i64(context + {CONTEXT['tables']}) + {side.index} * DESCRIPTOR_BYTES")
+        emit_words(text, ("end", "wire", "scratch", "statistics"))
+        emit_sides(text, plan.sides)
         text.line(f"ahead = scratch + {scratch.total}")
         text.line("full = count = in_bytes = 0")
         text.line("while position < end:")

@@ -5,7 +5,8 @@ side for IPv4 and one for IPv6, SECOND_SIDE in the hash says which of them a pac
 hashed by a function of their own, so that the loop has all registers for the others.
 """
 
-from fajita.kernel.layout import CONTEXT, Scratch, TableScratch
+from fajita.kernel.layout import Scratch, TableScratch
+from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.text import Text
 from fajita.key import KeyPart, Packing
 from fajita.packet import Layer
@@ -25,8 +26,7 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     text.line("@burst_function")
     text.line(f"def look_up_{number}(context, scratch, position, count):")
     with text.indented():
-        for name in _WORDS:
-            text.line(f"{name} = load_i64(context + {CONTEXT[name]})")
+        emit_words(text, _WORDS)
         for t in segment.tables:
             for side in plan.tables[t].sides:
                 _emit_side(text, side)
@@ -85,7 +85,7 @@ def _emit_hash_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch) -> No
 
 def _emit_side(text: Text, side: TableSide) -> None:
     s = side.index
-    text.line(f"side_{s} = load_i64(context + {CONTEXT['tables']}) + {s} * DESCRIPTOR_BYTES")
+    emit_sides(text, [side])
     text.line(f"tags_{s}, mask_{s} = load_i64(side_{s} + TAGS), load_i64(side_{s} + MASK)")
     text.line(f"entries_{s} = load_i64(side_{s} + ENTRIES_AT)")
     text.line(f"secret_0_{s}, secret_1_{s} = load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)")

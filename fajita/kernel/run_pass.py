@@ -3,8 +3,9 @@
 IPv6 packets go to a function of their own, so that the loop has all registers for the others.
 """
 
-from fajita.kernel.layout import CONTEXT, FRAMES_AHEAD, Scratch, Statistics
+from fajita.kernel.layout import FRAMES_AHEAD, Scratch, Statistics
 from fajita.kernel.packet_body import PacketBody, counter
+from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer
 from fajita.plan import Plan
@@ -24,7 +25,8 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
     text.line("@burst_function")
     text.line(f"def run_{number}(context, scratch, position, count):")
     with text.indented():
-        _emit_words(text, plan)
+        emit_words(text, _WORDS)
+        emit_sides(text, plan.sides)
         for name in counters.values():
             text.line(f"{name} = 0")
         is_last = number == len(plan.segments) - 1
@@ -54,16 +56,10 @@ def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics
     text.line("@burst_function")
     text.line(f"def run_{number}_ipv6(context, scratch, position, j):")
     with text.indented():
-        _emit_words(text, plan)
+        emit_words(text, _WORDS)
+        emit_sides(text, plan.sides)
         _emit_packet(text, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
-
-
-def _emit_words(text: Text, plan: Plan) -> None:
-    for word in _WORDS:
-        text.line(f"{word} = load_i64(context + {CONTEXT[word]})")
-    for side in plan.sides:
-        text.line(f"side_{side.index} = load_i64(context + {CONTEXT['tables']}) + {side.index} * DESCRIPTOR_BYTES")
 
 
 def _emit_packet(text: Text, scratch: Scratch) -> None:

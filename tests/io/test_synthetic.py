@@ -9,7 +9,7 @@ from scapy.layers.l2 import Ether
 from scapy.utils import checksum
 
 from fajita.errors import InputError
-from fajita.io.flow_order import MAXIMUM_FLOWS
+from fajita.io.flow_order import MAXIMUM_FLOWS, FlowOrder
 from fajita.io.frames import ETHERNET
 from fajita.io.synthetic import MAXIMUM_SIZE, MINIMUM_SIZE, START_NS, Synthesizer, make_frames, synthetic_block
 
@@ -109,7 +109,7 @@ def test_a_million_flows_spread_over_clients_and_servers():
 
 
 def test_block_holds_the_frames_of_its_order_at_equal_distances():
-    block = synthetic_block("roundrobin", flows=3, packets=5, size=100, gap_ns=20)
+    block = synthetic_block(FlowOrder("roundrobin", 3, 1), 5, size=100, gap_ns=20)
     assert len(block) == 5
     assert (block.captured == 100).all()
     assert (block.wire == 100).all()
