@@ -8,27 +8,23 @@ from typing import TYPE_CHECKING, Any
 from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.plan import Plan, make_plan
+from fajita.settings import check_settings
 
 if TYPE_CHECKING:
     from fajita.run import Run, Source
 
-#: What may become of frames that no NF of a chain is about.
-OTHER = ("pass", "drop")
-
 
 class Chain:
-    """NFs in the order packets meet them. other: `pass` or `drop`, for frames that no NF of the chain is about."""
+    """NFs in the order packets meet them. settings: see `fajita.settings.check_settings`; InputError for a wrong one."""
 
-    def __init__(self, nfs: Iterable[NF], *, name: str = "chain", other: str = "pass") -> None:
+    def __init__(self, nfs: Iterable[NF], *, name: str = "chain", **settings: Any) -> None:
         nfs = _instances(nfs)
         if not nfs:
             raise InputError(f"the chain {name} has no network functions", "", "give at least one")
-        if other not in OTHER:
-            raise InputError(f"other is {other!r}", "", " or ".join(OTHER))
         names = [nf.name for nf in nfs]
         for twice in {each for each in names if names.count(each) > 1}:
             raise InputError(f"the name {twice} stands twice in the chain", "", f"{twice}: {{as: another_name}}")
-        self.nfs, self.name, self.other = nfs, name, other
+        self.nfs, self.name, self.settings = nfs, name, check_settings(**settings)
 
     def __repr__(self) -> str:
         return f"Chain({self.name}: {', '.join(nf.name for nf in self.nfs)})"
@@ -36,7 +32,7 @@ class Chain:
     @cached_property
     def plan(self) -> Plan:
         """Tables, layouts and passes; InputError where an NF's source cannot be run."""
-        return make_plan(self.name, self.nfs, self.other)
+        return make_plan(self.name, self.nfs, self.settings)
 
     @classmethod
     def load(cls, path: str | Path) -> "Chain":

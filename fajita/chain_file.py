@@ -1,19 +1,22 @@
 """A chain from a YAML file: which NFs with which parameters, every mistake with its file and line."""
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from fajita.chain import OTHER, Chain
+from fajita.chain import Chain
 from fajita.errors import InputError, nearest
 from fajita.key import find_key
 from fajita.nf import NF, ParameterError
 from fajita.registry import find_nf
+from fajita.settings import SettingError, check_settings
 from fajita.yaml_tree import YamlTree
 
-_TOP_LEVEL = ("name", "other", "nfs")
+_SETTINGS = tuple(inspect.signature(check_settings).parameters)
+_TOP_LEVEL = ("name", *_SETTINGS, "nfs")
 _EXAMPLE = "for example: nfs: [flow_counter, rate_limiter: {rate: 1Gbps, burst: 64kB}]"
 _ITEM_EXAMPLE = "for example: - flow_counter or - rate_limiter: {rate: 1Gbps, burst: 64kB}"
 
@@ -39,7 +42,7 @@ class _ChainFile:
         if "nfs" not in entries:
             self.tree.refuse(self.tree.root, "the chain has no list of network functions", _EXAMPLE)
         nfs = self._nfs(entries["nfs"][1])
-        return Chain(nfs, name=self._name(entries), other=self._other(entries))
+        return Chain(nfs, name=self._name(entries), **self._settings(entries))
 
     def _name(self, entries: dict[str, tuple[Node, Node]]) -> str:
         if "name" not in entries:
@@ -50,14 +53,16 @@ class _ChainFile:
             self.tree.refuse(node, "the chain's name is empty", "leave it out to take the file's")
         return name
 
-    def _other(self, entries: dict[str, tuple[Node, Node]]) -> str:
-        if "other" not in entries:
-            return "pass"
-        node = entries["other"][1]
-        other = self.tree.text(node, "other")
-        if other not in OTHER:
-            self.tree.refuse(node, f"other is {other}", " or ".join(OTHER))
-        return other
+    def _settings(self, entries: dict[str, tuple[Node, Node]]) -> dict[str, Any]:
+        given = {name: self.tree.value(entries[name][1]) for name in _SETTINGS if name in entries}
+        for name, value in given.items():
+            if value is None:
+                self.tree.refuse(entries[name][0], f"{name} has no value", "give one or leave it out")
+        try:
+            check_settings(**given)
+        except SettingError as error:
+            self.tree.refuse(entries[error.setting][1], error.what, error.right)
+        return given
 
     def _nfs(self, node: Node) -> list[NF]:
         if not isinstance(node, SequenceNode) or not node.value:

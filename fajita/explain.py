@@ -46,7 +46,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         parse = "parse all, " if number == 0 else ""
         lookup = f"hash {tables}, prefetch tags; match tags, prefetch entries; " if segment.tables else ""
         yield f"  segment {number}: {parse}{lookup}run {names}"
-    action = "passed on" if plan.other == "pass" else "dropped"
+    action = "passed on" if plan.settings.other == "pass" else "dropped"
     yield ""
     yield f"frames that none of them is about ({', '.join(_unseen(plan))}) are {action} and counted by reason"
 

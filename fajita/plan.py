@@ -6,6 +6,7 @@ from fajita.errors import InputError
 from fajita.key import Key, Packing
 from fajita.nf import NF
 from fajita.packet import Layer
+from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
 
 LINE_BYTES = 64
@@ -113,7 +114,7 @@ class Plan:
     """What a chain compiles to. constants: the values of the lists that NFs index, as int64."""
 
     name: str
-    other: str
+    settings: Settings
     nfs: list[NFPlan]
     tables: list[TablePlan]
     segments: list[Segment]
@@ -154,7 +155,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def make_plan(name: str, nfs: list[NF], other: str) -> Plan:
+def make_plan(name: str, nfs: list[NF], settings: Settings) -> Plan:
     """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
     plans = [_plan_nf(index, nf) for index, nf in enumerate(nfs)]
     tables, segments = _assign_tables(plans)
@@ -162,7 +163,7 @@ def make_plan(name: str, nfs: list[NF], other: str) -> Plan:
     for table in tables:
         _lay_out(table, plans)
     core_bytes = _place_core(plans)
-    return Plan(name, other, plans, tables, segments, core_bytes, _place_constants(plans))
+    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans))
 
 
 def _plan_nf(index: int, nf: NF) -> NFPlan:

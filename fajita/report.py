@@ -47,7 +47,7 @@ def _drops(plan: Plan, counters: Counters) -> dict[str, dict[str, int]]:
         nf.nf.name: {reason: count for reason, count in counted.drops.items() if count}
         for nf, counted in zip(plan.nfs, counters.nfs, strict=True)
     }
-    if plan.other == "drop":
+    if plan.settings.other == "drop":
         # An NF may have been given this name too.
         drops["other"] = drops.get("other", {}) | counters.other
     return {name: reasons for name, reasons in drops.items() if reasons}

@@ -65,4 +65,4 @@ def random_chain(seed: int) -> Chain:
 def describe(chain: Chain) -> str:
     """The chain in one line, so that it can be written down again."""
     nfs = [f"{type(nf).__name__}(key={nf.granularity}, timeout_ns={nf.timeout_ns}, {nf.params()})" for nf in chain.nfs]
-    return f"{chain.name}, other {chain.other}: " + " -> ".join(nfs)
+    return f"{chain.name}, other {chain.settings.other}: " + " -> ".join(nfs)

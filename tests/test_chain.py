@@ -14,7 +14,7 @@ from tests.traffic import many_flows
 def test_defaults():
     nfs = [FlowCounter(), MacSwap()]
     chain = Chain(nfs)
-    assert (chain.nfs, chain.name, chain.other) == (nfs, "chain", "pass")
+    assert (chain.nfs, chain.name, chain.settings.other) == (nfs, "chain", "pass")
     nfs.clear()
     assert len(chain.nfs) == 2
 
@@ -22,7 +22,7 @@ def test_defaults():
 def test_the_plan_is_made_once():
     chain = Chain([FlowCounter()], name="mine", other="drop")
     assert chain.plan is chain.plan
-    assert (chain.plan.name, chain.plan.other) == ("mine", "drop")
+    assert (chain.plan.name, chain.plan.settings.other) == ("mine", "drop")
 
 
 def test_a_chain_needs_an_nf():

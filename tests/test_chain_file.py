@@ -28,7 +28,7 @@ def refused(folder: Path, text: str) -> InputError:
 
 def test_three_as_in_the_design() -> None:
     chain = load_chain(EXAMPLES / "three.yaml")
-    assert (chain.name, chain.other) == ("three", "pass")
+    assert (chain.name, chain.settings.other) == ("three", "pass")
     assert [nf.name for nf in chain.nfs] == ["flow_counter", "load_balancer", "rate_limiter"]
     assert chain.nfs[1].params()["servers"] == [0x0A000001, 0x0A000002, 0x0A000003]
     assert chain.nfs[2].params()["rate"] == RateValue(10**9, "bps")
@@ -46,7 +46,7 @@ def test_example_can_be_planned_and_says_what_it_is_for(path: Path) -> None:
 
 def test_defaults_and_settings(tmp_path: Path) -> None:
     chain = load(tmp_path, f"nfs:\n- flow_counter\n{LIMITER}, as: mine, key: source, timeout: 2min}}\n- mac_swap:\n")
-    assert (chain.name, chain.other) == ("chain", "pass")
+    assert (chain.name, chain.settings.other) == ("chain", "pass")
     assert [nf.name for nf in chain.nfs] == ["flow_counter", "mine", "mac_swap"]
     assert [str(nf.granularity) for nf in chain.nfs] == ["five_tuple", "source", "None"]
     assert [nf.timeout_ns for nf in chain.nfs] == [None, 120 * 10**9, None]
@@ -54,7 +54,7 @@ def test_defaults_and_settings(tmp_path: Path) -> None:
 
 def test_name_other_and_a_byte_order_mark(tmp_path: Path) -> None:
     chain = load(tmp_path, "\ufeffname: my chain\nother: drop\nnfs: [mac_swap]\n")
-    assert (chain.name, chain.other) == ("my chain", "drop")
+    assert (chain.name, chain.settings.other) == ("my chain", "drop")
 
 
 def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
         ("nfs: [mac_swap]\n3: drop\n", 2, "a key is `3` where text is needed", ""),
         ("nfs: [mac_swap]\n? [a]\n: b\n", 2, "a key is a list where text is needed", ""),
         ("nfs: [mac_swap]\nname: x\nname: y\n", 3, "name stands twice in the same mapping, first in line 2", ""),
-        ("nfs: [mac_swap]\nother: maybe\n", 2, "other is maybe", "pass or drop"),
+        ("nfs: [mac_swap]\nother: maybe\n", 2, "other is 'maybe'", "pass or drop"),
         ("nfs: [mac_swap]\nname: 3\n", 2, "name is `3` where text is needed", "put it in quotes"),
         ("nfs: [mac_swap]\nname: ''\n", 2, "the chain's name is empty", ""),
         ('nfs: [mac_swap]\nname: "a\\nb"\n', 2, "name is `a\\nb`, with characters that cannot be shown", ""),

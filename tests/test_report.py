@@ -87,7 +87,7 @@ def test_numbers_add_up_and_engines_agree(name, sample):
     assert packets["other"] == other
     assert report["bytes"]["in"] == sum(sample.wire)
     assert all(nf["in"] == nf["out"] + nf["dropped"] for nf in nfs)
-    assert packets["dropped"] == sum(nf["dropped"] for nf in nfs) + (other if chain.other == "drop" else 0)
+    assert packets["dropped"] == sum(nf["dropped"] for nf in nfs) + (other if chain.settings.other == "drop" else 0)
     assert packets["dropped"] == sum(sum(reasons.values()) for reasons in report["drops"].values())
     assert all(count > 0 for reasons in report["drops"].values() for count in reasons.values())
     assert [shard["packets"] for shard in report["shards"]] == [packets["in"]]

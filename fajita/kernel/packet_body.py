@@ -210,10 +210,10 @@ class PacketBody:
         with text.indented():
             text.line(f"other = statistics + {statistics.other} + 8 * ((headers >> REASON_SHIFT) & 0xFF)")
             text.line("store_64(other, load_i64(other) + 1)")
-            if plan.other == "drop":
+            if plan.settings.other == "drop":
                 text.line("goes_on = 0")
         text.line("store_8(verdict + position + j, goes_on)")
-        if plan.other == "drop" or any(nf.translated.may_drop for nf in plan.nfs):
+        if plan.settings.other == "drop" or any(nf.translated.may_drop for nf in plan.nfs):
             text.line("if goes_on == 0:")
             with text.indented():
                 for place, amount in ((statistics.dropped_packets, "1"), (statistics.dropped_bytes, "length")):

@@ -158,7 +158,7 @@ class ReferenceEngine:
             if not seen:
                 reason = OTHER_REASONS[headers.reason]
                 self._counters.other[reason] = self._counters.other.get(reason, 0) + 1
-                goes_on = self.plan.other == "pass"
+                goes_on = self.plan.settings.other == "pass"
             self._count(wire, goes_on)
             block.verdict[index] = goes_on
 
