@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Chain:
-    """NFs in the order packets meet them. settings: see `fajita.settings.check_settings`; InputError for a wrong one."""
+    """NFs in the order packets meet them. settings: of `fajita.settings.check_settings`; InputError for a wrong one."""
 
     def __init__(self, nfs: Iterable[NF], *, name: str = "chain", **settings: Any) -> None:
         nfs = _instances(nfs)

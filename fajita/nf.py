@@ -56,6 +56,9 @@ mac = Annotated[int, StateType("mac", 8, shown="mac")]
 
 _STATE_TYPES = "u8 u16 u32 u64 i8 i16 i32 i64 flag ipv4 mac"
 
+#: The field of a State in which the NF says after what idle time it ends: nanoseconds, 0 for the usual `timeout`.
+EXPIRE_IN = "expire_in"
+
 #: The names of an NF and its state become names in the kernel, joined by `__`, and names of files.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 #: What every NF can be given beside its parameters.
@@ -194,6 +197,8 @@ class NF:
         cls.params_model = _params_model(cls)
         if cls.key is not None and not isinstance(cls.key, Key):
             _refuse_class(cls, ".key is not a granularity", "for example: key = five_tuple")
+        if EXPIRE_IN in cls.state_fields and cls.state_fields[EXPIRE_IN].bytes != 8:
+            _refuse_class(cls, f".State.{EXPIRE_IN} has the type {cls.state_fields[EXPIRE_IN].name}", "use u64 or i64")
         if cls.state_fields and cls.key is None:
             _refuse_class(cls, " has State but no key", "for example: key = five_tuple")
         if cls.key is not None and cls.about not in (None, Layer.IPV4, Layer.IPV6):

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from fajita.errors import InputError
 from fajita.key import Key, Packing
-from fajita.nf import NF
+from fajita.lifetime import CHOSEN_TIMEOUT_NS
+from fajita.nf import EXPIRE_IN, NF
 from fajita.packet import Layer
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
@@ -20,7 +21,8 @@ MAXIMUM_LIST = 1 << 24
 class NFPlan:
     """One NF in its place. table: index of its table, or None. mark: its bit in the entry's marks.
 
-    offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the start of the core area and
+    timeout_ns: idle time after which its state ends; expire_in: offset of the field in which a state may have one of its
+    own; both None: never. offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the start of the core area and
     of the constants, the last by the names that the lists have in the kernel.
     """
 
@@ -28,6 +30,7 @@ class NFPlan:
     translated: TranslatedNF
     table: int | None = None
     mark: int = 0
+    timeout_ns: int | None = None
     offsets: dict[str, int] = field(default_factory=dict)
     core_offsets: dict[str, int] = field(default_factory=dict)
     constant_offsets: dict[str, int] = field(default_factory=dict)
@@ -46,6 +49,16 @@ class NFPlan:
     def nf(self) -> NF:
         """The NF itself."""
         return self.translated.nf
+
+    @property
+    def expire_in(self) -> int | None:
+        """Where a state says after what idle time it ends (ns; 0: after the usual one), from the end of the key."""
+        return self.offsets.get(EXPIRE_IN)
+
+    @property
+    def ends_idle(self) -> bool:
+        """Whether states of it may end because their flow is idle."""
+        return self.timeout_ns is not None or EXPIRE_IN in type(self.nf).state_fields
 
     @property
     def layer(self) -> Layer:
@@ -81,9 +94,11 @@ class TableSide:
 class TablePlan:
     """One flow table, with a side for each packing of its key that an NF handles.
 
-    segment: the one at whose beginning a packet's key is read and looked up. last_seen: byte offset, from the end of
-    the key, of the time of the flow's last packet, None where nothing expires. direction: of a byte, for a key of both
-    directions: 1 if the first packet's key had to be turned around to be kept.
+    segment: the one at whose beginning a packet's key is read and looked up. Byte offsets from the end of the key, None
+    where an entry does without: last_seen, of the time of the flow's last packet; slot, of the number of its slot;
+    direction, of a byte: 1 if the first packet's key had to be turned around to be kept. idle_ends: states may end
+    because a flow is idle; shortest_timeout_ns: by the shortest timeout, if any has a fixed one; round_ns: the time in
+    which the search for idle entries goes once through all slots. evicts: a full table ends another flow for a new one.
     """
 
     index: int
@@ -93,8 +108,12 @@ class TablePlan:
     nfs: list[int] = field(default_factory=list)
     sides: list[TableSide] = field(default_factory=list)
     last_seen: int | None = None
+    slot: int | None = None
     direction: int | None = None
-    shortest_timeout_ns: int = 0
+    idle_ends: bool = False
+    shortest_timeout_ns: int | None = None
+    round_ns: int = 0
+    evicts: bool = False
 
     def side_of(self, family: int) -> TableSide | None:
         """The side for packets of a family: 6, or 4 for all others."""
@@ -131,6 +150,11 @@ class Plan:
         first = next(index for index in table.nfs if self.nfs[index].handles(side.packing))
         return next(number for number, segment in enumerate(self.segments) if first in segment.nfs)
 
+    def tables_run_in(self, number: int) -> list[TablePlan]:
+        """The tables of NFs of a segment."""
+        used = {self.nfs[index].table for index in self.segments[number].nfs}
+        return [table for table in self.tables if table.index in used]
+
     @property
     def sides(self) -> list[TableSide]:
         """The sides of all tables, in the order of their indices."""
@@ -157,8 +181,8 @@ def _counted(count: int, noun: str) -> str:
 
 def make_plan(name: str, nfs: list[NF], settings: Settings) -> Plan:
     """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
-    plans = [_plan_nf(index, nf) for index, nf in enumerate(nfs)]
-    tables, segments = _assign_tables(plans)
+    plans = [_plan_nf(index, nf, settings) for index, nf in enumerate(nfs)]
+    tables, segments = _assign_tables(plans, evicts=settings.full == "evict")
     _add_sides(tables, plans)
     for table in tables:
         _lay_out(table, plans)
@@ -166,8 +190,9 @@ def make_plan(name: str, nfs: list[NF], settings: Settings) -> Plan:
     return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans))
 
 
-def _plan_nf(index: int, nf: NF) -> NFPlan:
-    return NFPlan(index, translate(nf))
+def _plan_nf(index: int, nf: NF, settings: Settings) -> NFPlan:
+    timeout_ns = nf.timeout_ns if nf.timeout_ns is not None or nf.granularity is None else settings.timeout_ns
+    return NFPlan(index, translate(nf), timeout_ns=timeout_ns)
 
 
 def _add_sides(tables: list[TablePlan], plans: list[NFPlan]) -> None:
@@ -185,7 +210,7 @@ def _add_sides(tables: list[TablePlan], plans: list[NFPlan]) -> None:
                 raise InputError(what, "", "another key")
 
 
-def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]:
+def _assign_tables(plans: list[NFPlan], *, evicts: bool) -> tuple[list[TablePlan], list[Segment]]:
     """NFs with the same key share a table until a header field of the key is rewritten in between.
 
     A rewrite makes every key that contains the field stale, but for one case: where an NF gives each flow of its own
@@ -209,7 +234,8 @@ def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]
             refusal = "" if table is None else _refusal_to_share(table, plan, plans, segments[-1])
             if table is None or refusal:
                 lookup = len(segments) - 1 if table is None else table.segment
-                table = TablePlan(len(tables), key, refusal or _why(key, rewritten_ever), lookup)
+                why = refusal or _why(key, rewritten_ever)
+                table = TablePlan(len(tables), key, why, lookup, evicts=evicts)
                 tables.append(table)
                 segments[lookup].tables.append(table.index)
                 current[key.name] = table
@@ -235,9 +261,12 @@ def _refusal_to_share(table: TablePlan, plan: NFPlan, plans: list[NFPlan], segme
     """
     if len(table.nfs) >= MAXIMUM_SHARING:
         return f"an entry serves at most {MAXIMUM_SHARING} network functions"
-    expires = any(plans[index].nf.timeout_ns is not None for index in [*table.nfs, plan.index])
-    if expires and not set(table.nfs) <= set(segment.nfs):
+    if set(table.nfs) <= set(segment.nfs):
+        return ""
+    if any(plans[index].ends_idle for index in [*table.nfs, plan.index]):
         return "a timeout ends states, and between the network functions with this key lies another lookup"
+    if table.evicts:
+        return "a full table evicts flows, and between the network functions with this key lies another lookup"
     return ""
 
 
@@ -252,30 +281,63 @@ def _aligned(offset: int, size: int) -> int:
     return -(-offset // size) * size
 
 
+class _Room:
+    """Places in what follows the key of an entry: one behind the other, or in a gap that alignment has left."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._gaps: list[tuple[int, int]] = []
+
+    def align(self, size: int) -> int:
+        """Go on at a multiple of `size`."""
+        start, self.end = self.end, _aligned(self.end, size)
+        if start < self.end:
+            self._gaps.append((start, self.end))
+        return self.end
+
+    def append(self, size: int) -> int:
+        """A place of that size behind all others."""
+        at = self.align(size)
+        self.end += size
+        return at
+
+    def fit(self, size: int) -> int:
+        """A place of that size in a gap, or behind all others."""
+        for start, end in self._gaps:
+            if _aligned(start, size) + size <= end:
+                return _aligned(start, size)
+        return self.append(size)
+
+
 def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
-    """An entry: the key's words, the time of the last packet if anything expires, the NFs' states in their order."""
-    offset = 0  # from the end of the key
-    timeouts = [t for t in (plans[index].nf.timeout_ns for index in table.nfs) if t is not None]
-    if timeouts:
-        table.last_seen, table.shortest_timeout_ns = offset, min(timeouts)
-        offset += 8
+    """An entry: the key's words, the time of the last packet if entries end, the NFs' states in their order."""
+    nfs, room = [plans[index] for index in table.nfs], _Room()
+    _time(table, nfs)
+    if table.idle_ends or table.evicts:
+        table.last_seen = room.append(8)
     if table.key.symmetric:
-        table.direction = offset
-        offset += 1
-    for index in table.nfs:
-        plan = plans[index]
+        table.direction = room.append(1)
+    for plan in nfs:
         fields = type(plan.nf).state_fields
-        plan.state_start = _aligned(offset, max((kind.bytes for kind in fields.values()), default=1))
-        offset = plan.state_start
+        plan.state_start = room.align(max((kind.bytes for kind in fields.values()), default=1))
         for name, kind in fields.items():
-            offset = _aligned(offset, kind.bytes)
-            plan.offsets[name] = offset
-            offset += kind.bytes
-        plan.state_bytes = offset - plan.state_start
+            plan.offsets[name] = room.append(kind.bytes)
+        plan.state_bytes = room.end - plan.state_start
+    if table.last_seen is not None or any("expire" in nf.translated.hooks for nf in nfs):
+        table.slot = room.fit(4)
     for side in table.sides:
-        size = side.key_bytes + offset
+        size = side.key_bytes + room.end
         # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
         side.entry_bytes = max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
+
+
+def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
+    """When states of a table end."""
+    fixed = [nf.timeout_ns for nf in nfs if nf.timeout_ns is not None]
+    chosen = [CHOSEN_TIMEOUT_NS for nf in nfs if EXPIRE_IN in type(nf.nf).state_fields]
+    if fixed or chosen:
+        table.idle_ends, table.shortest_timeout_ns = True, min(fixed, default=None)
+        table.round_ns = max(1, min(fixed + chosen) // 2)
 
 
 def _place_core(plans: list[NFPlan]) -> int:

@@ -1,7 +1,7 @@
 """Show that the two engines agree on a chain and its traffic, or where they first do not.
 
 Both get copies of every block in memory of their own. After each block all verdicts and all bytes are compared, at the
-end all counters, the state of every flow and the variables of every worker.
+end all counters, the state of every flow and the variables of every worker; then once more when all flows are ended.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -98,6 +98,10 @@ def verify_blocks(
         if difference := _packet_difference(block, dict(zip(engines, copies, strict=True))):
             return VerifyResult(packets, difference)
     lines = tuple(_end_differences(plan, engines))
+    if not lines:
+        for engine in engines.values():
+            engine.drain()
+        lines = tuple(f"{line}, after all flows have ended" for line in _end_differences(plan, engines))
     return VerifyResult(packets, EndDifference(lines) if lines else None)
 
 

@@ -59,10 +59,20 @@ def random_chain(seed: int) -> Chain:
     """One to five NFs, all choices by the seed."""
     random = Random(seed)
     nfs = [_random_nf(random, f"nf{index}") for index in range(random.randint(1, 5))]
-    return Chain(nfs, name=f"random_{seed}", other=random.choice(("pass", "drop")))
+    return Chain(nfs, name=f"random_{seed}", **random_settings(random))
+
+
+def random_settings(random: Random) -> dict[str, Any]:
+    """Settings of a chain; tables that are full after a few flows are as likely as such that grow."""
+    return {
+        "other": random.choice(("pass", "drop")),
+        "timeout": random.choice(_TIMEOUTS),
+        "capacity": random.choice((None, None, 1, 2, 3, 7)),
+        "full": random.choice(("drop", "bypass", "evict", "evict")),
+    }
 
 
 def describe(chain: Chain) -> str:
     """The chain in one line, so that it can be written down again."""
     nfs = [f"{type(nf).__name__}(key={nf.granularity}, timeout_ns={nf.timeout_ns}, {nf.params()})" for nf in chain.nfs]
-    return f"{chain.name}, other {chain.settings.other}: " + " -> ".join(nfs)
+    return f"{chain.name}, {chain.settings}: " + " -> ".join(nfs)

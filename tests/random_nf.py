@@ -62,6 +62,7 @@ class RandomNF(NF):
     class State:
 {state}
         seen: flag
+        expire_in: i64
 
     class Core:
 {core}
@@ -139,6 +140,8 @@ class _Writer:
         return lines
 
     def _target(self) -> str:
+        if self.random.random() < 0.03:
+            return "state.expire_in"
         area, short = self.random.choice((("state", "s"), ("self.core", "c")))
         return f"{area}.{short}_{self.random.choice(_INTEGER_TYPES)}"
 

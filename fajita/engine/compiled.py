@@ -1,5 +1,6 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -7,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters, NFCounters, TableCounters
+from fajita.engine.memory import Budget, usual_limit_bytes
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, place_scratch, place_statistics
-from fajita.kernel.table import DESCRIPTOR_BYTES
+from fajita.kernel.slots import TABLE_BYTES
+from fajita.kernel.table import DESCRIPTOR_BYTES, TABLE
+from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
 
@@ -24,7 +28,8 @@ _kernel = cache(load_kernel)
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, memory_bytes: int | None = None) -> None:
+        """memory_bytes: what the tables may take; None: half of what the machine has free."""
         self.plan = plan
         self._run = _kernel(generate(plan))
         self._scratch = np.zeros(2 * place_scratch(plan).total // 8, np.int64)
@@ -32,18 +37,27 @@ class CompiledEngine:
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
-        self._descriptors = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
-        #: One for each side of each table of the plan.
+        self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
+        self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
+        self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
+        self._clocks = np.full(len(plan.segments), FIRST_CLOCK_NS, np.int64)
+        capacity = plan.settings.capacity
         self.tables = [
-            FlowTable(table, side, self._descriptors[side.index]) for table in plan.tables for side in table.sides
+            FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
+            for table in plan.tables
         ]
+        for table in self.tables:
+            for side in table.plan.sides:
+                self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
         self._packets_in = 0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
         self._place("constants", self._constants)
         self._place("statistics", self._statistics)
+        self._place("sides", self._sides)
         self._place("tables", self._descriptors)
+        self._place("clocks", self._clocks)
 
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
@@ -56,29 +70,41 @@ class CompiledEngine:
             self._place(name, getattr(block, name))
         self._allow_memory(block)
         try:
-            while full := self._run(self._context.ctypes.data):
-                self.tables[full - 1].grow()
+            while asks := self._run(self._context.ctypes.data):
+                self._attend(asks - 1)
                 self._allow_memory(block)
         finally:  # a table that cannot grow ends the run, but what was done counts
             self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()
 
-    def _allow_memory(self, block: FrameBlock) -> None:
+    def _attend(self, side: int) -> None:
+        """What the kernel asks for on behalf of a side of a table."""
+        for table in self.plan.tables:
+            for number, each in enumerate(table.sides):
+                if each.index == side:
+                    self.tables[table.index].attend(number)
+
+    def drain(self) -> None:
+        """End all entries, as if each had been idle for too long."""
+        if not any(table.slot is not None for table in self.plan.tables):
+            return
+        self._context[CONTEXT["drain"] // 8] = 1
+        self._allow_memory()
+        self._run(self._context.ctypes.data)
+
+    def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""
         if not CHECKED:
             return
-        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._descriptors]
+        own = [self._context, self._scratch, self._core, self._constants, self._statistics]
+        own += [self._sides, self._descriptors, self._clocks]
         areas = [area for table in self.tables for area in table.areas()]
-        columns: list[NDArray[Any]] = [
-            block.address,
-            block.captured,
-            block.wire,
-            block.time_ns,
-            block.link,
-            block.verdict,
-        ]
-        frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
+        columns: list[NDArray[Any]] = []
+        frames: Iterable[tuple[int, int]] = ()
+        if block is not None:
+            columns = [block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict]
+            frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
         allow_only([*own, *areas, *columns], frames)
 
     def counters(self) -> Counters:
@@ -95,12 +121,8 @@ class CompiledEngine:
             other={reason: count for reason, count in other.items() if count},
             nfs=self._nf_counters(words),
             tables=[
-                TableCounters(
-                    sum(side.created for side in sides),
-                    sum(side.expired for side in sides),
-                    sum(side.entries for side in sides),
-                )
-                for sides in self._sides_of_tables()
+                TableCounters(table.created, table.expired, table.evicted, table.refused, table.entries)
+                for table in self.tables
             ],
         )
 
@@ -116,13 +138,10 @@ class CompiledEngine:
                 counters.append(NFCounters(words[counted // 8], drops))
         return counters
 
-    def _sides_of_tables(self) -> list[list[FlowTable]]:
-        return [[self.tables[side.index] for side in table.sides] for table in self.plan.tables]
-
     def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
-        return [side.rows(nf) for side in self._sides_of_tables()[nf.table]]
+        return self.tables[nf.table].rows(nf)
 
     def core(self, nf: NFPlan) -> dict[str, int]:
         """The variables of an NF's worker."""
@@ -134,7 +153,9 @@ class CompiledEngine:
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
-        return [
-            (sum(side.capacity for side in sides), sum(side.bytes for side in sides))
-            for sides in self._sides_of_tables()
-        ]
+        return [(table.capacity, table.bytes) for table in self.tables]
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What the tables may take together."""
+        return self._budget.limit_bytes

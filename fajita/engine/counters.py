@@ -13,10 +13,15 @@ class NFCounters:
 
 @dataclass
 class TableCounters:
-    """Flow entries of one table: made, ended by their timeout, now there."""
+    """Flow entries of one table: begun, ended idle or at the end of the run, ended for another, now there.
+
+    refused: packets of new flows that found the table full, and were dropped or passed its NFs by.
+    """
 
     created: int = 0
     expired: int = 0
+    evicted: int = 0
+    refused: int = 0
     active: int = 0
 
 

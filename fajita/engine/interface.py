@@ -15,6 +15,9 @@ class Engine(Protocol):
     def process(self, block: FrameBlock) -> None:
         """Rewrite the frames in place and fill in the verdicts."""
 
+    def drain(self) -> None:
+        """End all entries, as if each had been idle for too long: `expire` runs for every state."""
+
     def counters(self) -> Counters:
         """What has been counted so far."""
 
@@ -26,3 +29,7 @@ class Engine(Protocol):
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What the tables may take together; None: no limit."""

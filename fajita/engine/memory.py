@@ -1,6 +1,7 @@
 """Large areas of memory on huge pages."""
 
 import mmap
+import os
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,49 @@ from fajita.errors import InputError
 HUGE_PAGE = 2 << 20
 
 
+class Budget:
+    """How many bytes the tables of a worker may take."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes, self.taken_bytes = limit_bytes, 0
+
+    def take(self, nbytes: int, *, at_least: bool = False) -> bool:
+        """Whether there are so many left, which are then taken; at_least: take them even if not."""
+        if self.taken_bytes + nbytes > self.limit_bytes and not at_least:
+            return False
+        self.taken_bytes += nbytes
+        return True
+
+    def give_back(self, nbytes: int) -> None:
+        """What is no longer needed."""
+        self.taken_bytes -= nbytes
+
+
+def free_bytes() -> int:
+    """What the machine has free, memory that it would take from its caches included."""
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def usual_limit_bytes() -> int:
+    """What tables may take if nobody says otherwise: half of what is free."""
+    return free_bytes() // 2
+
+
+def rounded_up(nbytes: int) -> int:
+    """What `huge_pages` gives when asked for so many bytes."""
+    return -(-nbytes // HUGE_PAGE) * HUGE_PAGE
+
+
 def huge_pages(nbytes: int) -> NDArray[np.uint8]:
     """A zeroed area of at least `nbytes`, aligned to 2 MiB, touched by whoever uses it first; InputError if not."""
-    rounded = -(-nbytes // HUGE_PAGE) * HUGE_PAGE
+    rounded = rounded_up(nbytes)
     try:
         # Private: shared anonymous memory is shmem, which gets no huge pages unless the system is told to.
         area = mmap.mmap(-1, rounded + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -29,7 +29,10 @@ CONTEXT_WORDS = (
     "core",
     "constants",
     "statistics",
-    "tables",  # the descriptors of the tables, one after the other
+    "sides",  # the descriptors of the sides of all tables, one after the other
+    "tables",  # those of the tables
+    "clocks",  # of each segment the latest packet time that it has seen
+    "drain",  # not 0: end all entries
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
 

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from fajita.integers import wrap
 from fajita.kernel.layout import Scratch, Statistics
+from fajita.kernel.lifetime import longest_idle
 from fajita.kernel.table import MARK_SHIFT
 from fajita.kernel.text import Text
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
@@ -41,9 +42,13 @@ class PacketBody:
         self.nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
         earlier = [plan.nfs[index] for segment in plan.segments[:number] for index in segment.nfs]
         #: Whether a packet may have been dropped at the point that is being written.
-        self.may_be_dropped = any(nf.translated.may_drop for nf in earlier)
+        self.may_be_dropped = any(nf.translated.may_drop or self._may_be_full(nf) for nf in earlier)
         #: Tables whose hash and entry the variables hold by now.
         self.resolved: set[int] = set()
+
+    def _may_be_full(self, nf: NFPlan) -> bool:
+        """Whether a packet may be dropped on its way to an NF because the NF's table is full."""
+        return nf.table is not None and self.plan.settings.full == "drop"
 
     def emit(self) -> None:
         """The lines for one packet; `frame`, `headers`, `length`, `captured_bytes` and `time` are there."""
@@ -101,9 +106,20 @@ class PacketBody:
         with text.indented(), ExitStack() as nested:
             text.line("seen = 1")
             text.line(f"headers |= {int(side.packing.layer)}  # known, so that nothing asks again")
-            if t not in self.resolved:
+            resolves = t not in self.resolved
+            if resolves:
                 self._emit_resolve(table, side)
                 self.resolved.add(t)
+            self.may_be_dropped |= self.plan.settings.full == "drop"
+            text.line(f"if state_{t} == 0:  # the table is full")
+            with text.indented():
+                text.line("code = 1" if self.plan.settings.full == "drop" else "pass")
+                for nf in handling:
+                    self._count(nf, "missed")
+            text.line("else:")
+            nested.enter_context(text.indented())
+            if resolves and table.last_seen is not None and self._resolves(table, side):
+                self._emit_last_seen(table, side)
             if table.direction is not None:
                 self._emit_direction(table, side)
             early = _may_begin_early(handling)
@@ -138,7 +154,9 @@ class PacketBody:
         absent = f"absent_{t} = {marks} & ~load_u8(state_{t} - 1)"
         if not self._resolves(table, side):
             text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j)")
-            text.line(absent)
+            text.line(f"absent_{t} = 0")
+            text.line(f"if state_{t} != 0:")
+            text.line(f"    {absent}")
             return
         text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
         text.line(f"absent_{t} = 0")
@@ -153,16 +171,32 @@ class PacketBody:
             text.line(f"differs = {differs}")
             known = " and ".join([*same[:-1], "differs & KEY_MASK == 0", "differs != 0"])
             text.line(f"if not ({known}):")
-            text.line(f"    state_{t} = resolve_{s}(side_{s}, hashed_{t}, {key}) + {side.key_bytes}")
-            text.line(absent)
-        if table.last_seen is not None:
-            text.line(f"idle_ns = time - load_i64(state_{t} + {table.last_seen})")
-            text.line(f"if idle_ns >= {table.shortest_timeout_ns}:")
-            text.line(f"    expire_{t}(side_{s}, state_{t}, idle_ns, core, constants)")
+            clock = "0" if table.last_seen is None else "clock"
+            text.line(f"    state_{t} = resolve_{s}(context, hashed_{t}, {key}, {clock})")
+            text.line(f"if state_{t} != 0:")
             text.line(f"    {absent}")
-            text.line(f"store_64(state_{t} + {table.last_seen}, time)")
         if any(index not in self.plan.segments[self.number].nfs for index in table.nfs):
             text.line(f"store_64(scratch + {place.entry} + 8 * j, state_{t})")
+
+    def _emit_last_seen(self, table: TablePlan, side: TableSide) -> None:
+        """Note the time of the flow's packet; end what has been idle too long before."""
+        text, t = self.text, table.index
+        if table.idle_ends:
+            text.line(f"idle_ns = clock - load_i64(state_{t} + {table.last_seen})")
+            text.line(f"if {self._is_idle(table)}:")
+            with text.indented():
+                text.line(f"if expire_{t}(context, state_{t}, idle_ns) == 0:  # a new flow begins in its place")
+                text.line(f"    count_expired(context, {t})")
+                text.line(f"absent_{t} = {self._marks_of(table, side)} & ~load_u8(state_{t} - 1)")
+        text.line(f"store_64(state_{t} + {table.last_seen}, clock)")
+
+    def _is_idle(self, table: TablePlan) -> str:
+        """Whether some state of the flow has ended by now."""
+        tests = [] if table.shortest_timeout_ns is None else [f"idle_ns >= {table.shortest_timeout_ns}"]
+        for nf in (self.plan.nfs[index] for index in table.nfs):
+            if nf.expire_in is not None:
+                tests.append(f"idle_ns >= {longest_idle(nf, state=f'state_{table.index}')}")
+        return " or ".join(tests)
 
     def _resolves(self, table: TablePlan, side: TableSide) -> bool:
         return self.number == self.plan.first_segment_of(table, side)
@@ -213,7 +247,7 @@ class PacketBody:
             if plan.settings.other == "drop":
                 text.line("goes_on = 0")
         text.line("store_8(verdict + position + j, goes_on)")
-        if plan.settings.other == "drop" or any(nf.translated.may_drop for nf in plan.nfs):
+        if plan.settings.other == "drop" or any(nf.translated.may_drop or self._may_be_full(nf) for nf in plan.nfs):
             text.line("if goes_on == 0:")
             with text.indented():
                 for place, amount in ((statistics.dropped_packets, "1"), (statistics.dropped_bytes, "length")):

@@ -1,140 +1,24 @@
 """The interpreted engine: one packet after the other through the whole chain, a dict for each table of the plan."""
 
 import copy
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.counters import Counters, NFCounters, TableCounters
-from fajita.engine.rows import row_dtype, sort_rows
+from fajita.engine.counters import Counters
+from fajita.integers import wrap
 from fajita.io.frames import FrameBlock
-from fajita.key import Key, Packing
+from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.nf import PASS
-from fajita.packet import OTHER_REASONS, Layer
-from fajita.plan import NFPlan, Plan, TablePlan
-from fajita.reference.method import NFView, load_method
+from fajita.packet import OTHER_REASONS
+from fajita.plan import NFPlan, Plan
+from fajita.reference.flow_table import FlowEntry, FlowTable, KeyValues, key_values
 from fajita.reference.packet_view import Dropped, PacketView
 from fajita.reference.parse import parse
-from fajita.reference.record import Record, record_class
+from fajita.reference.record import Record
+from fajita.reference.running_nf import RunningNF
 from fajita.translation.scope import PLAIN_DROP
-
-
-class KeyValues(NamedTuple):
-    """The values of a key's fields, in their order; family: 4 or 6 where that makes a difference, else 0."""
-
-    family: int
-    fields: tuple[int, ...]
-
-
-@dataclass
-class FlowEntry:
-    """What a table keeps of a flow: the time of its last packet, and by NF index the state of each that has seen it.
-
-    first: the key's values as the flow's first packet had them.
-    """
-
-    last_seen_ns: int
-    first: KeyValues
-    states: dict[int, Record] = field(default_factory=dict)
-
-
-class RunningNF:
-    """An NF with its worker's variables and what it has counted."""
-
-    def __init__(self, plan: NFPlan) -> None:
-        kind = type(plan.nf)
-        self.plan = plan
-        self.core = record_class("Core", kind.core_fields)()
-        self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
-        self.new_state = record_class("State", kind.state_fields)
-        self._self = NFView(plan.nf, self.core)
-        self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
-
-    def is_about(self, key: KeyValues) -> bool:
-        """Whether an NF with a key is about packets with this one: it may handle IPv4 or IPv6 alone."""
-        about = self.plan.nf.about
-        return about is None or key.family == {Layer.IPV4: 4, Layer.IPV6: 6}[about]
-
-    def call(self, name: str, *arguments: Any) -> Any:
-        """Call a method if the NF has it."""
-        method: Callable[..., Any] | None = self._methods[name]
-        return method(self._self, *arguments) if method is not None else None
-
-
-class FlowDict:
-    """A table of the plan."""
-
-    def __init__(self, plan: TablePlan, nfs: list[RunningNF]) -> None:
-        self.plan = plan
-        self.nfs = [nfs[index] for index in plan.nfs]
-        self.entries: dict[KeyValues, FlowEntry] = {}
-        self.counters = TableCounters()
-
-    def touch(self, values: KeyValues, time_ns: int) -> FlowEntry:
-        """The entry of a flow that has a packet now: made if there is none, with states idle for too long ended."""
-        key = min(values, turned(values)) if self.plan.key.symmetric else values
-        entry = self.entries.get(key)
-        if entry is None:
-            entry = self.entries[key] = FlowEntry(time_ns, values)
-            self.counters.created += 1
-            return entry
-        self._expire(entry, time_ns - entry.last_seen_ns)
-        if not entry.states:  # the flow has ended and a new one begins in its place
-            self.counters.expired += 1
-            self.counters.created += 1
-            entry.first = values
-        entry.last_seen_ns = time_ns
-        return entry
-
-    def _expire(self, entry: FlowEntry, idle_ns: int) -> None:
-        for nf in self.nfs:
-            index, timeout_ns = nf.plan.index, nf.plan.nf.timeout_ns
-            if index in entry.states and timeout_ns is not None and idle_ns >= timeout_ns:
-                nf.call("expire", entry.states.pop(index))
-
-    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
-        """The state of an NF by side of the table, one row per entry that has any, sorted by key."""
-        return [sort_rows(self._rows_of(side.packing, nf), side.packing) for side in self.plan.sides]
-
-    def _rows_of(self, packing: Packing, nf: NFPlan) -> NDArray[np.void]:
-        is_address = [column.kind == "ipv6" for column in packing.columns]
-        rows = []
-        for entry in self.entries.values():
-            if nf.index in entry.states and entry.first.family == packing.family:
-                key = [
-                    (value >> 64, value & (1 << 64) - 1) if wide else value
-                    for value, wide in zip(entry.first.fields, is_address, strict=True)
-                ]
-                rows.append((*key, *entry.states[nf.index].kept.values()))
-        return np.array(rows, row_dtype(packing, nf))
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the dict, its keys, entries and states; small integers that Python shares are left out."""
-        total = sys.getsizeof(self.entries)
-        for key, entry in self.entries.items():
-            total += sys.getsizeof(key) + sys.getsizeof(entry) + sys.getsizeof(entry.states)
-            total += sum(sys.getsizeof(state) + sys.getsizeof(state.kept) for state in entry.states.values())
-        return total
-
-
-def key_values(key: Key, pkt: PacketView) -> KeyValues | None:
-    """The packet's key as it stands in the headers now, ports 0 where the protocol has none; None if it has no key."""
-    for packing in key.packings:
-        if pkt.has(packing.layer):
-            values = zip((pkt.key_field(name, packing.family) for name in key.fields), packing.masks, strict=True)
-            return KeyValues(packing.family, tuple(value & mask for value, mask in values))
-    return None
-
-
-def turned(values: KeyValues) -> KeyValues:
-    """The values of a 5-tuple for the other direction."""
-    source, destination, source_port, destination_port, *rest = values.fields
-    return KeyValues(values.family, (destination, source, destination_port, source_port, *rest))
 
 
 class ReferenceEngine:
@@ -143,7 +27,8 @@ class ReferenceEngine:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.nfs = [RunningNF(nf) for nf in plan.nfs]
-        self.tables = [FlowDict(table, self.nfs) for table in plan.tables]
+        self.tables = [FlowTable(table, self.nfs, plan.settings.capacity) for table in plan.tables]
+        self._clock_ns = FIRST_CLOCK_NS
         self._counters = Counters(
             nfs=[nf.counters for nf in self.nfs], tables=[table.counters for table in self.tables]
         )
@@ -154,6 +39,9 @@ class ReferenceEngine:
             frame, wire = block.frame(index), int(block.wire[index])
             headers = parse(frame, int(block.link[index]))
             pkt = PacketView(frame, headers, wire, int(block.time_ns[index]))
+            self._clock_ns = max(self._clock_ns, wrap(pkt.time_ns))
+            for table in self.tables:
+                table.sweep(self._clock_ns)
             seen, goes_on = self._run(pkt)
             if not seen:
                 reason = OTHER_REASONS[headers.reason]
@@ -173,10 +61,11 @@ class ReferenceEngine:
         """Take a packet through the chain: whether an NF was about it, and whether it goes on.
 
         Keys are read at the start of the segment that looks their table up; the entry is touched when the first NF of
-        the table is reached, so that a packet dropped before leaves no trace there.
+        the table is reached, so that a packet dropped before leaves no trace there. A packet whose flow may have no
+        entry, as the table is full, is dropped there or passes the NFs of the table by.
         """
         keys: dict[int, KeyValues | None] = {}
-        touched: dict[int, FlowEntry] = {}
+        touched: dict[int, FlowEntry | None] = {}
         seen = False
         for segment in self.plan.segments:
             for table in segment.tables:
@@ -189,17 +78,28 @@ class ReferenceEngine:
                     arguments: tuple[Any, ...] = (pkt,)
                 else:
                     key = keys[nf.plan.table]
-                    if key is None or not nf.is_about(key):
+                    if key is None or not nf.is_about(key.family):
                         continue
+                    seen = True
                     if nf.plan.table not in touched:
-                        touched[nf.plan.table] = self.tables[nf.plan.table].touch(key, pkt.time_ns)
+                        touched[nf.plan.table] = self.tables[nf.plan.table].touch(key, self._clock_ns)
                     entry = touched[nf.plan.table]
+                    if entry is None:
+                        if self.plan.settings.full == "drop":
+                            return True, False
+                        continue
                     pkt.forward = key == entry.first
                     arguments = (pkt, _state_of(nf, entry, pkt))
                 seen = True
                 if not _goes_on(nf, nf.call("packet", *arguments)):
                     return True, False
         return seen, True
+
+    def drain(self) -> None:
+        """End all entries, as if each had been idle for too long: `expire` runs for every state."""
+        for table in self.tables:
+            if table.plan.slot is not None:
+                table.drain()
 
     def counters(self) -> Counters:
         """What has been counted so far."""
@@ -219,6 +119,11 @@ class ReferenceEngine:
     def table_memory(self) -> list[tuple[int, int]]:
         """Entries and bytes of each table; a dict has no capacity of its own."""
         return [(len(table.entries), table.bytes) for table in self.tables]
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Python's own memory has no limit here."""
+        return None
 
 
 def _state_of(nf: RunningNF, entry: FlowEntry, pkt: PacketView) -> Record:

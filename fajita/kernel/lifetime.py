@@ -1,0 +1,243 @@
+"""How entries begin and end, as text: functions for each table of a plan, none of them on the way of a known flow.
+
+`resolve_S` finds the entry of a flow or begins one, if the table is not full. `expire_T` ends what has been idle too
+long in an entry, `end_T` all of it. `sweep_N` looks for idle entries, a few slots whenever that is due; `make_room_T`
+looks for an entry to evict; `drain` ends all. The interpreted engine does the same, slot by slot (reference/flow_table).
+"""
+
+from collections.abc import Iterable
+
+from fajita.kernel.layout import CONTEXT
+from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
+from fajita.kernel.text import Text
+from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_PER_PACKET
+from fajita.plan import NFPlan, Plan, TablePlan, TableSide
+
+
+def emit_lifetime(text: Text, plan: Plan) -> None:
+    """All of these functions."""
+    for table in plan.tables:
+        if table.idle_ends:
+            _emit_expire(text, plan, table)
+        if table.slot is not None:
+            _emit_end(text, plan, table)
+        if table.evicts:
+            _emit_make_room(text, table)
+        for side in table.sides:
+            _emit_resolve(text, table, side)
+    _emit_count_expired(text)
+    for number, _ in enumerate(plan.segments):
+        if swept := [table for table in plan.tables_run_in(number) if table.idle_ends]:
+            _emit_sweep(text, number, swept)
+    _emit_drain(text, [table for table in plan.tables if table.slot is not None])
+
+
+def _emit_head(text: Text, head: str, table: TablePlan, sides: Iterable[TableSide]) -> None:
+    text.line()
+    text.line()
+    text.line("@rare_function")
+    text.line(f"def {head}:")
+    with text.indented():
+        emit_tables(text, [table])
+        emit_sides(text, sides)
+
+
+def _emit_resolve(text: Text, table: TablePlan, side: TableSide) -> None:
+    """`resolve_S(context, hashed, key, clock)`: where the key of the flow's entry ends, or 0 if it may have none."""
+    t, s = table.index, side.index
+    _emit_head(text, f"resolve_{s}(context, hashed, key, clock)", table, [side])
+    with text.indented():
+        text.line(f"entry = find_{s}(side_{s}, hashed, key)")
+        text.line("if entry != 0:")
+        text.line(f"    return entry + {side.key_bytes}")
+        full = (
+            f"load_i64(table_{t} + ENTRIES) >= load_i64(table_{t} + CAPACITY) "
+            f"or load_i64(side_{s} + COUNT) >= load_i64(side_{s} + MOST)"
+        )
+        text.line(f"full = {full}")
+        if table.evicts:
+            text.line("if full:")
+            text.line(f"    make_room_{t}(context)")
+            text.line(f"    full = {full}")
+        text.line("if full:")
+        text.line(f"    add_one(table_{t} + REFUSED)")
+        text.line("    return 0")
+        text.line(f"state = insert_{s}(side_{s}, hashed, key) + {side.key_bytes}")
+        text.line(f"add_one(table_{t} + ENTRIES)")
+        text.line(f"add_one(table_{t} + CREATED)")
+        if table.slot is not None:
+            text.line(f"slot = take_slot(table_{t})")
+            text.line(f"record = record_of(table_{t}, slot)")
+            text.line(f"store_64(record, state | {table.sides.index(side)})")
+            text.line("store_64(record + 8, clock)")
+            text.line(f"store_32(state + {table.slot}, slot)")
+        if table.last_seen is not None:
+            text.line(f"store_64(state + {table.last_seen}, clock)")
+        text.line("return state")
+
+
+def _timed(plan: Plan, table: TablePlan) -> list[NFPlan]:
+    return [nf for nf in (plan.nfs[index] for index in table.nfs) if nf.ends_idle]
+
+
+def longest_idle(nf: NFPlan, state: str = "state") -> str:
+    """The idle time at which an NF's state ends, as text; `state`: the variable that says where the entry is."""
+    if nf.expire_in is None:
+        return str(nf.timeout_ns)
+    return f"chosen_or(load_i64({state} + {nf.expire_in}), {NEVER if nf.timeout_ns is None else nf.timeout_ns})"
+
+
+#: No flow is idle for so long.
+NEVER = (1 << 63) - 1
+
+
+def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
+    """`expire_T(context, state, idle_ns)`: ends the states of an entry that have been idle for too long; its marks."""
+    _emit_head(text, f"expire_{table.index}(context, state, idle_ns)", table, [])
+    with text.indented():
+        emit_words(text, ("core", "constants"))
+        text.line("marks = load_u8(state - 1)")
+        for nf in _timed(plan, table):
+            text.line(f"if marks & {1 << nf.mark} and idle_ns >= {longest_idle(nf)}:  # {nf.nf.name}")
+            with text.indented():
+                if hook := nf.translated.hooks.get("expire"):
+                    text.line(hook.call())
+                text.line(f"clear(state + {nf.state_start}, {nf.state_bytes})")
+                text.line(f"marks &= {~(1 << nf.mark)}")
+        text.line("store_8(state - 1, marks)")
+        text.line("return marks")
+
+
+def _emit_count_expired(text: Text) -> None:
+    """`count_expired(context, table)`: an entry has ended and begins anew."""
+    text.line()
+    text.line()
+    text.line("@rare_function")
+    text.line("def count_expired(context, table):")
+    with text.indented():
+        text.line(f"at = load_i64(context + {CONTEXT['tables']}) + table * TABLE_BYTES")
+        text.line("add_one(at + EXPIRED)")
+        text.line("add_one(at + CREATED)")
+
+
+def _emit_end(text: Text, plan: Plan, table: TablePlan) -> None:
+    """`end_T(context, slot)`: ends the entry in a slot, whatever it is."""
+    t = table.index
+    _emit_head(text, f"end_{t}(context, slot)", table, table.sides)
+    with text.indented():
+        emit_words(text, ("core", "constants"))
+        text.line(f"where = load_i64(record_of(table_{t}, slot))")
+        text.line("state = where & ~1")
+        text.line("marks = load_u8(state - 1)")
+        for nf in (plan.nfs[index] for index in table.nfs):
+            if hook := nf.translated.hooks.get("expire"):
+                text.line(f"if marks & {1 << nf.mark}:  # {nf.nf.name}")
+                text.line(f"    {hook.call()}")
+        _emit_remove(text, table)
+
+
+def _emit_remove(text: Text, table: TablePlan) -> None:
+    """Take an entry out of its table: that of `slot`, which says `where` it is."""
+    t = table.index
+    for number, side in enumerate(table.sides):
+        if len(table.sides) > 1:
+            text.line(f"if where & 1 == {number}:")
+        with text.indented_if(len(table.sides) > 1):
+            text.line(f"remove_{side.index}(side_{side.index}, (where & ~1) - {side.key_bytes})")
+    text.line(f"store_64(table_{t} + ENTRIES, load_i64(table_{t} + ENTRIES) - 1)")
+    text.line(f"give_back_slot(table_{t}, slot)")
+
+
+def _emit_make_room(text: Text, table: TablePlan) -> None:
+    """`make_room_T(context)`: evicts a flow that had no packet since an eviction last looked at it (second chance)."""
+    t = table.index
+    _emit_head(text, f"make_room_{t}(context)", table, [])
+    with text.indented():
+        text.line(f"slot = load_i64(table_{t} + EVICTOR)")
+        text.line(f"for examined in range(1, {EXAMINED_PER_EVICTION + 1}):")
+        with text.indented():
+            text.line(f"if slot >= load_i64(table_{t} + SLOTS):")
+            text.line("    slot = 0")
+            text.line(f"record = record_of(table_{t}, slot)")
+            text.line("where = load_i64(record)")
+            text.line("if where != 0:")
+            with text.indented():
+                text.line(f"last_seen = load_i64((where & ~1) + {table.last_seen})")
+                text.line(f"if last_seen == load_i64(record + 8) or examined == {EXAMINED_PER_EVICTION}:")
+                with text.indented():
+                    text.line(f"end_{t}(context, slot)")
+                    text.line(f"add_one(table_{t} + EVICTED)")
+                    text.line("slot += 1")
+                    text.line("break")
+                text.line("store_64(record + 8, last_seen)")
+            text.line("slot += 1")
+        text.line(f"store_64(table_{t} + EVICTOR, slot)")
+
+
+def _emit_sweep(text: Text, number: int, tables: list[TablePlan]) -> None:
+    """`sweep_N(context, clock)`: looks at the slots of the segment's tables that it is time to look at, a few at most.
+
+    Gives the time when the next is due.
+    """
+    for table in tables:
+        _emit_sweep_table(text, table)
+    text.line()
+    text.line()
+    text.line("@rare_function")
+    text.line(f"def sweep_{number}(context, clock):")
+    with text.indented():
+        text.line(f"due = {NEVER}")
+        for table in tables:
+            text.line(f"due = minimum(due, sweep_table_{table.index}(context, clock))")
+        text.line("return due")
+
+
+def _emit_sweep_table(text: Text, table: TablePlan) -> None:
+    t = table.index
+    _emit_head(text, f"sweep_table_{t}(context, clock)", table, table.sides)
+    with text.indented():
+        text.line(f"due = load_i64(table_{t} + DUE)")
+        text.line(f"for _ in range({SWEPT_PER_PACKET}):")
+        with text.indented():
+            text.line("if due > clock:")
+            text.line("    break")
+            text.line(f"slots = load_i64(table_{t} + SLOTS)")
+            text.line(f"due = next_due(due, clock, {table.round_ns}, slots)")
+            text.line("if slots != 0:")
+            with text.indented():
+                text.line(f"slot = load_i64(table_{t} + HAND)")
+                text.line("if slot >= slots:")
+                text.line("    slot = 0")
+                text.line(f"store_64(table_{t} + HAND, slot + 1)")
+                text.line(f"where = load_i64(record_of(table_{t}, slot))")
+                # By the time the hand is there, the entry has come.
+                text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, slots - 1))))")
+                text.line("if where != 0:")
+                with text.indented():
+                    text.line("state = where & ~1")
+                    text.line(f"idle_ns = clock - load_i64(state + {table.last_seen})")
+                    text.line(f"if expire_{t}(context, state, idle_ns) == 0:")
+                    with text.indented():
+                        _emit_remove(text, table)
+                        text.line(f"add_one(table_{t} + EXPIRED)")
+        text.line(f"store_64(table_{t} + DUE, due)")
+        text.line("return due")
+
+
+def _emit_drain(text: Text, tables: list[TablePlan]) -> None:
+    """`drain(context)`: ends all entries that are left, table by table, in the order of their slots."""
+    text.line()
+    text.line()
+    text.line("@rare_function")
+    text.line("def drain(context):")
+    with text.indented():
+        emit_tables(text, tables)
+        for table in tables:
+            t = table.index
+            text.line(f"for slot in range(load_i64(table_{t} + SLOTS)):")
+            with text.indented():
+                text.line(f"if load_i64(record_of(table_{t}, slot)) != 0:")
+                text.line(f"    end_{t}(context, slot)")
+                text.line(f"    add_one(table_{t} + EXPIRED)")
+        text.line(f"store_64(context + {CONTEXT['drain']}, 0)")
+        text.line("return 0")

@@ -1,0 +1,199 @@
+"""A flow table of the interpreted engine: a dict from keys to entries, and the slots that entries have.
+
+When entries end, and which, is fajita.lifetime's; in which order, what the slots say: an entry gets the slot that was
+given back last, or else a new one behind all others.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.counters import TableCounters
+from fajita.engine.rows import row_dtype, sort_rows
+from fajita.integers import wrap
+from fajita.key import Key, Packing
+from fajita.lifetime import EXAMINED_PER_EVICTION, FIRST_CLOCK_NS, SWEPT_PER_PACKET, next_due
+from fajita.nf import EXPIRE_IN
+from fajita.plan import NFPlan, TablePlan
+from fajita.reference.packet_view import PacketView
+from fajita.reference.record import Record
+from fajita.reference.running_nf import RunningNF
+
+
+class KeyValues(NamedTuple):
+    """The values of a key's fields, in their order; family: 4 or 6 where that makes a difference, else 0."""
+
+    family: int
+    fields: tuple[int, ...]
+
+
+def key_values(key: Key, pkt: PacketView) -> KeyValues | None:
+    """The packet's key as it stands in the headers now, ports 0 where the protocol has none; None if it has no key."""
+    for packing in key.packings:
+        if pkt.has(packing.layer):
+            values = zip((pkt.key_field(name, packing.family) for name in key.fields), packing.masks, strict=True)
+            return KeyValues(packing.family, tuple(value & mask for value, mask in values))
+    return None
+
+
+def turned(values: KeyValues) -> KeyValues:
+    """The values of a 5-tuple for the other direction."""
+    source, destination, source_port, destination_port, *rest = values.fields
+    return KeyValues(values.family, (destination, source, destination_port, source_port, *rest))
+
+
+@dataclass
+class FlowEntry:
+    """What a table keeps of a flow: the clock at its last packet, and by NF index the state of each that has seen it.
+
+    key: what the table finds it by. first: the key's values as the flow's first packet had them. examined_ns: the time
+    of its last packet when an eviction last looked at it.
+    """
+
+    key: KeyValues
+    first: KeyValues
+    slot: int
+    last_seen_ns: int
+    examined_ns: int
+    states: dict[int, Record] = field(default_factory=dict)
+
+
+class FlowTable:
+    """A table of the plan. capacity: entries at most."""
+
+    def __init__(self, plan: TablePlan, nfs: list[RunningNF], capacity: int | None) -> None:
+        self.plan, self.capacity = plan, capacity
+        self.nfs = [nfs[index] for index in plan.nfs]
+        self.entries: dict[KeyValues, FlowEntry] = {}
+        self.counters = TableCounters()
+        self._slots: list[FlowEntry | None] = []
+        self._free_slots: list[int] = []
+        self._hand = self._evictor = 0
+        self._due_ns = FIRST_CLOCK_NS
+
+    def touch(self, values: KeyValues, clock_ns: int) -> FlowEntry | None:
+        """The entry of a flow that has a packet now, states idle for too long ended; None if it may have none."""
+        key = min(values, turned(values)) if self.plan.key.symmetric else values
+        entry = self.entries.get(key)
+        if entry is None:
+            return self._begin(key, values, clock_ns)
+        self._expire(entry, clock_ns)
+        if not entry.states:  # the flow has ended and a new one begins in its place
+            self.counters.expired += 1
+            self.counters.created += 1
+            entry.first = values
+        entry.last_seen_ns = clock_ns
+        return entry
+
+    def _begin(self, key: KeyValues, values: KeyValues, clock_ns: int) -> FlowEntry | None:
+        if self._is_full() and self.plan.evicts:
+            self._make_room()
+        if self._is_full():
+            self.counters.refused += 1
+            return None
+        if not self._free_slots:
+            self._free_slots.append(len(self._slots))
+            self._slots.append(None)
+        entry = FlowEntry(key, values, self._free_slots.pop(), clock_ns, clock_ns)
+        self._slots[entry.slot] = self.entries[key] = entry
+        self.counters.created += 1
+        return entry
+
+    def _is_full(self) -> bool:
+        return self.capacity is not None and len(self.entries) >= self.capacity
+
+    def _remove(self, entry: FlowEntry) -> None:
+        del self.entries[entry.key]
+        self._slots[entry.slot] = None
+        self._free_slots.append(entry.slot)
+
+    def _expire(self, entry: FlowEntry, clock_ns: int) -> None:
+        """End the states that have been idle for too long."""
+        idle_ns = wrap(clock_ns - entry.last_seen_ns)
+        for nf in self.nfs:
+            state = entry.states.get(nf.plan.index)
+            if state is None or not nf.plan.ends_idle:
+                continue
+            longest_ns = state.kept.get(EXPIRE_IN, 0) or nf.plan.timeout_ns
+            if longest_ns is not None and idle_ns >= wrap(longest_ns):
+                nf.call("expire", entry.states.pop(nf.plan.index))
+
+    def _end(self, entry: FlowEntry) -> None:
+        """End all states of an entry, and it."""
+        for nf in self.nfs:
+            if nf.plan.index in entry.states:
+                nf.call("expire", entry.states.pop(nf.plan.index))
+        self._remove(entry)
+
+    def sweep(self, clock_ns: int) -> None:
+        """Look at the slots that it is time to look at, a few at most, for entries that have been idle for too long."""
+        if not self.plan.idle_ends:
+            return
+        for _ in range(SWEPT_PER_PACKET):
+            if self._due_ns > clock_ns:
+                return
+            self._due_ns = next_due(self._due_ns, clock_ns, self.plan.round_ns, len(self._slots))
+            if not self._slots:
+                continue
+            slot = self._hand if self._hand < len(self._slots) else 0
+            self._hand = slot + 1
+            entry = self._slots[slot]
+            if entry is not None:
+                self._expire(entry, clock_ns)
+                if not entry.states:
+                    self._remove(entry)
+                    self.counters.expired += 1
+
+    def _make_room(self) -> None:
+        """Evict a flow that had no packet since an eviction last looked at it."""
+        slot = self._evictor
+        for examined in range(1, EXAMINED_PER_EVICTION + 1):
+            if slot >= len(self._slots):
+                slot = 0
+            entry = self._slots[slot]
+            slot += 1
+            if entry is None:
+                continue
+            if entry.last_seen_ns == entry.examined_ns or examined == EXAMINED_PER_EVICTION:
+                self._end(entry)
+                self.counters.evicted += 1
+                break
+            entry.examined_ns = entry.last_seen_ns
+        self._evictor = slot
+
+    def drain(self) -> None:
+        """End all entries, in the order of their slots."""
+        for entry in self._slots.copy():
+            if entry is not None:
+                self._end(entry)
+                self.counters.expired += 1
+
+    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
+        """The state of an NF by side of the table, one row per entry that has any, sorted by key."""
+        sides = (side.packing for side in self.plan.sides)
+        return [
+            sort_rows(np.array(list(self._rows_of(packing, nf)), row_dtype(packing, nf)), packing) for packing in sides
+        ]
+
+    def _rows_of(self, packing: Packing, nf: NFPlan) -> Iterator[tuple[object, ...]]:
+        is_address = [column.kind == "ipv6" for column in packing.columns]
+        for entry in self.entries.values():
+            if nf.index in entry.states and entry.first.family == packing.family:
+                key = [
+                    (value >> 64, value & (1 << 64) - 1) if wide else value
+                    for value, wide in zip(entry.first.fields, is_address, strict=True)
+                ]
+                yield (*key, *entry.states[nf.index].kept.values())
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the dict, its keys, entries and states; small integers that Python shares are left out."""
+        total = sys.getsizeof(self.entries)
+        for key, entry in self.entries.items():
+            total += sys.getsizeof(key) + sys.getsizeof(entry) + sys.getsizeof(entry.states)
+            total += sum(sys.getsizeof(state) + sys.getsizeof(state.kept) for state in entry.states.values())
+        return total

@@ -1,0 +1,33 @@
+"""An NF of the interpreted engine: its methods, its worker's variables and what it has counted."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fajita.engine.counters import NFCounters
+from fajita.packet import Layer
+from fajita.plan import NFPlan
+from fajita.reference.method import NFView, load_method
+from fajita.reference.record import record_class
+
+
+class RunningNF:
+    """An NF with its worker's variables and what it has counted."""
+
+    def __init__(self, plan: NFPlan) -> None:
+        kind = type(plan.nf)
+        self.plan = plan
+        self.core = record_class("Core", kind.core_fields)()
+        self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
+        self.new_state = record_class("State", kind.state_fields)
+        self._self = NFView(plan.nf, self.core)
+        self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
+
+    def is_about(self, family: int) -> bool:
+        """Whether an NF with a key is about packets of a family: it may handle IPv4 or IPv6 alone."""
+        about = self.plan.nf.about
+        return about is None or family == {Layer.IPV4: 4, Layer.IPV6: 6}[about]
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a method if the NF has it."""
+        method: Callable[..., Any] | None = self._methods[name]
+        return method(self._self, *arguments) if method is not None else None
