@@ -124,9 +124,9 @@ def _emit_burst(text: Text, plan: Plan) -> None:
     *_, last = range(stages(plan))
     text.line(f"following = position + {' + '.join(f'count_{stage}' for stage in range(last))}")
     text.line(f"count_{last} = minimum(BURST, end - following)")
-    text.line(f"look_up_0(context, scratch_{last}, following, count_{last})")
     if last > 1:
         text.line("follow_0(context, scratch_1, count_1)")
+    text.line(f"look_up_0(context, scratch_{last}, following, count_{last})")
     for number in range(len(plan.segments)):
         if number:
             text.line(f"look_up_{number}(context, scratch, position, count_0)")
