@@ -176,6 +176,7 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
             text.line("    slot = 0")
             text.line(f"record = record_of(table_{t}, slot)")
             text.line("where = load_i64(record)")
+            text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, load_i64(table_{t} + SLOTS) - 1))))")
             text.line("if where != 0:")
             with text.indented():
                 text.line(f"last_seen = load_i64((where & ~1) + {table.last_seen})")
