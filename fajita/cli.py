@@ -21,6 +21,7 @@ from fajita.options import (
     EngineName,
     JsonFile,
     Limit,
+    NoAuxiliary,
     NoPrefetch,
     Order,
     Pcap,
@@ -164,9 +165,10 @@ def explain(
     chain: ChainFile,
     source: Annotated[bool, typer.Option("--source", help="Print the generated kernel.")] = False,
     no_prefetch: NoPrefetch = False,
+    no_auxiliary: NoAuxiliary = False,
 ) -> int:
     """Say how a chain will be run: tables, entries, lookups and why; or print the kernel made for it."""
-    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch))
+    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary))
     if source:
         from fajita.kernel.generate import generate
 
@@ -248,6 +250,7 @@ def bench(
     size: Size = 60,
     seed: Seed = 1,
     no_prefetch: NoPrefetch = False,
+    no_auxiliary: NoAuxiliary = False,
     quiet: Quiet = False,
 ) -> int:
     """Measure how fast a chain is on packets in memory, one core."""
@@ -259,7 +262,7 @@ def bench(
     check_outputs(outputs, inputs=(chain,))
     if plot_file is not None:
         load_pyplot()
-    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch))
+    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary))
     rows: list[dict[str, Any]] = []
     status = 0
     with console.progress_bar(f"bench {plan.name}", False, quiet) as update:
