@@ -21,7 +21,7 @@ class NFPlan:
     """One NF in its place. table: index of its table, or None. mark: its bit in the entry's marks.
 
     offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the start of the core area and
-    of the constants, the last by the names that the lists have in the kernel.
+    of the constants, the last by the names that the lists have in the kernel. offsets: of the fields that are stored.
     """
 
     index: int
@@ -264,7 +264,9 @@ def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
         offset += 1
     for index in table.nfs:
         plan = plans[index]
-        fields = type(plan.nf).state_fields
+        # A field that nothing stores is 0 for ever and takes no room.
+        stored = plan.translated.stored
+        fields = {name: kind for name, kind in type(plan.nf).state_fields.items() if name in stored}
         plan.state_start = _aligned(offset, max((kind.bytes for kind in fields.values()), default=1))
         offset = plan.state_start
         for name, kind in fields.items():

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters, NFCounters, TableCounters
+from fajita.engine.records import RecordBuffers
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate
-from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, place_scratch, place_statistics
+from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, place_scratch, place_statistics
 from fajita.kernel.table import DESCRIPTOR_BYTES
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
@@ -37,6 +38,7 @@ class CompiledEngine:
         self.tables = [
             FlowTable(table, side, self._descriptors[side.index]) for table in plan.tables for side in table.sides
         ]
+        self._records = RecordBuffers(plan, self.tables)
         self._packets_in = 0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
@@ -44,6 +46,7 @@ class CompiledEngine:
         self._place("constants", self._constants)
         self._place("statistics", self._statistics)
         self._place("tables", self._descriptors)
+        self._place("records", self._records.descriptors)
 
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
@@ -56,9 +59,12 @@ class CompiledEngine:
             self._place(name, getattr(block, name))
         self._allow_memory(block)
         try:
-            while full := self._run(self._context.ctypes.data):
-                self.tables[full - 1].grow()
-                self._allow_memory(block)
+            while (full := self._run(self._context.ctypes.data)) != DONE:
+                if full == RECORDS_FULL:
+                    self._records.empty()
+                else:
+                    self.tables[full - 1].grow()
+                    self._allow_memory(block)
         finally:  # a table that cannot grow ends the run, but what was done counts
             self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
@@ -69,7 +75,7 @@ class CompiledEngine:
         if not CHECKED:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._descriptors]
-        areas = [area for table in self.tables for area in table.areas()]
+        areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
         columns: list[NDArray[Any]] = [
             block.address,
             block.captured,
@@ -109,11 +115,12 @@ class CompiledEngine:
         for nf in self.plan.nfs:
             places, reasons = self._layout.drops[nf.index], nf.translated.reasons
             drops = {reason: words[at // 8] for reason, at in zip(reasons, places, strict=True)}
+            records = self._records.count(nf)
             counted = self._layout.received[nf.index]
             if counted is None:
-                counters.append(NFCounters(counters[-1].received - sum(counters[-1].drops.values()), drops))
+                counters.append(NFCounters(counters[-1].received - sum(counters[-1].drops.values()), drops, records))
             else:
-                counters.append(NFCounters(words[counted // 8], drops))
+                counters.append(NFCounters(words[counted // 8], drops, records))
         return counters
 
     def _sides_of_tables(self) -> list[list[FlowTable]]:
@@ -123,6 +130,10 @@ class CompiledEngine:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
         return [side.rows(nf) for side in self._sides_of_tables()[nf.table]]
+
+    def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
+        """What an NF that may emit has emitted since the last call, by side of its table, in this order."""
+        return [buffer.take() for buffer in self._records.of(nf)]
 
     def core(self, nf: NFPlan) -> dict[str, int]:
         """The variables of an NF's worker."""

@@ -30,8 +30,13 @@ CONTEXT_WORDS = (
     "constants",
     "statistics",
     "tables",  # the descriptors of the tables, one after the other
+    "records",  # those of the buffers for records
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
+
+#: What the kernel returns: the block is done, or the buffers for records have to be emptied before it goes on; any
+#: other number is 1 + the side that has to grow.
+DONE, RECORDS_FULL = 0, -1
 
 
 @dataclass(frozen=True)

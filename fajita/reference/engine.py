@@ -20,6 +20,7 @@ from fajita.reference.method import NFView, load_method
 from fajita.reference.packet_view import Dropped, PacketView
 from fajita.reference.parse import parse
 from fajita.reference.record import Record, record_class
+from fajita.reference.records import Records, make_row
 from fajita.translation.scope import PLAIN_DROP
 
 
@@ -43,15 +44,16 @@ class FlowEntry:
 
 
 class RunningNF:
-    """An NF with its worker's variables and what it has counted."""
+    """An NF with its worker's variables, what it has counted and its records. packings: those of its table's key."""
 
-    def __init__(self, plan: NFPlan) -> None:
+    def __init__(self, plan: NFPlan, packings: list[Packing]) -> None:
         kind = type(plan.nf)
         self.plan = plan
         self.core = record_class("Core", kind.core_fields)()
         self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
         self.new_state = record_class("State", kind.state_fields)
-        self._self = NFView(plan.nf, self.core)
+        self.records = Records(plan, packings)
+        self._self = NFView(plan.nf, self.core, self.records.emit)
         self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
 
     def is_about(self, key: KeyValues) -> bool:
@@ -101,15 +103,11 @@ class FlowDict:
         return [sort_rows(self._rows_of(side.packing, nf), side.packing) for side in self.plan.sides]
 
     def _rows_of(self, packing: Packing, nf: NFPlan) -> NDArray[np.void]:
-        is_address = [column.kind == "ipv6" for column in packing.columns]
-        rows = []
-        for entry in self.entries.values():
-            if nf.index in entry.states and entry.first.family == packing.family:
-                key = [
-                    (value >> 64, value & (1 << 64) - 1) if wide else value
-                    for value, wide in zip(entry.first.fields, is_address, strict=True)
-                ]
-                rows.append((*key, *entry.states[nf.index].kept.values()))
+        rows = [
+            make_row(entry.first, entry.states[nf.index], packing)
+            for entry in self.entries.values()
+            if nf.index in entry.states and entry.first.family == packing.family
+        ]
         return np.array(rows, row_dtype(packing, nf))
 
     @property
@@ -142,7 +140,7 @@ class ReferenceEngine:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.nfs = [RunningNF(nf) for nf in plan.nfs]
+        self.nfs = [RunningNF(nf, _packings(plan, nf)) for nf in plan.nfs]
         self.tables = [FlowDict(table, self.nfs) for table in plan.tables]
         self._counters = Counters(
             nfs=[nf.counters for nf in self.nfs], tables=[table.counters for table in self.tables]
@@ -205,12 +203,18 @@ class ReferenceEngine:
         """What has been counted so far."""
         for table in self.tables:
             table.counters.active = len(table.entries)
+        for nf in self.nfs:
+            nf.counters.records = nf.records.count
         return copy.deepcopy(self._counters)
 
     def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
         return self.tables[nf.table].rows(nf)
+
+    def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
+        """What an NF that may emit has emitted since the last call, by side of its table, in this order."""
+        return self.nfs[nf.index].records.take()
 
     def core(self, nf: NFPlan) -> dict[str, int]:
         """The variables of an NF's worker."""
@@ -221,11 +225,16 @@ class ReferenceEngine:
         return [(len(table.entries), table.bytes) for table in self.tables]
 
 
+def _packings(plan: Plan, nf: NFPlan) -> list[Packing]:
+    return [] if nf.table is None else [side.packing for side in plan.tables[nf.table].sides]
+
+
 def _state_of(nf: RunningNF, entry: FlowEntry, pkt: PacketView) -> Record:
     """The NF's state of a flow; a new one, filled by new_flow, for the first packet that reaches the NF."""
     state = entry.states.get(nf.plan.index)
     if state is None:
         state = entry.states[nf.plan.index] = nf.new_state()
+        nf.records.begin(state, entry.first)
         nf.call("new_flow", pkt, state)
     return state
 

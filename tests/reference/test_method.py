@@ -43,7 +43,7 @@ def _load(name: str):
     method = load_method(nf, name)
     assert method is not None
     state = record_class("State", Arithmetic.state_fields)()
-    return method, NFView(nf, core), state
+    return method, NFView(nf, core, lambda state: None), state
 
 
 def test_every_integer_in_a_method_has_64_bits():
