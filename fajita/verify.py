@@ -7,7 +7,6 @@ compared, at the end all counters, the state of every flow and the variables of 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv6Address
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -154,10 +153,13 @@ def _record_difference(plan: Plan, engines: dict[str, Engine], packets: int) -> 
         for side, first, second in zip(plan.tables[nf.table].sides, *taken, strict=True):
             if np.array_equal(first, second):
                 continue
-            pairs = zip_longest(first.tolist(), second.tolist())
-            number, pair = next((number, pair) for number, pair in enumerate(pairs, 1) if pair[0] != pair[1])
-            texts = ("nothing" if row is None else ": ".join(_row_texts(nf, side.packing, row)) for row in pair)
-            return RecordDifference(nf.nf.name, packets, number, dict(zip(engines, texts, strict=True)))
+            both = min(len(first), len(second))
+            number = next(iter(np.flatnonzero(first[:both] != second[:both]).tolist()), both)
+            texts = (
+                ": ".join(_row_texts(nf, side.packing, rows[number].tolist())) if number < len(rows) else "nothing"
+                for rows in (first, second)
+            )
+            return RecordDifference(nf.nf.name, packets, number + 1, dict(zip(engines, texts, strict=True)))
     return None
 
 

@@ -68,7 +68,7 @@ def test_errors_point_into_the_users_file():
 
 def test_the_nf_itself_is_left_as_it_was():
     nf = Arithmetic(values=[3, 4])
-    view = NFView(nf, record_class("Core", Arithmetic.core_fields)())
+    view = NFView(nf, record_class("Core", Arithmetic.core_fields)(), lambda state: None)
     assert type(view.big) is Int64
     assert view.values[2] == 0
     assert type(nf.big) is int
