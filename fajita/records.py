@@ -122,10 +122,14 @@ class RecordFiles:
 
     def close(self) -> None:
         """Finish the files; InputError for the first that cannot be, after all that can."""
-        with _errors_at_the_end() as unless_refused:
+        try:
+            with _errors_at_the_end() as unless_refused:
+                for file in self._files.values():
+                    with unless_refused():
+                        file.close()
+        finally:  # where an interruption left some unfinished
             for file in self._files.values():
-                with unless_refused():
-                    file.close()
+                file.discard()
 
 
 class _RecordFile:
@@ -142,12 +146,12 @@ class _RecordFile:
         if not self._has_ended:
             self._waiting.add(sides)
             if self._waiting.count >= GROUP_ROWS:
-                with self._nothing_left_on_failure():
+                with self._discarded_on_failure():
                     self._write_group()
 
     def close(self) -> None:
         if not self._has_ended:
-            with self._nothing_left_on_failure():
+            with self._discarded_on_failure():
                 self._write_group()
                 self._writer.close()
                 os.replace(self.partial, self.path)
@@ -164,17 +168,23 @@ class _RecordFile:
             self._writer = pq.ParquetWriter(self.partial, table.schema)
         self._writer.write_table(table)
 
+    def discard(self) -> None:
+        """Leave nothing of a file that is not whole."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        with suppress(OSError):
+            if self._writer is not None:
+                self._writer.close()
+        with suppress(OSError):
+            self.partial.unlink(missing_ok=True)
+
     @contextmanager
-    def _nothing_left_on_failure(self) -> Iterator[None]:
+    def _discarded_on_failure(self) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            self._has_ended = True
-            with suppress(OSError):
-                if self._writer is not None:
-                    self._writer.close()
-            with suppress(OSError):
-                self.partial.unlink(missing_ok=True)
+            self.discard()
             if isinstance(error, OSError):
                 what = f"cannot write: {error.strerror or error}"
                 raise InputError(what, str(self.path), "name a folder with room") from None

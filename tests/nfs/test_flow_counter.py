@@ -10,7 +10,6 @@ from fajita.nfs.flow_counter import FlowCounter
 from tests.nfs.running import both_engines, run
 from tests.nfs.scapy_frames import CLIENT, LINKS, SERVICE, ip_variants, tcp_frame, udp_frame
 
-
 #: reverse_packets, reverse_bytes, first_ns and last_ns where nobody stores them.
 NOTHING = (0, 0, 0, 0)
 
