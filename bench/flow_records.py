@@ -28,8 +28,8 @@ ACTIVE_SECONDS = 10**9
 
 #: What two sets of flows with the same addresses, ports and protocol differ in, the first that applies.
 DIFFERENCES = {
-    "only fajita": "a tunnel of IP in IP, into which nfstream looks; ports of first fragments, which nfstream leaves out",
-    "only nfstream": "a flow within a tunnel of IP in IP, whose outer flow fajita has; first fragments, without ports",
+    "only fajita": "a tunnel of IP in IP, into which nfstream looks; a first fragment, whose ports nfstream leaves out",
+    "only nfstream": "a flow within a tunnel of IP in IP, of which fajita has the outer one; first fragments without ports",
     "packets": "one of them has seen packets that the other has not",
     "bytes": "the same packets, another length",
     "vlan": "nfstream keeps the VLANs of a flow apart",
@@ -78,9 +78,9 @@ def fajitas(capture: Path, idle: int, folder: Path) -> Iterator[Flow]:
     export_state(run.engine, plan, folder)
     for name in ("flow_counter.records.parquet", "flow_counter.parquet"):
         for row in pq.read_table(folder / name).to_pylist():
-            counts = tuple(row[name] for name in ("packets", "bytes", "reverse_packets", "reverse_bytes"))
+            counts = row["packets"], row["bytes"], row["reverse_packets"], row["reverse_bytes"]
             ends = (row["src"], row["src_port"]), (row["dst"], row["dst_port"])
-            yield Flow(row["first_ns"] // 10**6, *ends, row["protocol"], counts)  # type: ignore[arg-type]
+            yield Flow(row["first_ns"] // 10**6, *ends, row["protocol"], counts)
 
 
 def nfstreams(capture: Path, idle: int) -> Iterator[Flow]:
