@@ -29,7 +29,7 @@ ACTIVE_SECONDS = 10**9
 #: What two sets of flows with the same addresses, ports and protocol differ in, the first that applies.
 DIFFERENCES = {
     "only fajita": "a tunnel of IP in IP, into which nfstream looks; a first fragment, whose ports nfstream leaves out",
-    "only nfstream": "a flow within a tunnel of IP in IP, of which fajita has the outer one; first fragments without ports",
+    "only nfstream": "a flow in a tunnel of IP in IP, of which fajita has the outer one; first fragments without ports",
     "packets": "one of them has seen packets that the other has not",
     "bytes": "the same packets, another length",
     "vlan": "nfstream keeps the VLANs of a flow apart",
