@@ -49,11 +49,13 @@ class Chain:
     def run(self, source: "Source", **options: Any) -> "Run":
         """Run the chain over a capture file, a FrameBlock or several; options as of `fajita.run.execute`.
 
+        Records that NFs emit are kept in memory, unless `records` says where they go.
         InputError where the input is at fault. If packets were processed before, its `run` has what came of them.
         """
+        from fajita.records import KeptRecords
         from fajita.run import execute
 
-        run = execute(self.plan, source, **options)
+        run = execute(self.plan, source, **{"records": KeptRecords(), **options})
         if run.error is not None:
             run.error.run = run
             raise run.error

@@ -28,7 +28,7 @@ SHAPE = {
     "drops": dict,
     "flows": {"created": int, "active": int, "expired": int, "evicted": int, "refused": int},
     "tables": [{"key": str, "entries": int, "capacity": int, "bytes": int}],
-    "nfs": [{"name": str, "type": str, "in": int, "out": int, "dropped": int, "summary": dict}],
+    "nfs": [{"name": str, "type": str, "in": int, "out": int, "dropped": int, "records": int, "summary": dict}],
     "shards": [{"core": int, "packets": int, "busy_seconds": float}],
     "seconds": {"compile": float, "read": float, "process": float, "write": float, "total": float},
     "mpps": float,

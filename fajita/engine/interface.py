@@ -24,6 +24,12 @@ class Engine(Protocol):
     def rows(self, nf: NFPlan) -> list[NDArray[Any]]:
         """The state of an NF by side of its table: a row per entry that has any, sorted by key, of rows.row_dtype."""
 
+    def take_records(self, nf: NFPlan) -> list[NDArray[Any]]:
+        """The records of an NF that may emit, by side of its table: of rows.row_dtype, in the order they were emitted.
+
+        Each is handed over once: what was emitted since the last call.
+        """
+
     def core(self, nf: NFPlan) -> dict[str, int]:
         """The variables of an NF's worker."""
 

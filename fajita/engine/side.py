@@ -179,8 +179,12 @@ class SideMemory:
         lines = areas.entries[: places * width].reshape(-1, width)
         used = np.flatnonzero(areas.tags[:places] != kernel.FREE)
         used = used[(lines[used, states - 1] >> nf.mark & 1).astype(bool)]
-        lines = lines[used]
-        rows = np.empty(len(lines), row_dtype(self.side.packing, nf))
+        return self.decode(lines[used], nf)
+
+    def decode(self, lines: NDArray[np.uint8], nf: NFPlan) -> NDArray[np.void]:
+        """Whole entries, one a line, as rows of an NF; a field that nothing stores, which they do not hold, is 0."""
+        states = self.side.key_bytes
+        rows = np.zeros(len(lines), row_dtype(self.side.packing, nf))
         for column in self.side.packing.columns:
             start = column.word * 8 + column.shift // 8
             rows[column.name] = _numbers(lines[:, start : start + column.bits // 8], column)
@@ -190,6 +194,8 @@ class SideMemory:
         assert names is not None
         fields = type(nf.nf).state_fields.items()
         for column_name, (name, kind) in zip(names[len(self.side.packing.columns) :], fields, strict=True):
+            if name not in nf.offsets:
+                continue
             start = states + nf.offsets[name]
             rows[column_name] = np.ascontiguousarray(lines[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
         return rows

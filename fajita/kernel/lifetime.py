@@ -2,13 +2,15 @@
 
 `resolve_S` finds the entry of a flow or begins one, if the table is not full. `expire_T` ends what has been idle too
 long in an entry, `end_T` all of it. `sweep_N` looks for idle entries, a few slots whenever that is due; `make_room_T`
-looks for an entry to evict; `drain` ends all. The interpreted engine does the same, slot by slot (reference/flow_table).
+looks for an entry to evict; `drain` ends all. The interpreted engine does the same, slot by slot
+(reference/flow_table).
 """
 
 from collections.abc import Iterable
 
 from fajita.kernel.layout import CONTEXT
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
+from fajita.kernel.records import emit_room_check, records_of_side
 from fajita.kernel.text import Text
 from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_PER_PACKET
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
@@ -30,8 +32,8 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
     _emit_count_expired(text)
     for number, _ in enumerate(plan.segments):
         if swept := [table for table in plan.tables_run_in(number) if table.idle_ends]:
-            _emit_sweep(text, number, swept)
-    _emit_drain(text, [table for table in plan.tables if table.slot is not None])
+            _emit_sweep(text, plan, number, swept)
+    _emit_drain(text, plan, [table for table in plan.tables if table.slot is not None])
 
 
 def _emit_head(text: Text, head: str, table: TablePlan, sides: Iterable[TableSide]) -> None:
@@ -108,8 +110,11 @@ NEVER = (1 << 63) - 1
 
 
 def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
-    """`expire_T(context, state, idle_ns)`: ends the states of an entry that have been idle for too long; its marks."""
-    _emit_head(text, f"expire_{table.index}(context, state, idle_ns)", table, [])
+    """`expire_T(context, state, idle_ns, records)`: ends the states of an entry that have been idle for too long.
+
+    records: what hooks get for entries of that side. Gives the marks that are left.
+    """
+    _emit_head(text, f"expire_{table.index}(context, state, idle_ns, records)", table, [])
     with text.indented():
         emit_words(text, ("core", "constants"))
         text.line("marks = load_u8(state - 1)")
@@ -144,12 +149,20 @@ def _emit_end(text: Text, plan: Plan, table: TablePlan) -> None:
         emit_words(text, ("core", "constants"))
         text.line(f"where = load_i64(record_of(table_{t}, slot))")
         text.line("state = where & ~1")
+        _emit_records(text, plan, table)
         text.line("marks = load_u8(state - 1)")
         for nf in (plan.nfs[index] for index in table.nfs):
             if hook := nf.translated.hooks.get("expire"):
                 text.line(f"if marks & {1 << nf.mark}:  # {nf.nf.name}")
                 text.line(f"    {hook.call()}")
         _emit_remove(text, table)
+
+
+def _emit_records(text: Text, plan: Plan, table: TablePlan) -> None:
+    """`records` as hooks get it for the entry that `where` says."""
+    first, *others = [records_of_side(plan, side) for side in table.sides]
+    text.line(f"records = load_i64(context + {CONTEXT['records']})")
+    text.line(f"records = ({others[0]}) if where & 1 else ({first})" if others else f"records = {first}")
 
 
 def _emit_remove(text: Text, table: TablePlan) -> None:
@@ -191,13 +204,13 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
         text.line(f"store_64(table_{t} + EVICTOR, slot)")
 
 
-def _emit_sweep(text: Text, number: int, tables: list[TablePlan]) -> None:
+def _emit_sweep(text: Text, plan: Plan, number: int, tables: list[TablePlan]) -> None:
     """`sweep_N(context, clock)`: looks at the slots of the segment's tables that it is time to look at, a few at most.
 
     Gives the time when the next is due.
     """
     for table in tables:
-        _emit_sweep_table(text, table)
+        _emit_sweep_table(text, plan, table)
     text.line()
     text.line()
     text.line("@rare_function")
@@ -209,7 +222,7 @@ def _emit_sweep(text: Text, number: int, tables: list[TablePlan]) -> None:
         text.line("return due")
 
 
-def _emit_sweep_table(text: Text, table: TablePlan) -> None:
+def _emit_sweep_table(text: Text, plan: Plan, table: TablePlan) -> None:
     t = table.index
     _emit_head(text, f"sweep_table_{t}(context, clock)", table, table.sides)
     with text.indented():
@@ -232,8 +245,9 @@ def _emit_sweep_table(text: Text, table: TablePlan) -> None:
                 text.line("if where != 0:")
                 with text.indented():
                     text.line("state = where & ~1")
+                    _emit_records(text, plan, table)
                     text.line(f"idle_ns = clock - load_i64(state + {table.last_seen})")
-                    text.line(f"if expire_{t}(context, state, idle_ns) == 0:")
+                    text.line(f"if expire_{t}(context, state, idle_ns, records) == 0:")
                     with text.indented():
                         _emit_remove(text, table)
                         text.line(f"add_one(table_{t} + EXPIRED)")
@@ -241,7 +255,7 @@ def _emit_sweep_table(text: Text, table: TablePlan) -> None:
         text.line("return due")
 
 
-def _emit_drain(text: Text, tables: list[TablePlan]) -> None:
+def _emit_drain(text: Text, plan: Plan, tables: list[TablePlan]) -> None:
     """`drain(context)`: ends all entries that are left, table by table, in the order of their slots."""
     text.line()
     text.line()
@@ -249,12 +263,15 @@ def _emit_drain(text: Text, tables: list[TablePlan]) -> None:
     text.line("def drain(context):")
     with text.indented():
         emit_tables(text, tables)
+        emit_words(text, ("records",))
         for table in tables:
             t = table.index
+            # From the first slot on again, if it had to stop; those are empty by then.
             text.line(f"for slot in range(load_i64(table_{t} + SLOTS)):")
             with text.indented():
+                emit_room_check(text, plan, ("return RECORDS_FULL",))
                 text.line(f"if load_i64(record_of(table_{t}, slot)) != 0:")
                 text.line(f"    end_{t}(context, slot)")
                 text.line(f"    add_one(table_{t} + EXPIRED)")
         text.line(f"store_64(context + {CONTEXT['drain']}, 0)")
-        text.line("return 0")
+        text.line("return DONE")
