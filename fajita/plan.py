@@ -241,13 +241,16 @@ def _aligned(offset: int, size: int) -> int:
 
 
 class _Room:
-    """Places in what follows the key of an entry: one behind the other, or in a gap that alignment has left."""
+    """Places in what follows the key of an entry: one behind the other, or in a gap between the states of two NFs.
+
+    Not in one within a state, which is cleared as a whole when it ends.
+    """
 
     def __init__(self) -> None:
         self.end = 0
         self._gaps: list[tuple[int, int]] = []
 
-    def align(self, size: int) -> int:
+    def begin_state(self, size: int) -> int:
         """Go on at a multiple of `size`."""
         start, self.end = self.end, _aligned(self.end, size)
         if start < self.end:
@@ -256,8 +259,8 @@ class _Room:
 
     def append(self, size: int) -> int:
         """A place of that size behind all others."""
-        at = self.align(size)
-        self.end += size
+        at = _aligned(self.end, size)
+        self.end = at + size
         return at
 
     def fit(self, size: int) -> int:
@@ -282,11 +285,11 @@ def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
         # A field that nothing stores is 0 for ever and takes no room.
         stored = plan.translated.stored
         fields = {name: kind for name, kind in type(plan.nf).state_fields.items() if name in stored}
-        plan.state_start = room.align(max((kind.bytes for kind in fields.values()), default=1))
+        plan.state_start = room.begin_state(max((kind.bytes for kind in fields.values()), default=1))
         for name, kind in fields.items():
             plan.offsets[name] = room.append(kind.bytes)
         plan.state_bytes = room.end - plan.state_start
-    if table.last_seen is not None or any("expire" in nf.translated.hooks for nf in nfs):
+    if table.last_seen is not None:
         table.slot = room.fit(4)
     table.links = {other: room.fit(4) for other in linked}
     for side in table.sides:

@@ -51,6 +51,7 @@ class CompiledEngine:
             for side in table.plan.sides:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
         self._records = RecordBuffers(plan, [side for table in self.tables for side in table.sides])
+        self._listed = np.zeros(0, np.int64)
         self._packets_in = 0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
@@ -96,18 +97,22 @@ class CompiledEngine:
                     self.tables[table.index].attend(number)
 
     def drain(self) -> None:
-        """End all entries, as if each had been idle for too long."""
-        if not any(table.slot is not None for table in self.plan.tables):
-            return
-        self._context[CONTEXT["drain"] // 8] = 1
-        self._run_to_the_end()
+        """End all entries, table by table, in the order of their keys, as if each had been idle for too long."""
+        for table in self.tables:
+            listed = table.entries_by_key()
+            self._place("listed", listed)
+            self._context[CONTEXT["drained"] // 8] = 1 + table.plan.index
+            self._context[CONTEXT["listed_end"] // 8] = listed.ctypes.data + listed.nbytes
+            self._listed = listed
+            self._run_to_the_end()
+        self._context[CONTEXT["drained"] // 8] = 0
 
     def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""
         if not CHECKED:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics]
-        own += [self._sides, self._descriptors, self._clocks]
+        own += [self._sides, self._descriptors, self._clocks, self._listed]
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
         columns: list[NDArray[Any]] = []
         frames: Iterable[tuple[int, int]] = ()

@@ -16,7 +16,10 @@ class Engine(Protocol):
         """Rewrite the frames in place and fill in the verdicts."""
 
     def drain(self) -> None:
-        """End all entries, as if each had been idle for too long: `expire` runs for every state."""
+        """End all entries, table by table, in the order of their keys, as if each had been idle for too long.
+
+        `expire` runs for every state.
+        """
 
     def counters(self) -> Counters:
         """What has been counted so far."""

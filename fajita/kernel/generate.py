@@ -93,7 +93,7 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.line("@kernel_function")
     text.line("def run_chain(context):")
     with text.indented():
-        text.line(f"if load_i64(context + {CONTEXT['drain']}) != 0:")
+        text.line(f"if load_i64(context + {CONTEXT['drained']}) != 0:")
         text.line("    return drain(context)")
         text.line(f"first = position = load_i64(context + {CONTEXT['position']})")
         emit_words(text, ("end", "wire", "scratch", "statistics", "records"))

@@ -33,7 +33,9 @@ CONTEXT_WORDS = (
     "tables",  # those of the tables
     "records",  # those of the buffers for records
     "clocks",  # of each segment the latest packet time that it has seen
-    "drain",  # not 0: end all entries
+    "drained",  # 0, or 1 + the table whose entries are to be ended
+    "listed",  # the addresses of those, as slots have them: from here
+    "listed_end",  # to here
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
 

@@ -21,8 +21,7 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
     for table in plan.tables:
         if table.idle_ends:
             _emit_expire(text, plan, table)
-        if table.slot is not None:
-            _emit_end(text, plan, table)
+        _emit_end(text, plan, table)
         if table.evicts:
             _emit_make_room(text, table)
         for side in table.sides:
@@ -33,7 +32,7 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
     for number, _ in enumerate(plan.segments):
         if swept := [table for table in plan.tables_run_in(number) if table.idle_ends]:
             _emit_sweep(text, plan, number, swept)
-    _emit_drain(text, plan, [table for table in plan.tables if table.slot is not None])
+    _emit_drain(text, plan)
 
 
 def _emit_head(text: Text, head: str, table: TablePlan, sides: Iterable[TableSide]) -> None:
@@ -142,12 +141,10 @@ def _emit_count_expired(text: Text) -> None:
 
 
 def _emit_end(text: Text, plan: Plan, table: TablePlan) -> None:
-    """`end_T(context, slot)`: ends the entry in a slot, whatever it is."""
-    t = table.index
-    _emit_head(text, f"end_{t}(context, slot)", table, table.sides)
+    """`end_T(context, where)`: ends the entry at an address as slots have it, whatever it is."""
+    _emit_head(text, f"end_{table.index}(context, where)", table, table.sides)
     with text.indented():
         emit_words(text, ("core", "constants"))
-        text.line(f"where = load_i64(record_of(table_{t}, slot))")
         text.line("state = where & ~1")
         _emit_records(text, plan, table)
         text.line("marks = load_u8(state - 1)")
@@ -166,15 +163,16 @@ def _emit_records(text: Text, plan: Plan, table: TablePlan) -> None:
 
 
 def _emit_remove(text: Text, table: TablePlan) -> None:
-    """Take an entry out of its table: that of `slot`, which says `where` it is."""
+    """Take the entry `where` out of its table."""
     t = table.index
+    if table.slot is not None:
+        text.line(f"give_back_slot(table_{t}, load_u32((where & ~1) + {table.slot}))")
     for number, side in enumerate(table.sides):
         if len(table.sides) > 1:
             text.line(f"if where & 1 == {number}:")
         with text.indented_if(len(table.sides) > 1):
             text.line(f"remove_{side.index}(side_{side.index}, (where & ~1) - {side.key_bytes})")
     text.line(f"store_64(table_{t} + ENTRIES, load_i64(table_{t} + ENTRIES) - 1)")
-    text.line(f"give_back_slot(table_{t}, slot)")
 
 
 def _emit_make_room(text: Text, table: TablePlan) -> None:
@@ -195,7 +193,7 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
                 text.line(f"last_seen = load_i64((where & ~1) + {table.last_seen})")
                 text.line(f"if last_seen == load_i64(record + 8) or examined == {EXAMINED_PER_EVICTION}:")
                 with text.indented():
-                    text.line(f"end_{t}(context, slot)")
+                    text.line(f"end_{t}(context, where)")
                     text.line(f"add_one(table_{t} + EVICTED)")
                     text.line("slot += 1")
                     text.line("break")
@@ -255,23 +253,27 @@ def _emit_sweep_table(text: Text, plan: Plan, table: TablePlan) -> None:
         text.line("return due")
 
 
-def _emit_drain(text: Text, plan: Plan, tables: list[TablePlan]) -> None:
-    """`drain(context)`: ends all entries that are left, table by table, in the order of their slots."""
+def _emit_drain(text: Text, plan: Plan) -> None:
+    """`drain_T(context)` and `drain(context)`: end the entries that the engine lists, all of one table."""
+    for table in plan.tables:
+        t = table.index
+        _emit_head(text, f"drain_{t}(context)", table, [])
+        with text.indented():
+            emit_words(text, ("records", "listed", "listed_end"))
+            text.line("while listed < listed_end:")
+            with text.indented():
+                emit_room_check(text, plan, (f"store_64(context + {CONTEXT['listed']}, listed)", "return RECORDS_FULL"))
+                text.line(f"end_{t}(context, load_i64(listed))")
+                text.line(f"add_one(table_{t} + EXPIRED)")
+                text.line("listed += 8")
+            text.line("return DONE")
     text.line()
     text.line()
     text.line("@rare_function")
     text.line("def drain(context):")
     with text.indented():
-        emit_tables(text, tables)
-        emit_words(text, ("records",))
-        for table in tables:
-            t = table.index
-            # From the first slot on again, if it had to stop; those are empty by then.
-            text.line(f"for slot in range(load_i64(table_{t} + SLOTS)):")
-            with text.indented():
-                emit_room_check(text, plan, ("return RECORDS_FULL",))
-                text.line(f"if load_i64(record_of(table_{t}, slot)) != 0:")
-                text.line(f"    end_{t}(context, slot)")
-                text.line(f"    add_one(table_{t} + EXPIRED)")
-        text.line(f"store_64(context + {CONTEXT['drain']}, 0)")
+        emit_words(text, ("drained",))
+        for table in plan.tables:
+            text.line(f"if drained == {table.index + 1}:")
+            text.line(f"    return drain_{table.index}(context)")
         text.line("return DONE")

@@ -100,10 +100,9 @@ class ReferenceEngine:
         return seen, True
 
     def drain(self) -> None:
-        """End all entries, as if each had been idle for too long: `expire` runs for every state."""
+        """End all entries, table by table, in the order of their keys, as if each had been idle for too long."""
         for table in self.tables:
-            if table.plan.slot is not None:
-                table.drain()
+            table.drain()
 
     def counters(self) -> Counters:
         """What has been counted so far."""

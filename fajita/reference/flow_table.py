@@ -143,11 +143,10 @@ class FlowTable:
         self._evictor = slot
 
     def drain(self) -> None:
-        """End all entries, in the order of their slots."""
-        for entry in self._slots.copy():
-            if entry is not None:
-                self._end(entry)
-                self.counters.expired += 1
+        """End all entries, in the order of their keys."""
+        for entry in sorted(self.entries.values(), key=lambda entry: entry.first):
+            self._end(entry)
+            self.counters.expired += 1
 
     def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """The state of an NF by side of the table, one row per entry that has any, sorted by key."""
