@@ -18,9 +18,11 @@ from fajita.io.frames import FrameBlock
 from fajita.options import (
     ChainFile,
     Cores,
+    Drain,
     EngineName,
     JsonFile,
     Limit,
+    Memory,
     Order,
     Pcap,
     Quiet,
@@ -32,6 +34,7 @@ from fajita.options import (
     one_core,
 )
 from fajita.output_file import check_outputs, write_json, write_text
+from fajita.quantities import given_size
 
 app = typer.Typer(
     name="fajita",
@@ -69,6 +72,8 @@ def run(
     json_file: JsonFile = None,
     export: Annotated[Path | None, typer.Option("--export", metavar="DIR", help="Write the state, as Parquet.")] = None,
     limit: Limit = None,
+    memory: Memory = None,
+    drain: Drain = False,
     quiet: Quiet = False,
     strict: Strict = False,
 ) -> int:
@@ -77,6 +82,7 @@ def run(
     from fajita.run import execute
 
     one_core(cores)
+    memory_bytes = None if memory is None else given_size("--memory", memory)
     check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
     # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
     with interruptible() as interruption:
@@ -93,6 +99,8 @@ def run(
                 engine=engine.value,
                 limit=limit,
                 strict=strict,
+                memory_bytes=memory_bytes,
+                drain=drain,
                 progress=progress,
                 interruption=interruption,
             )

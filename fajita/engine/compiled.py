@@ -46,6 +46,7 @@ class CompiledEngine:
             FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
             for table in plan.tables
         ]
+        self._budget.check()
         for table in self.tables:
             for side in table.plan.sides:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
@@ -73,7 +74,7 @@ class CompiledEngine:
             while asks := self._run(self._context.ctypes.data):
                 self._attend(asks - 1)
                 self._allow_memory(block)
-        finally:  # a table that cannot grow ends the run, but what was done counts
+        finally:  # an interruption ends the run, but what was done counts
             self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()

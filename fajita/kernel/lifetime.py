@@ -2,7 +2,8 @@
 
 `resolve_S` finds the entry of a flow or begins one, if the table is not full. `expire_T` ends what has been idle too
 long in an entry, `end_T` all of it. `sweep_N` looks for idle entries, a few slots whenever that is due; `make_room_T`
-looks for an entry to evict; `drain` ends all. The interpreted engine does the same, slot by slot (reference/flow_table).
+looks for an entry to evict; `drain` ends all. The interpreted engine does the same, slot by slot
+(reference/flow_table).
 """
 
 from collections.abc import Iterable
@@ -57,7 +58,7 @@ def _emit_resolve(text: Text, table: TablePlan, side: TableSide) -> None:
         text.line(f"full = {full}")
         if table.evicts:
             text.line("if full:")
-            text.line(f"    make_room_{t}(context)")
+            text.line(f"    make_room_{t}(context, {table.sides.index(side)})")
             text.line(f"    full = {full}")
         text.line("if full:")
         text.line(f"    add_one(table_{t} + REFUSED)")
@@ -149,29 +150,38 @@ def _emit_remove(text: Text, table: TablePlan) -> None:
 
 
 def _emit_make_room(text: Text, table: TablePlan) -> None:
-    """`make_room_T(context)`: evicts a flow that had no packet since an eviction last looked at it (second chance)."""
+    """`make_room_T(context, number)`: evicts a flow that had no packet since an eviction last looked at it.
+
+    Second chance: if all that it may look at had one, the last of them goes. number: of the side that is to have room;
+    unless the table as a whole is full, which any flow's end helps.
+    """
     t = table.index
-    _emit_head(text, f"make_room_{t}(context)", table, [])
+    _emit_head(text, f"make_room_{t}(context, number)", table, [])
     with text.indented():
-        text.line(f"slot = load_i64(table_{t} + EVICTOR)")
-        text.line(f"for examined in range(1, {EXAMINED_PER_EVICTION + 1}):")
+        text.line(f"slot, victim = load_i64(table_{t} + EVICTOR), -1")
+        if len(table.sides) > 1:
+            text.line(f"of_any_side = load_i64(table_{t} + ENTRIES) >= load_i64(table_{t} + CAPACITY)")
+        text.line(f"for _ in range({EXAMINED_PER_EVICTION}):")
         with text.indented():
             text.line(f"if slot >= load_i64(table_{t} + SLOTS):")
             text.line("    slot = 0")
             text.line(f"record = record_of(table_{t}, slot)")
             text.line("where = load_i64(record)")
-            text.line("if where != 0:")
+            of_side = " and (of_any_side or where & 1 == number)" if len(table.sides) > 1 else ""
+            text.line(f"if where != 0{of_side}:")
             with text.indented():
+                text.line("victim = slot")
                 text.line(f"last_seen = load_i64((where & ~1) + {table.last_seen})")
-                text.line(f"if last_seen == load_i64(record + 8) or examined == {EXAMINED_PER_EVICTION}:")
+                text.line("if last_seen == load_i64(record + 8):")
                 with text.indented():
-                    text.line(f"end_{t}(context, slot)")
-                    text.line(f"add_one(table_{t} + EVICTED)")
                     text.line("slot += 1")
                     text.line("break")
                 text.line("store_64(record + 8, last_seen)")
             text.line("slot += 1")
         text.line(f"store_64(table_{t} + EVICTOR, slot)")
+        text.line("if victim >= 0:")
+        text.line(f"    end_{t}(context, victim)")
+        text.line(f"    add_one(table_{t} + EVICTED)")
 
 
 def _emit_sweep(text: Text, number: int, tables: list[TablePlan]) -> None:
