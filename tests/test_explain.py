@@ -109,7 +109,7 @@ def test_memory_is_what_a_table_takes(flows):
     engine.process(FrameBlock.from_frames([]))
     ((capacity, size),) = engine.table_memory()
     ipv4, ipv6 = engine.plan.tables[0].sides
-    least = engine.tables[ipv6.index].capacity
+    least = engine.tables[0].sides[ipv6.index].capacity
     expected = side_bytes(ipv4, capacity - least) + side_bytes(ipv6, least)
     huge_page = 2 << 20
     assert expected <= size <= expected + 4 * huge_page

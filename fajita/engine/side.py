@@ -88,7 +88,7 @@ class SideMemory:
         limit = areas.groups * kernel.FILL
         self._set(kernel.LIMIT, limit)
         # A twelfth before it has to grow the memory for that is made ready.
-        self._set(kernel.ATTENTION_LATER, limit - limit // kernel.FILL)
+        self._set(kernel.ATTENTION_LATER, limit - max(limit // kernel.FILL, BURST - 1))
         self._set(kernel.ATTENTION, self._get(kernel.ATTENTION_LATER))
         self._set(kernel.PAGES_LEFT, 0)
 
