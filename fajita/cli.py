@@ -23,6 +23,8 @@ from fajita.options import (
     JsonFile,
     Limit,
     Memory,
+    NoAuxiliary,
+    NoPrefetch,
     Order,
     Pcap,
     Quiet,
@@ -35,6 +37,7 @@ from fajita.options import (
 )
 from fajita.output_file import check_outputs, write_json, write_text
 from fajita.quantities import given_size
+from fajita.tuning import Tuning
 
 app = typer.Typer(
     name="fajita",
@@ -167,10 +170,13 @@ def check(chain: ChainFile) -> int:
 
 @app.command()
 def explain(
-    chain: ChainFile, source: Annotated[bool, typer.Option("--source", help="Print the generated kernel.")] = False
+    chain: ChainFile,
+    source: Annotated[bool, typer.Option("--source", help="Print the generated kernel.")] = False,
+    no_prefetch: NoPrefetch = False,
+    no_auxiliary: NoAuxiliary = False,
 ) -> int:
     """Say how a chain will be run: tables, entries, lookups and why; or print the kernel made for it."""
-    plan = Chain.load(chain).plan
+    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary))
     if source:
         from fajita.kernel.generate import generate
 
@@ -251,6 +257,8 @@ def bench(
     traffic: Annotated[Traffic, typer.Option("--traffic", help="Protocols of the packets.")] = Traffic.udp,
     size: Size = 60,
     seed: Seed = 1,
+    no_prefetch: NoPrefetch = False,
+    no_auxiliary: NoAuxiliary = False,
     quiet: Quiet = False,
 ) -> int:
     """Measure how fast a chain is on packets in memory, one core."""
@@ -262,7 +270,7 @@ def bench(
     check_outputs(outputs, inputs=(chain,))
     if plot_file is not None:
         load_pyplot()
-    plan = Chain.load(chain).plan
+    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary))
     rows: list[dict[str, Any]] = []
     status = 0
     with console.progress_bar(f"bench {plan.name}", False, quiet) as update:

@@ -15,8 +15,9 @@ from fajita.integers import wrap
 #: Slots of a table that one packet may cause to be looked at for idle entries. A flood of flows of one packet each, as
 #: many in any time, takes up to 3: one and a half timeouts' worth of slots in half a timeout.
 SWEPT_PER_PACKET = 4
-#: Slots that are looked at to evict one; if all flows had a packet in between, the last of them goes.
-EXAMINED_PER_EVICTION = 16
+#: Slots that are looked at to evict one; if all flows had a packet in between, the last of them goes. A flow that is
+#: passed by has had a packet for that, so that on average an eviction looks at no more slots than packets came.
+EXAMINED_PER_EVICTION = 256
 #: The shortest timeout of a table whose NFs choose their timeouts packet by packet, for the round of its hand.
 CHOSEN_TIMEOUT_NS = 10**9
 #: The clock before the first packet.

@@ -9,6 +9,7 @@ from fajita.nf import EXPIRE_IN, NF
 from fajita.packet import Layer
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
+from fajita.tuning import FULL, Tuning
 
 LINE_BYTES = 64
 #: One byte of an entry marks which NFs have state in it.
@@ -90,6 +91,19 @@ class TableSide:
         return -(-self.entry_bytes // LINE_BYTES)
 
 
+@dataclass(frozen=True)
+class Link:
+    """Where a coarser entry is found: a finer entry of the packet remembers its place.
+
+    table: the finer one's. families: of packets that go this way; the others are looked up. A place is a number that
+    may point anywhere, as entries move and end: what is found there is used if its key is the packet's, else the flow
+    is looked up and the place written down anew.
+    """
+
+    table: int
+    families: tuple[int, ...]
+
+
 @dataclass
 class TablePlan:
     """One flow table, with a side for each packing of its key that an NF handles.
@@ -99,6 +113,8 @@ class TablePlan:
     direction, of a byte: 1 if the first packet's key had to be turned around to be kept. idle_ends: states may end
     because a flow is idle; shortest_timeout_ns: by the shortest timeout, if any has a fixed one; round_ns: the time in
     which the search for idle entries goes once through all slots. evicts: a full table ends another flow for a new one.
+    link: how entries are found without a search; the key is then read where the first NF of the table runs. links: where
+    an entry has its links to entries of coarser tables, by their indices.
     """
 
     index: int
@@ -114,6 +130,12 @@ class TablePlan:
     shortest_timeout_ns: int | None = None
     round_ns: int = 0
     evicts: bool = False
+    link: Link | None = None
+    links: dict[int, int] = field(default_factory=dict)
+
+    def is_linked(self, family: int) -> bool:
+        """Whether packets of a family, 4 or 6, find their entry by a link."""
+        return self.link is not None and family in self.link.families
 
     def side_of(self, family: int) -> TableSide | None:
         """The side for packets of a family: 6, or 4 for all others."""
@@ -139,6 +161,7 @@ class Plan:
     segments: list[Segment]
     core_bytes: int
     constants: list[int]
+    tuning: Tuning = FULL
 
     def __repr__(self) -> str:
         return (
@@ -179,15 +202,17 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def make_plan(name: str, nfs: list[NF], settings: Settings) -> Plan:
+def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = FULL) -> Plan:
     """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
     plans = [_plan_nf(index, nf, settings) for index, nf in enumerate(nfs)]
-    tables, segments = _assign_tables(plans, evicts=settings.full == "evict")
+    from fajita.assignment import assign_tables
+
+    tables, segments = assign_tables(plans, evicts=settings.full == "evict", links=tuning.auxiliary)
     _add_sides(tables, plans)
     for table in tables:
-        _lay_out(table, plans)
+        _lay_out(table, plans, [other.index for other in tables if other.link and other.link.table == table.index])
     core_bytes = _place_core(plans)
-    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans))
+    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), tuning)
 
 
 def _plan_nf(index: int, nf: NF, settings: Settings) -> NFPlan:
@@ -208,73 +233,6 @@ def _add_sides(tables: list[TablePlan], plans: list[NFPlan]) -> None:
                     f"{plans[nf].nf.name} is about {plans[nf].nf.about!r}, of which no packet has the key {table.key}"
                 )
                 raise InputError(what, "", "another key")
-
-
-def _assign_tables(plans: list[NFPlan], *, evicts: bool) -> tuple[list[TablePlan], list[Segment]]:
-    """NFs with the same key share a table until a header field of the key is rewritten in between.
-
-    A rewrite makes every key that contains the field stale, but for one case: where an NF gives each flow of its own
-    key one fixed new header (a load balancer, a NAT), the flow stays one flow, and NFs with the same key stay with it.
-    An NF whose key needs a lookup after a rewrite in the same segment opens a new segment; any other lookup is made at
-    the beginning of the segment, before its NFs. Where an NF has the key of a table but cannot share it, the key is the
-    same nevertheless: it is read where the table's is.
-    """
-    tables: list[TablePlan] = []
-    segments = [Segment()]
-    current: dict[str, TablePlan] = {}
-    rewritten_ever: dict[str, str] = {}
-    rewritten_in_segment: set[str] = set()
-    for plan in plans:
-        key = plan.nf.granularity
-        if key is not None:
-            table = current.get(key.name)
-            if table is None and rewritten_in_segment & set(key.fields):
-                segments.append(Segment())
-                rewritten_in_segment = set()
-            refusal = "" if table is None else _refusal_to_share(table, plan, plans, segments[-1])
-            if table is None or refusal:
-                lookup = len(segments) - 1 if table is None else table.segment
-                why = refusal or _why(key, rewritten_ever)
-                table = TablePlan(len(tables), key, why, lookup, evicts=evicts)
-                tables.append(table)
-                segments[lookup].tables.append(table.index)
-                current[key.name] = table
-            plan.table, plan.mark = table.index, len(table.nfs)
-            table.nfs.append(plan.index)
-        segments[-1].nfs.append(plan.index)
-        writes = plan.translated.writes
-        rewritten_in_segment |= writes
-        rewritten_ever |= dict.fromkeys(writes, plan.nf.name)
-        current = {
-            name: table
-            for name, table in current.items()
-            if not writes & set(table.key.fields) or (table.index == plan.table and plan.translated.rewrites_per_flow)
-        }
-    return tables, segments
-
-
-def _refusal_to_share(table: TablePlan, plan: NFPlan, plans: list[NFPlan], segment: Segment) -> str:
-    """Why an NF of this segment cannot use a table that has its key; empty if it can.
-
-    A segment runs for a whole burst before the next. If a lookup in it ended states of NFs of the next, it would do so
-    before earlier packets of the burst have met those.
-    """
-    if len(table.nfs) >= MAXIMUM_SHARING:
-        return f"an entry serves at most {MAXIMUM_SHARING} network functions"
-    if set(table.nfs) <= set(segment.nfs):
-        return ""
-    if any(plans[index].ends_idle for index in [*table.nfs, plan.index]):
-        return "a timeout ends states, and between the network functions with this key lies another lookup"
-    if table.evicts:
-        return "a full table evicts flows, and between the network functions with this key lies another lookup"
-    return ""
-
-
-def _why(key: Key, rewritten: dict[str, str]) -> str:
-    stale = {rewritten[name] for name in key.fields if name in rewritten}
-    if stale:
-        return f"{', '.join(sorted(stale))} rewrites a field of the key before it"
-    return "the first with this key"
 
 
 def _aligned(offset: int, size: int) -> int:
@@ -303,13 +261,15 @@ class _Room:
 
     def fit(self, size: int) -> int:
         """A place of that size in a gap, or behind all others."""
-        for start, end in self._gaps:
-            if _aligned(start, size) + size <= end:
-                return _aligned(start, size)
+        for number, (start, end) in enumerate(self._gaps):
+            at = _aligned(start, size)
+            if at + size <= end:
+                self._gaps[number] = (at + size, end)
+                return at
         return self.append(size)
 
 
-def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
+def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
     """An entry: the key's words, the time of the last packet if entries end, the NFs' states in their order."""
     nfs, room = [plans[index] for index in table.nfs], _Room()
     _time(table, nfs)
@@ -325,6 +285,7 @@ def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
         plan.state_bytes = room.end - plan.state_start
     if table.last_seen is not None or any("expire" in nf.translated.hooks for nf in nfs):
         table.slot = room.fit(4)
+    table.links = {other: room.fit(4) for other in linked}
     for side in table.sides:
         size = side.key_bytes + room.end
         # Entries do not straddle cache lines: a power of two up to a line, then whole lines.

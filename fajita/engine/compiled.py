@@ -13,7 +13,7 @@ from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
-from fajita.kernel.generate import generate
+from fajita.kernel.generate import generate, stages
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, place_scratch, place_statistics
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, TABLE
@@ -32,7 +32,7 @@ class CompiledEngine:
         """memory_bytes: what the tables may take; None: half of what the machine has free."""
         self.plan = plan
         self._run = _kernel(generate(plan))
-        self._scratch = np.zeros(2 * place_scratch(plan).total // 8, np.int64)
+        self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = np.zeros(-(-plan.core_bytes // 8) or 1, np.int64)
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)

@@ -6,6 +6,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lifetime import emit_lifetime
+from fajita.kernel.link_pass import emit_link_pass, linking_tables
 from fajita.kernel.lookup_pass import emit_lookup
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.run_pass import emit_run_pass
@@ -56,6 +57,7 @@ def generate(plan: Plan) -> str:
         text.line()
         text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs)}")
         emit_lookup(text, plan, number, scratch)
+        emit_link_pass(text, plan, number, scratch)
         emit_run_pass(text, plan, number, scratch, place_statistics(plan))
     _emit_run_chain(text, plan, scratch)
     return text.source()
@@ -92,8 +94,9 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
         text.line(f"first = position = load_i64(context + {CONTEXT['position']})")
         emit_words(text, ("end", "wire", "scratch", "statistics"))
         emit_sides(text, plan.sides)
-        text.line(f"ahead = scratch + {scratch.total}")
-        text.line("full = count = in_bytes = 0")
+        for stage in range(1, stages(plan)):
+            text.line(f"scratch_{stage} = scratch + {stage * scratch.total}")
+        text.line(f"full = in_bytes = {' = '.join(f'count_{stage}' for stage in range(stages(plan)))} = 0")
         text.line("while position < end:")
         with text.indented():
             _emit_burst(text, plan)
@@ -106,6 +109,11 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.lines(_ENTRY)
 
 
+def stages(plan: Plan) -> int:
+    """How many bursts are on their way at once, each with a scratch area of its own."""
+    return 3 if linking_tables(plan, 0) else 2
+
+
 def _emit_burst(text: Text, plan: Plan) -> None:
     """One turn of the loop: look up the burst after this one, so that its entries come while this one is run."""
     for side in plan.sides:
@@ -113,12 +121,21 @@ def _emit_burst(text: Text, plan: Plan) -> None:
         text.line(f"if load_i64(side_{s} + COUNT) >= load_i64(side_{s} + ATTENTION) and attend_{s}(side_{s}) != 0:")
         text.line(f"    full = {s + 1}")
         text.line("    break")
-    text.line("following = position + count")
-    text.line("ahead_count = minimum(BURST, end - following)")
-    text.line("look_up_0(context, ahead, following, ahead_count)")
+    *_, last = range(stages(plan))
+    text.line(f"following = position + {' + '.join(f'count_{stage}' for stage in range(last))}")
+    text.line(f"count_{last} = minimum(BURST, end - following)")
+    if last > 1:
+        text.line("follow_0(context, scratch_1, count_1)")
+    text.line(f"look_up_0(context, scratch_{last}, following, count_{last})")
     for number in range(len(plan.segments)):
         if number:
-            text.line(f"look_up_{number}(context, scratch, position, count)")
-        text.line(f"run_{number}(context, scratch, position, count)")
-    text.line("position, count = following, ahead_count")
-    text.line("scratch, ahead = ahead, scratch")
+            text.line(f"look_up_{number}(context, scratch, position, count_0)")
+            if linking_tables(plan, number):
+                text.line(f"follow_{number}(context, scratch, count_0)")
+        text.line(f"run_{number}(context, scratch, position, count_0)")
+    text.line("position += count_0")
+    text.line(
+        f"{', '.join(f'count_{stage}' for stage in range(last))} = {', '.join(f'count_{stage + 1}' for stage in range(last))}"
+    )
+    areas = ["scratch", *(f"scratch_{stage}" for stage in range(1, last + 1))]
+    text.line(f"{', '.join(areas)} = {', '.join([*areas[1:], areas[0]])}")

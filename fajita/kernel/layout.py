@@ -84,7 +84,7 @@ class TableScratch:
 
 @dataclass(frozen=True)
 class Scratch:
-    """A scratch area: what one pass over a burst leaves for the next. There are two, one for the burst looked up ahead.
+    """A scratch area: what one pass over a burst leaves for the next. There is one for each burst on its way.
 
     status: 1 seen by an NF, 2 dropped.
     """

@@ -26,6 +26,8 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
             _emit_make_room(text, table)
         for side in table.sides:
             _emit_resolve(text, table, side)
+            if table.link is not None:
+                _emit_search(text, side)
     _emit_count_expired(text)
     for number, _ in enumerate(plan.segments):
         if swept := [table for table in plan.tables_run_in(number) if table.idle_ends]:
@@ -75,6 +77,20 @@ def _emit_resolve(text: Text, table: TablePlan, side: TableSide) -> None:
         if table.last_seen is not None:
             text.line(f"store_64(state + {table.last_seen}, clock)")
         text.line("return state")
+
+
+def _emit_search(text: Text, side: TableSide) -> None:
+    """`search_S(context, key, clock)`: the same for a key that has not been hashed, as a link should have led there."""
+    s, words = side.index, side.packing.words
+    text.line()
+    text.line()
+    text.line("@rare_function")
+    text.line(f"def search_{s}(context, key, clock):")
+    with text.indented():
+        emit_sides(text, [side])
+        key = ", ".join(f"load_i64(key + {8 * word})" for word in range(words))
+        secrets = f"load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)"
+        text.line(f"return resolve_{s}(context, hash_{words}({secrets}, {key}), key, clock)")
 
 
 def _timed(plan: Plan, table: TablePlan) -> list[NFPlan]:
@@ -167,6 +183,7 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
             text.line("    slot = 0")
             text.line(f"record = record_of(table_{t}, slot)")
             text.line("where = load_i64(record)")
+            text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, load_i64(table_{t} + SLOTS) - 1))))")
             of_side = " and (of_any_side or where & 1 == number)" if len(table.sides) > 1 else ""
             text.line(f"if where != 0{of_side}:")
             with text.indented():

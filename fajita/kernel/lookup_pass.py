@@ -48,7 +48,8 @@ def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, 
             text.line(f"    hash_{number}_ipv6(context, scratch, j, frame, headers)")
             text.line("    continue")
         for t in segment.tables:
-            _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
+            if not plan.tables[t].is_linked(4):
+                _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
 
 
 def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, family: int, check_status: bool) -> None:
@@ -59,7 +60,8 @@ def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, family: int, c
         layer, s = int(side.packing.layer), side.index
         text.line(f"if {alive}(headers & {layer}) == {layer}:  # {table.key.name}")
         with text.indented():
-            _emit_key(text, table, side.packing, place)
+            emit_key(text, table, side.packing)
+            emit_key_kept(text, table, side.packing, place)
             words = ", ".join(f"key_{word}" for word in range(side.packing.words))
             text.line(f"hashed_{t} = hash_{side.packing.words}(secret_0_{s}, secret_1_{s}, {words})")
             if len(table.sides) > 1:
@@ -77,10 +79,17 @@ def _emit_hash_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch) -> No
     text.line(f"def hash_{number}_ipv6(context, scratch, j, frame, headers):")
     with text.indented():
         for t in segment.tables:
-            side = plan.tables[t].side_of(6)
+            table = plan.tables[t]
+            side = table.side_of(6)
+            if table.is_linked(6):
+                continue
             if side is not None:
                 _emit_side(text, side)
-            _emit_hash(text, plan.tables[t], scratch, family=6, check_status=number > 0)
+            _emit_hash(text, table, scratch, family=6, check_status=number > 0)
+            if side is not None and table.link is not None:
+                # The match pass leaves the table out, for the sake of all other packets.
+                _emit_match(text, t, side)
+                text.line(f"store_64(scratch + {scratch.tables[t].entry} + 8 * j, entry_{t})")
 
 
 def _emit_side(text: Text, side: TableSide) -> None:
@@ -91,8 +100,8 @@ def _emit_side(text: Text, side: TableSide) -> None:
     text.line(f"secret_0_{s}, secret_1_{s} = load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)")
 
 
-def _emit_key(text: Text, table: TablePlan, packing: Packing, place: TableScratch) -> None:
-    """The words of the key, in variables and in the scratch area."""
+def emit_key(text: Text, table: TablePlan, packing: Packing) -> None:
+    """The words of the packet's key, in variables, and of a key of both directions which of them it is."""
     words = range(packing.words)
     for word in words:
         parts = [_key_part(part, packing) for part in packing.parts if part.word == word]
@@ -104,8 +113,13 @@ def _emit_key(text: Text, table: TablePlan, packing: Packing, place: TableScratc
             text.line("    key_0, key_1 = turned_addresses(key_0), turned_ports(key_1)")
         else:
             text.line("    key_0, key_1, key_2, key_3, key_4 = key_2, key_3, key_0, key_1, turned_ports(key_4)")
+
+
+def emit_key_kept(text: Text, table: TablePlan, packing: Packing, place: TableScratch) -> None:
+    """The same in the scratch area."""
+    if table.key.symmetric:
         text.line(f"store_64(scratch + {place.direction} + 8 * j, direction)")
-    for word in words:
+    for word in range(packing.words):
         text.line(f"store_64(scratch + {place.key + 8 * word} + {place.key_bytes} * j, key_{word})")
 
 
@@ -122,11 +136,12 @@ def _key_part(part: KeyPart, packing: Packing) -> str:
 
 
 def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch) -> None:
-    if not segment.tables:
+    tables = [t for t in segment.tables if plan.tables[t].link is None]
+    if not tables:
         return
     text.line("for j in range(count):")
     with text.indented():
-        for t in segment.tables:
+        for t in tables:
             place, (first, *others) = scratch.tables[t], plan.tables[t].sides
             text.line(f"hashed_{t} = load_i64(scratch + {place.hashed} + 8 * j)")
             if others:

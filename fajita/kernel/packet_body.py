@@ -6,10 +6,8 @@ Written once for the packets of each family, so that it is code for IPv4 or for 
 from contextlib import ExitStack
 from itertools import groupby
 
-from fajita.integers import wrap
+from fajita.kernel.entry_text import EntryText
 from fajita.kernel.layout import Scratch, Statistics
-from fajita.kernel.lifetime import longest_idle
-from fajita.kernel.table import MARK_SHIFT
 from fajita.kernel.text import Text
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 
@@ -43,6 +41,7 @@ class PacketBody:
         earlier = [plan.nfs[index] for segment in plan.segments[:number] for index in segment.nfs]
         #: Whether a packet may have been dropped at the point that is being written.
         self.may_be_dropped = any(nf.translated.may_drop or self._may_be_full(nf) for nf in earlier)
+        self.entries = EntryText(text, plan, number, scratch, family=family)
         #: Tables whose hash and entry the variables hold by now.
         self.resolved: set[int] = set()
 
@@ -100,15 +99,15 @@ class PacketBody:
                 self._count(nf, "missed")
         if side is None or not handling:
             return
-        if t not in self.resolved:
-            text.line(f"hashed_{t} = load_i64(scratch + {self.scratch.tables[t].hashed} + 8 * j)")
+        resolves = t not in self.resolved
+        if resolves:
+            self.entries.emit_has_key(table, side)
         text.line(f"if {self._alive()}hashed_{t} != 0:")
         with text.indented(), ExitStack() as nested:
             text.line("seen = 1")
             text.line(f"headers |= {int(side.packing.layer)}  # known, so that nothing asks again")
-            resolves = t not in self.resolved
             if resolves:
-                self._emit_resolve(table, side)
+                self.entries.emit_resolve(table, side)
                 self.resolved.add(t)
             self.may_be_dropped |= self.plan.settings.full == "drop"
             text.line(f"if state_{t} == 0:  # the table is full")
@@ -118,8 +117,8 @@ class PacketBody:
                     self._count(nf, "missed")
             text.line("else:")
             nested.enter_context(text.indented())
-            if resolves and table.last_seen is not None and self._resolves(table, side):
-                self._emit_last_seen(table, side)
+            if resolves and table.last_seen is not None and self.entries.resolves(table, side):
+                self.entries.emit_last_seen(table, side)
             if table.direction is not None:
                 self._emit_direction(table, side)
             early = _may_begin_early(handling)
@@ -141,76 +140,11 @@ class PacketBody:
             for nf in handling:
                 self._count(nf, "missed")
 
-    def _emit_resolve(self, table: TablePlan, side: TableSide) -> None:
-        """Find the packet's entry, by what the match pass found or by a search; `absent`: NFs without state in it.
-
-        `state` is where the entry's key ends.
-        """
-        text, t, s, words = self.text, table.index, side.index, side.packing.words
-        place = self.scratch.tables[t]
-        key = f"scratch + {place.key} + {place.key_bytes} * j"
-        last = 8 * (words - 1)
-        marks = self._marks_of(table, side)
-        absent = f"absent_{t} = {marks} & ~load_u8(state_{t} - 1)"
-        if not self._resolves(table, side):
-            text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j)")
-            text.line(f"absent_{t} = 0")
-            text.line(f"if state_{t} != 0:")
-            text.line(f"    {absent}")
-            return
-        text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
-        text.line(f"absent_{t} = 0")
-        same = [f"load_i64(entry + {8 * w}) == load_i64({key} + {8 * w})" for w in range(words - 1)]
-        with_marks = f"load_i64({key} + {last}) | {wrap(marks << MARK_SHIFT)}"
-        same.append(f"load_i64(entry + {last}) == ({with_marks})")
-        text.line(f"state_{t} = entry + {side.key_bytes}")
-        text.line(f"if not ({' and '.join(same)}):")
-        with text.indented():
-            # Or the flow is known, but not to all of its NFs: some of its packets are dropped on the way to them.
-            differs = f"load_i64(entry + {last}) ^ load_i64({key} + {last})"
-            text.line(f"differs = {differs}")
-            known = " and ".join([*same[:-1], "differs & KEY_MASK == 0", "differs != 0"])
-            text.line(f"if not ({known}):")
-            clock = "0" if table.last_seen is None else "clock"
-            text.line(f"    state_{t} = resolve_{s}(context, hashed_{t}, {key}, {clock})")
-            text.line(f"if state_{t} != 0:")
-            text.line(f"    {absent}")
-        if any(index not in self.plan.segments[self.number].nfs for index in table.nfs):
-            text.line(f"store_64(scratch + {place.entry} + 8 * j, state_{t})")
-
-    def _emit_last_seen(self, table: TablePlan, side: TableSide) -> None:
-        """Note the time of the flow's packet; end what has been idle too long before."""
-        text, t = self.text, table.index
-        if table.idle_ends:
-            text.line(f"idle_ns = clock - load_i64(state_{t} + {table.last_seen})")
-            text.line(f"if {self._is_idle(table)}:")
-            with text.indented():
-                text.line(f"if expire_{t}(context, state_{t}, idle_ns) == 0:  # a new flow begins in its place")
-                text.line(f"    count_expired(context, {t})")
-                text.line(f"absent_{t} = {self._marks_of(table, side)} & ~load_u8(state_{t} - 1)")
-        text.line(f"store_64(state_{t} + {table.last_seen}, clock)")
-
-    def _is_idle(self, table: TablePlan) -> str:
-        """Whether some state of the flow has ended by now."""
-        tests = [] if table.shortest_timeout_ns is None else [f"idle_ns >= {table.shortest_timeout_ns}"]
-        for nf in (self.plan.nfs[index] for index in table.nfs):
-            if nf.expire_in is not None:
-                tests.append(f"idle_ns >= {longest_idle(nf, state=f'state_{table.index}')}")
-        return " or ".join(tests)
-
-    def _resolves(self, table: TablePlan, side: TableSide) -> bool:
-        return self.number == self.plan.first_segment_of(table, side)
-
-    def _marks_of(self, table: TablePlan, side: TableSide) -> int:
-        """The marks of an entry of the side in which every NF that handles its packets has state."""
-        nfs = (self.plan.nfs[index] for index in table.nfs)
-        return sum(1 << nf.mark for nf in nfs if nf.handles(side.packing))
-
     def _emit_direction(self, table: TablePlan, side: TableSide) -> None:
         """`forward`: whether the packet goes the way of its connection's first one, which is noted in the entry."""
         text, t = self.text, table.index
         text.line(f"direction = load_i64(scratch + {self.scratch.tables[t].direction} + 8 * j)")
-        if self._resolves(table, side):
+        if self.entries.resolves(table, side):
             text.line(f"if load_u8(state_{t} - 1) == 0:  # a new one")
             text.line(f"    store_8(state_{t} + {table.direction}, direction)")
         text.line(f"forward_{t} = direction == load_u8(state_{t} + {table.direction})")

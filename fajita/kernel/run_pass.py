@@ -5,11 +5,12 @@ IPv6 packets go to a function of their own, so that the loop has all registers f
 
 from fajita.kernel.layout import CONTEXT, FRAMES_AHEAD, Scratch, Statistics
 from fajita.kernel.lifetime import NEVER
+from fajita.kernel.link_pass import emit_places
 from fajita.kernel.packet_body import PacketBody, counter
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer
-from fajita.plan import Plan
+from fajita.plan import Plan, TableSide
 
 #: What the pass needs of the context.
 _WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "constants", "statistics")
@@ -28,6 +29,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
+        emit_places(text, _linked_sides(plan, number, 4))
         for name in counters.values():
             text.line(f"{name} = 0")
         clocked = any(table.last_seen is not None for table in plan.tables_run_in(number))
@@ -77,10 +79,17 @@ def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
+        emit_places(text, _linked_sides(plan, number, 6))
         if any(table.last_seen is not None for table in plan.tables_run_in(number)):
             text.line(f"clock = load_i64({_clock(number)})")
         _emit_packet(text, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
+
+
+def _linked_sides(plan: Plan, number: int, family: int) -> list[TableSide]:
+    """The sides whose entries packets of a family find by links in a segment."""
+    tables = [table for table in plan.tables_run_in(number) if table.is_linked(family)]
+    return [side for table in tables if (side := table.side_of(family)) is not None]
 
 
 def _clock(number: int) -> str:

@@ -68,7 +68,7 @@ class ReferenceEngine:
         touched: dict[int, FlowEntry | None] = {}
         seen = False
         for segment in self.plan.segments:
-            for table in segment.tables:
+            for table in (index for index in segment.tables if self.plan.tables[index].link is None):
                 keys[table] = key_values(self.plan.tables[table].key, pkt)
             for nf in (self.nfs[index] for index in segment.nfs):
                 if nf.plan.table is None:
@@ -77,6 +77,8 @@ class ReferenceEngine:
                     pkt.forward = True
                     arguments: tuple[Any, ...] = (pkt,)
                 else:
+                    if nf.plan.table not in keys:  # a linked table, whose key is read where its first NF runs
+                        keys[nf.plan.table] = key_values(self.plan.tables[nf.plan.table].key, pkt)
                     key = keys[nf.plan.table]
                     if key is None or not nf.is_about(key.family):
                         continue
