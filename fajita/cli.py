@@ -18,9 +18,11 @@ from fajita.io.frames import FrameBlock
 from fajita.options import (
     ChainFile,
     Cores,
+    Drain,
     EngineName,
     JsonFile,
     Limit,
+    Memory,
     NoAuxiliary,
     NoPrefetch,
     Order,
@@ -34,6 +36,7 @@ from fajita.options import (
     one_core,
 )
 from fajita.output_file import check_outputs, write_json, write_text
+from fajita.quantities import given_size
 from fajita.tuning import Tuning
 
 app = typer.Typer(
@@ -74,6 +77,8 @@ def run(
         Path | None, typer.Option("--export", metavar="DIR", help="Write state and records, as Parquet.")
     ] = None,
     limit: Limit = None,
+    memory: Memory = None,
+    drain: Drain = False,
     quiet: Quiet = False,
     strict: Strict = False,
 ) -> int:
@@ -82,6 +87,7 @@ def run(
     from fajita.run import execute
 
     one_core(cores)
+    memory_bytes = None if memory is None else given_size("--memory", memory)
     check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
     # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
     with interruptible() as interruption:
@@ -102,6 +108,8 @@ def run(
                 limit=limit,
                 strict=strict,
                 records=records,
+                memory_bytes=memory_bytes,
+                drain=drain,
                 progress=progress,
                 interruption=interruption,
             )

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 
 from fajita.kernel.layout import BURST
+from fajita.kernel.slots import RECORD_BYTES
 from fajita.kernel.table import FILL, GROUP
+from fajita.lifetime import SWEPT_PER_PACKET
+from fajita.nf import EXPIRE_IN
 from fajita.packet import Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
+from fajita.settings import Settings
 
 #: For how many flows the memory of a table is told.
 _EXAMPLE_FLOWS = (65_536, 1_048_576)
@@ -69,32 +73,79 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
     yield f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields) or 'nothing'})"
     yield f"  a lookup of its own because: {table.why}"
     for side in table.sides:
-        yield from _side_lines(side)
+        yield from _side_lines(plan, table, side)
     yield "  after the key, whose top byte marks whose state is there:"
     if table.last_seen is not None:
         yield f"    time of the last packet: bytes {table.last_seen}-{table.last_seen + 7}"
+    if table.slot is not None:
+        yield f"    number of its slot: bytes {table.slot}-{table.slot + 3}"
     if table.direction is not None:
         yield f"    direction of the first packet: byte {table.direction}"
     for nf in (plan.nfs[index] for index in table.nfs):
-        timeout = f", given back after {nf.nf.timeout_ns / 1e9:g} s idle" if nf.nf.timeout_ns is not None else ""
         place = f"bytes {nf.state_start}-{nf.state_start + nf.state_bytes - 1}" if nf.state_bytes else "no fields"
         families = [f"IPv{side.packing.family}" for side in table.sides if nf.handles(side.packing)]
         only = f", {families[0]} only" if len(families) < len(table.sides) else ""
         emits = ", emits records" if nf.translated.may_emit else ""
-        yield f"    {nf.nf.name}: {place}{timeout}{only}{emits}"
+        yield f"    {nf.nf.name}: {place}{_timeout(nf)}{only}{emits}"
+    yield f"  flows that are idle: {_idle(table)}"
+    yield f"  flows at most: {_most(plan.settings)}"
 
 
-def _side_lines(side: TableSide) -> Iterator[str]:
+def _timeout(nf: NFPlan) -> str:
+    """When the states of an NF end."""
+    if not nf.ends_idle:
+        return ""
+    usual = "" if nf.timeout_ns is None else f"{_seconds(nf.timeout_ns)} idle"
+    if nf.expire_in is None:
+        return f", given back after {usual}"
+    return f", given back when {EXPIRE_IN} says{f', else after {usual}' if usual else ''}"
+
+
+def _idle(table: TablePlan) -> str:
+    """How flows end that have no more packets."""
+    if not table.idle_ends:
+        return "kept"
+    return (
+        f"ended at their next packet, or by a search that takes {_seconds(table.round_ns)} of packet time through all"
+        f" slots, {SWEPT_PER_PACKET} a packet at most"
+    )
+
+
+#: What becomes of the packets of new flows that find a table full.
+_WHEN_FULL = {
+    "drop": "packets of new ones are dropped",
+    "bypass": "packets of new ones pass its network functions by",
+    "evict": "a new one takes the place of one that had no packet since evictions last came by",
+}
+
+
+def _most(settings: Settings) -> str:
+    """How many flows a table takes, and what happens then."""
+    if settings.capacity is None:
+        most = "as many as fit the memory that tables may take"
+    else:
+        most = f"{settings.capacity:,} of all families"
+    return f"{most}; then {_WHEN_FULL[settings.full]}"
+
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{nanoseconds / 1e9:g} s"
+
+
+def _side_lines(plan: Plan, table: TablePlan, side: TableSide) -> Iterator[str]:
     family = f"IPv{side.packing.family}" if side.packing.family else "all packets"
     lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''}"
-    yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines} a packet) and a tag byte"
-    sizes = ", ".join(f"{side_bytes(side, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in _EXAMPLE_FLOWS)
+    slot = f", a tag byte and a slot of {RECORD_BYTES} bytes" if table.slot is not None else " and a tag byte"
+    yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines} a packet){slot}"
+    examples = _EXAMPLE_FLOWS if plan.settings.capacity is None else (plan.settings.capacity,)
+    sizes = ", ".join(f"{side_bytes(table, side, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in examples)
     yield f"    memory: {sizes}"
 
 
-def side_bytes(side: TableSide, flows: int) -> int:
-    """Bytes of tags and entries of a side of a table that has grown to hold so many flows."""
+def side_bytes(table: TablePlan, side: TableSide, flows: int) -> int:
+    """Bytes of tags, entries and slots of a side of a table that has grown to hold so many flows."""
     groups = 1
     while groups * FILL < flows:
         groups *= 2
-    return groups * GROUP * (side.entry_bytes + 1)
+    slots = groups * FILL * RECORD_BYTES if table.slot is not None else 0
+    return groups * (GROUP * (side.entry_bytes + 1) + 1) + slots

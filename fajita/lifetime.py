@@ -12,8 +12,9 @@ looked at for one new flow had.
 
 from fajita.integers import wrap
 
-#: Slots of a table that one packet may cause to be looked at for idle entries.
-SWEPT_PER_PACKET = 2
+#: Slots of a table that one packet may cause to be looked at for idle entries. A flood of flows of one packet each, as
+#: many in any time, takes up to 3: one and a half timeouts' worth of slots in half a timeout.
+SWEPT_PER_PACKET = 4
 #: Slots that are looked at to evict one; if all flows had a packet in between, the last of them goes. A flow that is
 #: passed by has had a packet for that, so that on average an eviction looks at no more slots than packets came.
 EXAMINED_PER_EVICTION = 256

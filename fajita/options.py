@@ -39,6 +39,16 @@ Pcap = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many packets.")]
 Cores = Annotated[str, typer.Option("--cores", help="Cores to use; one, for now.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="What flow tables may take at most, such as 4GB; half of what the machine has free if left out.",
+        show_default=False,
+    ),
+]
+Drain = Annotated[bool, typer.Option("--drain", help="At the end, end all flows as if they were idle.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Neither report nor progress; warnings and errors only.")]
 Strict = Annotated[bool, typer.Option("--strict", help="A capture cut off at the end is an error.")]
 JsonFile = Annotated[

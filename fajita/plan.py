@@ -179,6 +179,10 @@ class Plan:
         used = {self.nfs[index].table for index in self.segments[number].nfs}
         return [table for table in self.tables if table.index in used]
 
+    def is_drained(self, table: TablePlan) -> bool:
+        """Whether the end of its entries means something to an NF; else they are worth more than an empty table."""
+        return any("expire" in self.nfs[index].translated.hooks for index in table.nfs)
+
     @property
     def sides(self) -> list[TableSide]:
         """The sides of all tables, in the order of their indices."""

@@ -122,6 +122,8 @@ def execute(
     limit: int | None = None,
     strict: bool = False,
     records: RecordSink | None = None,
+    memory_bytes: int | None = None,
+    drain: bool = False,
     progress: Callable[["Capture | None", int], None] = lambda capture, packets: None,
     interruption: Interruption | None = None,
 ) -> Run:
@@ -129,15 +131,17 @@ def execute(
 
     out: a capture file to write. limit: packets after which to stop, at least 1. strict: a file cut off at the end is
     an error. records: where the records go that NFs emit, after each block; None: they are counted and dropped.
-    progress is called with the capture and the packets so far after each block. interruption: signals that
-    end the run between two blocks, or while it waits for the next; so does a KeyboardInterrupt among the blocks.
+    memory_bytes: what flow tables may take at most; None: half of what the machine has free. drain: at the end, however
+    it came, all flows end as if they were idle. progress is called with the capture and the packets so far after each
+    block. interruption: signals that end the run between two blocks, or while it waits for the next; so does a
+    KeyboardInterrupt among the blocks.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}", "", "at least 1")
     seconds, interruption = Seconds(), interruption or Interruption()
     with seconds.spent_on("total"), ExitStack() as open_files:
         with seconds.spent_on("compile"):
-            run = Run(plan, make_engine(plan, engine), engine, seconds, records)
+            run = Run(plan, make_engine(plan, engine, memory_bytes), engine, seconds, records)
         # To open a FIFO is to wait for whoever is at its other end.
         with seconds.spent_on("compile"), interruption.immediate():
             capture, blocks = _open_source(source, strict, limit, open_files)
@@ -154,6 +158,9 @@ def execute(
                         writer.write(block)
                 packets += len(block)
                 progress(capture, packets)
+        if drain:
+            with _kept_in(run), seconds.spent_on("process"):
+                run.engine.drain()
         with _kept_in(run), seconds.spent_on("write"):
             open_files.close()
         with _kept_in(run), seconds.spent_on("write"):
@@ -176,15 +183,17 @@ def _kept_in(run: Run) -> Iterator[None]:
         run.interrupted = True
 
 
-def make_engine(plan: Plan, name: str) -> Engine:
+def make_engine(plan: Plan, name: str, memory_bytes: int | None = None) -> Engine:
     """The engine with that name, one of ENGINES."""
     if name == "compiled":
         from fajita.engine.compiled import CompiledEngine
 
-        return CompiledEngine(plan)
+        return CompiledEngine(plan, memory_bytes=memory_bytes)
     if name == "reference":
         from fajita.reference import ReferenceEngine
 
+        if memory_bytes is not None:
+            raise InputError("the reference engine knows no limit of memory", right="give the chain a capacity instead")
         return ReferenceEngine(plan)
     raise InputError(f"no engine {name!r}", right=f"one of {', '.join(ENGINES)}")
 

@@ -8,6 +8,7 @@ from fajita.chain import Chain
 from fajita.chain_file import load_chain
 from fajita.errors import InputError
 from fajita.quantities import RateValue
+from fajita.settings import Settings
 
 EXAMPLES = Path(__file__).parents[1] / "chains"
 LIMITER = "- rate_limiter: {rate: 1Gbps, burst: 64kB"
@@ -57,6 +58,12 @@ def test_name_other_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert (chain.name, chain.settings.other) == ("my chain", "drop")
 
 
+def test_when_flows_end_and_how_many_there_may_be(tmp_path: Path) -> None:
+    chain = load(tmp_path, "timeout: 90s\ncapacity: 10_000\nfull: evict\nnfs: [flow_counter]\n")
+    assert chain.settings == Settings(timeout_ns=90 * 10**9, capacity=10_000, full="evict")
+    assert chain.plan.nfs[0].timeout_ns == 90 * 10**9
+
+
 def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "from fajita import NF, PASS\n\n\nclass TTLLimit(NF):\n    class Params:\n        ttl: int\n\n"
@@ -93,6 +100,16 @@ def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
         ("nfs: [mac_swap]\n? [a]\n: b\n", 2, "a key is a list where text is needed", ""),
         ("nfs: [mac_swap]\nname: x\nname: y\n", 3, "name stands twice in the same mapping, first in line 2", ""),
         ("nfs: [mac_swap]\nother: maybe\n", 2, "other is 'maybe'", "pass or drop"),
+        ("nfs: [mac_swap]\nfull: evct\n", 2, "full is 'evct'", "drop or bypass or evict"),
+        ("nfs: [mac_swap]\ncapacity: 0\n", 2, "capacity is 0", "a number of flows, 1 to 2,147,483,648"),
+        ("nfs: [mac_swap]\ncapacity: 10k\n", 2, "capacity is '10k'", "a number of flows"),
+        ("nfs: [mac_swap]\nfull: evict\ncapacity: 1.5\n", 3, "capacity is 1.5", "a number of flows"),
+        ("nfs: [mac_swap]\ncapacity: [3]\n", 2, "capacity is [3]", "a number of flows"),
+        ("nfs: [mac_swap]\ntimeout: 30\n", 2, "timeout of the chain: 30 is not a quantity such as 30s", ""),
+        ("nfs: [mac_swap]\ntimeout: 0s\n", 2, "timeout of the chain is 0s", "more than 0"),
+        ("nfs: [mac_swap]\ntimeout:\n", 2, "timeout has no value", "give one or leave it out"),
+        ("nfs: [mac_swap]\ncapacity:\n", 2, "capacity has no value", "give one or leave it out"),
+        ("nfs: [mac_swap]\ntimout: 3s\n", 2, "a chain has no setting timout", "did you mean timeout?"),
         ("nfs: [mac_swap]\nname: 3\n", 2, "name is `3` where text is needed", "put it in quotes"),
         ("nfs: [mac_swap]\nname: ''\n", 2, "the chain's name is empty", ""),
         ('nfs: [mac_swap]\nname: "a\\nb"\n', 2, "name is `a\\nb`, with characters that cannot be shown", ""),

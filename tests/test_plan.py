@@ -12,6 +12,7 @@ from fajita import plan as planner
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.key import five_tuple, source
+from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import ANY_KEY, NF, PASS, PacketView, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
@@ -143,7 +144,84 @@ def test_nf_without_a_key_has_no_table() -> None:
 
 def test_last_seen_only_where_something_expires() -> None:
     planned = plan(FlowCounter(timeout="2s"), limiter(timeout="1s"), SourceCounter())
-    assert [(table.last_seen, table.shortest_timeout_ns) for table in planned.tables] == [(0, 10**9), (None, 0)]
+    assert [(table.last_seen, table.shortest_timeout_ns) for table in planned.tables] == [(0, 10**9), (None, None)]
+    assert [(table.idle_ends, table.round_ns) for table in planned.tables] == [(True, 10**9 // 2), (False, 0)]
+    assert planned.tables[0].slot is not None
+    assert planned.tables[1].slot is None
+
+
+class Chooses(NF):
+    """Says of each state when it ends."""
+
+    key = five_tuple
+
+    class State:
+        expire_in: u64
+
+    def packet(self, pkt: PacketView, state: State) -> int:
+        state.expire_in = pkt.length
+        return PASS
+
+
+class Ends(NF):
+    """Has something to do at the end of a flow."""
+
+    key = five_tuple
+
+    class State:
+        packets: u32
+
+    def packet(self, pkt: PacketView, state: State) -> int:
+        return PASS
+
+    def expire(self, state: State) -> None:
+        state.packets = 0
+
+
+def test_the_timeout_of_the_chain_is_for_nfs_with_a_key_and_none_of_their_own() -> None:
+    planned = Chain([FlowCounter(), limiter(timeout="1s"), MacSwap(), SourceCounter()], timeout="5s").plan
+    assert [nf.timeout_ns for nf in planned.nfs] == [5 * 10**9, 10**9, None, 5 * 10**9]
+    assert [table.shortest_timeout_ns for table in planned.tables] == [10**9, 5 * 10**9]
+
+
+def test_the_hand_goes_round_in_half_the_shortest_timeout() -> None:
+    def rounds(*nfs: NF) -> list[int]:
+        return [table.round_ns for table in plan(*nfs).tables]
+
+    assert rounds(FlowCounter(timeout="1ns")) == [1]
+    assert rounds(Chooses()) == [CHOSEN_TIMEOUT_NS // 2]
+    assert rounds(Chooses(timeout="1ms")) == [10**6 // 2]
+    assert rounds(Chooses(), FlowCounter(timeout="10s")) == [CHOSEN_TIMEOUT_NS // 2]
+
+
+def test_a_state_that_says_when_it_ends_has_no_timeout_that_all_can_be_tested_for() -> None:
+    (table,) = plan(Chooses(), Ends()).tables
+    assert (table.idle_ends, table.shortest_timeout_ns) == (True, None)
+    assert [nf.ends_idle for nf in plan(Chooses(), Ends()).nfs] == [True, False]
+
+
+def test_entries_have_slots_where_something_ends_them_or_is_to_be_done_at_their_end() -> None:
+    assert plan(FlowCounter()).tables[0].slot is None
+    assert plan(Ends()).tables[0].slot is not None
+    assert plan(Ends()).tables[0].last_seen is None
+    assert plan(FlowCounter(timeout="1s")).tables[0].slot is not None
+    (table,) = Chain([FlowCounter()], capacity=9, full="evict").plan.tables
+    assert (table.evicts, table.last_seen) == (True, 0)
+    assert table.slot is not None
+    (table,) = Chain([FlowCounter()], capacity=9).plan.tables
+    assert (table.evicts, table.last_seen, table.slot) == (False, None, None)
+
+
+def test_the_number_of_a_slot_lies_in_a_gap_if_there_is_one() -> None:
+    (table,) = plan(with_state(0, [u32], [], None), with_state(1, [u64], [], "1s")).tables
+    assert table.slot == 8 + 4
+
+
+def test_nfs_of_two_segments_share_no_table_that_evicts() -> None:
+    nfs = [FlowCounter(), balancer(key="source"), DestinationCounter(), FlowCounter(name="same", key="vlan")]
+    assert len(Chain([FlowCounter(name="links", key="vlan"), *nfs]).plan.tables) == 4
+    planned = Chain([FlowCounter(name="links", key="vlan"), *nfs], full="evict").plan
+    assert planned.tables[-1].why.startswith("a full table evicts flows, and between")
 
 
 def test_first_segment_of_a_table() -> None:
@@ -302,8 +380,9 @@ def layouts(draw: st.DrawFn) -> Plan:
 def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
     """Offset and size of all that an entry holds after its key."""
     places = []
-    if table.last_seen is not None:
-        places.append((table.last_seen, 8))
+    for offset, size in ((table.last_seen, 8), (table.slot, 4), (table.direction, 1)):
+        if offset is not None:
+            places.append((offset, size))
     for nf in (planned.nfs[index] for index in table.nfs):
         fields = type(nf.nf).state_fields
         assert list(nf.offsets) == [name for name in fields if name in nf.translated.stored]
@@ -343,5 +422,5 @@ def test_layout(planned: Plan) -> None:
                 assert side.entry_bytes % LINE_BYTES == 0
             assert side.lines == max(1, side.entry_bytes // LINE_BYTES)
             # Not a byte more than the rounding needs.
-            end = side.key_bytes + ends[-1]
+            end = side.key_bytes + max((at + size for at, size in taken(planned, table)), default=0)
             assert side.entry_bytes < max(17, 2 * end if end <= LINE_BYTES else end + LINE_BYTES)

@@ -47,6 +47,7 @@ class CompiledEngine:
             FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
             for table in plan.tables
         ]
+        self._budget.check()
         for table in self.tables:
             for side in table.plan.sides:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
@@ -74,7 +75,7 @@ class CompiledEngine:
             self._place(name, getattr(block, name))
         try:
             self._run_to_the_end(block)
-        finally:  # a table that cannot grow ends the run, but what was done counts
+        finally:  # an interruption ends the run, but what was done counts
             self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()
@@ -97,8 +98,10 @@ class CompiledEngine:
                     self.tables[table.index].attend(number)
 
     def drain(self) -> None:
-        """End all entries, table by table, in the order of their keys, as if each had been idle for too long."""
+        """End all entries of each table with an NF that has `expire`, in the order of their keys."""
         for table in self.tables:
+            if not self.plan.is_drained(table.plan):
+                continue
             listed = table.entries_by_key()
             self._place("listed", listed)
             self._context[CONTEXT["drained"] // 8] = 1 + table.plan.index

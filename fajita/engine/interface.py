@@ -16,10 +16,7 @@ class Engine(Protocol):
         """Rewrite the frames in place and fill in the verdicts."""
 
     def drain(self) -> None:
-        """End all entries, table by table, in the order of their keys, as if each had been idle for too long.
-
-        `expire` runs for every state.
-        """
+        """End all entries of each table with an NF that has `expire`, in the order of their keys."""
 
     def counters(self) -> Counters:
         """What has been counted so far."""

@@ -17,12 +17,23 @@ class Budget:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes, self.taken_bytes = limit_bytes, 0
 
-    def take(self, nbytes: int, *, at_least: bool = False) -> bool:
-        """Whether there are so many left, which are then taken; at_least: take them even if not."""
-        if self.taken_bytes + nbytes > self.limit_bytes and not at_least:
+    def take(self, nbytes: int) -> bool:
+        """Whether there are so many left, which are then taken."""
+        if self.taken_bytes + nbytes > self.limit_bytes:
             return False
         self.taken_bytes += nbytes
         return True
+
+    def need(self, nbytes: int) -> None:
+        """Take what nothing begins without; `check` says whether there is so much."""
+        self.taken_bytes += nbytes
+
+    def check(self) -> None:
+        """InputError if more is needed than there may be."""
+        if self.taken_bytes > self.limit_bytes:
+            needed, limit = -(-self.taken_bytes >> 20), self.limit_bytes >> 20
+            what = f"the tables need {needed:,} MiB to begin with and may take {limit:,} MiB"
+            raise InputError(what, right=f"give them that, as with --memory {needed}MiB, or less capacity")
 
     def give_back(self, nbytes: int) -> None:
         """What is no longer needed."""

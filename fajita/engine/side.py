@@ -11,6 +11,7 @@ from fajita.engine.rows import order_of, row_dtype, sort_rows, turn_around
 from fajita.errors import InputError
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
+from fajita.kernel.slots import RECORD_BYTES
 from fajita.key import KeyColumn
 from fajita.plan import NFPlan, TablePlan, TableSide
 
@@ -26,10 +27,6 @@ class _Areas:
     groups: int
     tags: NDArray[np.uint8]
     entries: NDArray[np.uint8]
-
-    @property
-    def bytes(self) -> int:
-        return self.tags.nbytes + self.entries.nbytes
 
 
 class SideMemory:
@@ -56,7 +53,7 @@ class SideMemory:
         groups = _FIRST_GROUPS
         while capacity is not None and groups * kernel.FILL < capacity:
             groups *= 2
-        self._budget.take(self._bytes(groups), at_least=True)
+        self._budget.need(self._bytes(groups))
         self._use(self._allocate(groups))
         self._set(kernel.MOST, _NEVER)
         if capacity is not None:
@@ -74,7 +71,9 @@ class SideMemory:
         return places + groups, places * self.side.entry_bytes
 
     def _bytes(self, groups: int) -> int:
-        return sum(rounded_up(size) for size in self._sizes(groups))
+        """What so many groups take, the records of their entries' slots included."""
+        records = groups * kernel.FILL * RECORD_BYTES if self.plan.slot is not None else 0
+        return sum(rounded_up(size) for size in (*self._sizes(groups), records))
 
     def _allocate(self, groups: int) -> _Areas:
         tags, entries = (huge_pages(size) for size in self._sizes(groups))
@@ -89,7 +88,7 @@ class SideMemory:
         limit = areas.groups * kernel.FILL
         self._set(kernel.LIMIT, limit)
         # A twelfth before it has to grow the memory for that is made ready.
-        self._set(kernel.ATTENTION_LATER, limit - limit // kernel.FILL)
+        self._set(kernel.ATTENTION_LATER, limit - max(limit // kernel.FILL, BURST - 1))
         self._set(kernel.ATTENTION, self._get(kernel.ATTENTION_LATER))
         self._set(kernel.PAGES_LEFT, 0)
 
@@ -98,6 +97,7 @@ class SideMemory:
 
         Without memory for it the side stays as it is, and the table's policy for new flows holds.
         """
+        self.free_moved()
         if self._next is None and not self._make_next():
             self._stop_growing()
         elif self._get(kernel.COUNT) + BURST > self._get(kernel.LIMIT):
@@ -126,7 +126,6 @@ class SideMemory:
     def _begin_to_move(self) -> None:
         """Begin to move to the table of twice the size; the kernel does the moving, a few groups per burst."""
         assert self._next is not None
-        self._drop_old()
         for old, new in (
             (kernel.OLD_ENTRIES_AT, kernel.ENTRIES_AT),
             (kernel.OLD_MASK, kernel.MASK),
@@ -138,15 +137,12 @@ class SideMemory:
         self._set(kernel.ATTENTION, 0)
         self._next = None
 
-    def _drop_old(self) -> None:
-        for areas in self._areas[:-1]:
-            self._budget.give_back(areas.bytes)
-        del self._areas[:-1]
-
     def free_moved(self) -> None:
         """Give back the memory of the old table once all of it has moved. Not while a kernel runs."""
         if self._get(kernel.OLD_TAGS) == 0:
-            self._drop_old()
+            for areas in self._areas[:-1]:
+                self._budget.give_back(self._bytes(areas.groups))
+            del self._areas[:-1]
 
     def areas(self) -> list[NDArray[np.uint8]]:
         """The memory the kernel may touch."""

@@ -5,7 +5,9 @@ from numpy.typing import NDArray
 
 from fajita.engine.memory import Budget, huge_pages
 from fajita.engine.side import SideMemory
+from fajita.errors import InputError
 from fajita.kernel import slots as kernel
+from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.plan import NFPlan, TablePlan
 from fajita.settings import MAXIMUM_CAPACITY
 
@@ -27,13 +29,14 @@ class FlowTable:
         capacity: int | None,
     ) -> None:
         self.plan = plan
-        self._words, self._budget, self._fixed_capacity = descriptor, budget, capacity
+        self._words = descriptor
+        self._most = MAXIMUM_CAPACITY if capacity is None else capacity
         self.sides = [SideMemory(plan, side, sides[side.index], budget, capacity) for side in plan.sides]
         self._directory = np.zeros(MAXIMUM_CAPACITY // _CHUNK_SLOTS + 1, np.int64)
         self._chunks: list[NDArray[np.uint8]] = []
         self._set(kernel.DIRECTORY, self._directory.ctypes.data)
-        self._set(kernel.CAPACITY, MAXIMUM_CAPACITY if capacity is None else capacity)
-        self._set(kernel.DUE, -(1 << 63))
+        self._set(kernel.CAPACITY, self._most)
+        self._set(kernel.DUE, FIRST_CLOCK_NS)
         self._make_slots()
 
     def _get(self, word: int) -> int:
@@ -48,16 +51,24 @@ class FlowTable:
         self._make_slots()
 
     def _make_slots(self) -> None:
-        """A slot for each entry that there may be until a side grows again."""
+        """A slot for each entry that there may be until a side grows again, as far as the machine has memory for it.
+
+        The budget has it: a side takes it along with its own.
+        """
         if self.plan.slot is None:
             return
-        needed = self.capacity
+        needed = min(self._most, sum(side.capacity for side in self.sides))
         while len(self._chunks) * _CHUNK_SLOTS < needed:
-            size = _CHUNK_SLOTS * kernel.RECORD_BYTES
-            self._budget.take(size, at_least=True)
-            chunk = huge_pages(size)
+            try:
+                chunk = huge_pages(_CHUNK_SLOTS * kernel.RECORD_BYTES)
+            except InputError:
+                if not self._chunks:
+                    raise
+                self._most = len(self._chunks) * _CHUNK_SLOTS
+                break
             self._directory[len(self._chunks)] = chunk.ctypes.data
             self._chunks.append(chunk)
+        self._set(kernel.CAPACITY, self._most)
 
     def areas(self) -> list[NDArray[np.generic]]:
         """The memory the kernel may touch, beside the descriptors."""

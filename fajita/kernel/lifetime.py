@@ -60,7 +60,7 @@ def _emit_resolve(text: Text, table: TablePlan, side: TableSide) -> None:
         text.line(f"full = {full}")
         if table.evicts:
             text.line("if full:")
-            text.line(f"    make_room_{t}(context)")
+            text.line(f"    make_room_{t}(context, {table.sides.index(side)})")
             text.line(f"    full = {full}")
         text.line("if full:")
         text.line(f"    add_one(table_{t} + REFUSED)")
@@ -176,30 +176,39 @@ def _emit_remove(text: Text, table: TablePlan) -> None:
 
 
 def _emit_make_room(text: Text, table: TablePlan) -> None:
-    """`make_room_T(context)`: evicts a flow that had no packet since an eviction last looked at it (second chance)."""
+    """`make_room_T(context, number)`: evicts a flow that had no packet since an eviction last looked at it.
+
+    Second chance: if all that it may look at had one, the last of them goes. number: of the side that is to have room;
+    unless the table as a whole is full, which any flow's end helps.
+    """
     t = table.index
-    _emit_head(text, f"make_room_{t}(context)", table, [])
+    _emit_head(text, f"make_room_{t}(context, number)", table, [])
     with text.indented():
-        text.line(f"slot = load_i64(table_{t} + EVICTOR)")
-        text.line(f"for examined in range(1, {EXAMINED_PER_EVICTION + 1}):")
+        text.line(f"slot, victim = load_i64(table_{t} + EVICTOR), 0")
+        if len(table.sides) > 1:
+            text.line(f"of_any_side = load_i64(table_{t} + ENTRIES) >= load_i64(table_{t} + CAPACITY)")
+        text.line(f"for _ in range({EXAMINED_PER_EVICTION}):")
         with text.indented():
             text.line(f"if slot >= load_i64(table_{t} + SLOTS):")
             text.line("    slot = 0")
             text.line(f"record = record_of(table_{t}, slot)")
             text.line("where = load_i64(record)")
             text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, load_i64(table_{t} + SLOTS) - 1))))")
-            text.line("if where != 0:")
+            of_side = " and (of_any_side or where & 1 == number)" if len(table.sides) > 1 else ""
+            text.line(f"if where != 0{of_side}:")
             with text.indented():
+                text.line("victim = where")
                 text.line(f"last_seen = load_i64((where & ~1) + {table.last_seen})")
-                text.line(f"if last_seen == load_i64(record + 8) or examined == {EXAMINED_PER_EVICTION}:")
+                text.line("if last_seen == load_i64(record + 8):")
                 with text.indented():
-                    text.line(f"end_{t}(context, where)")
-                    text.line(f"add_one(table_{t} + EVICTED)")
                     text.line("slot += 1")
                     text.line("break")
                 text.line("store_64(record + 8, last_seen)")
             text.line("slot += 1")
         text.line(f"store_64(table_{t} + EVICTOR, slot)")
+        text.line("if victim != 0:")
+        text.line(f"    end_{t}(context, victim)")
+        text.line(f"    add_one(table_{t} + EVICTED)")
 
 
 def _emit_sweep(text: Text, plan: Plan, number: int, tables: list[TablePlan]) -> None:

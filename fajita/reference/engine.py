@@ -100,9 +100,10 @@ class ReferenceEngine:
         return seen, True
 
     def drain(self) -> None:
-        """End all entries, table by table, in the order of their keys, as if each had been idle for too long."""
+        """End all entries of each table with an NF that has `expire`, in the order of their keys."""
         for table in self.tables:
-            table.drain()
+            if self.plan.is_drained(table.plan):
+                table.drain()
 
     def counters(self) -> Counters:
         """What has been counted so far."""

@@ -127,20 +127,21 @@ class FlowTable:
 
     def _make_room(self) -> None:
         """Evict a flow that had no packet since an eviction last looked at it."""
-        slot = self._evictor
-        for examined in range(1, EXAMINED_PER_EVICTION + 1):
+        slot, victim = self._evictor, None
+        for _ in range(EXAMINED_PER_EVICTION):
             if slot >= len(self._slots):
                 slot = 0
             entry = self._slots[slot]
             slot += 1
-            if entry is None:
-                continue
-            if entry.last_seen_ns == entry.examined_ns or examined == EXAMINED_PER_EVICTION:
-                self._end(entry)
-                self.counters.evicted += 1
-                break
-            entry.examined_ns = entry.last_seen_ns
+            if entry is not None:
+                victim = entry
+                if entry.last_seen_ns == entry.examined_ns:
+                    break
+                entry.examined_ns = entry.last_seen_ns
         self._evictor = slot
+        if victim is not None:
+            self._end(victim)
+            self.counters.evicted += 1
 
     def drain(self) -> None:
         """End all entries, in the order of their keys."""
