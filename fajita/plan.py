@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fajita.errors import InputError
 from fajita.key import Key, Packing
 from fajita.nf import NF
-from fajita.packet import Layer
+from fajita.packet import MAXIMUM_DATAGRAMS, Layer
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
 
@@ -111,7 +111,10 @@ class Segment:
 
 @dataclass
 class Plan:
-    """What a chain compiles to. constants: the values of the lists that NFs index, as int64."""
+    """What a chain compiles to. constants: the values of the lists that NFs index, as int64.
+
+    datagrams: how many first fragments are remembered, so that later ones find their flow; 0: nothing needs that.
+    """
 
     name: str
     settings: Settings
@@ -120,6 +123,7 @@ class Plan:
     segments: list[Segment]
     core_bytes: int
     constants: list[int]
+    datagrams: int = 0
 
     def __repr__(self) -> str:
         return (
@@ -140,6 +144,11 @@ class Plan:
     def tells_ipv6(self) -> bool:
         """Whether some table has a side for IPv6 alone, so that the kernel has code of its own for it."""
         return any(side.packing.family == 6 for side in self.sides)
+
+    @property
+    def drops_fragments(self) -> bool:
+        """Whether a later fragment that comes before its first is dropped."""
+        return self.settings.fragments == "drop"
 
     def follows_in_group(self, nf: "NFPlan") -> bool:
         """Whether an NF sees just the packets that the one before it lets go on: same segment, table and families."""
@@ -162,8 +171,8 @@ def make_plan(name: str, nfs: list[NF], settings: Settings) -> Plan:
     _add_sides(tables, plans)
     for table in tables:
         _lay_out(table, plans)
-    core_bytes = _place_core(plans)
-    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans))
+    core_bytes, datagrams = _place_core(plans), _datagrams(plans, tables, settings)
+    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), datagrams)
 
 
 def _plan_nf(index: int, nf: NF) -> NFPlan:
@@ -276,6 +285,15 @@ def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
         size = side.key_bytes + offset
         # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
         side.entry_bytes = max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
+
+
+def _datagrams(plans: list[NFPlan], tables: list[TablePlan], settings: Settings) -> int:
+    """How many datagrams to remember: some if an NF asks for a packet's flow or its ports, or the chain drops by it."""
+    needed = [side.packing.layer for table in tables for side in table.sides]
+    needed += [plan.layer for plan in plans if plan.table is None]
+    has_ports = any({"src_port", "dst_port"} & set(table.key.fields) for table in tables)
+    asks = has_ports or any(layer & Layer.FLOW for layer in needed) or settings.fragments == "drop"
+    return MAXIMUM_DATAGRAMS if asks else 0
 
 
 def _place_core(plans: list[NFPlan]) -> int:

@@ -13,7 +13,10 @@ from fajita.run import Run
 
 
 def make_report(run: Run) -> dict[str, Any]:
-    """The report; `other` in `drops` are frames that no NF was about, where the chain drops them."""
+    """The report; in `drops`, `other` are frames that no NF was about, `fragments` later ones, where the chain drops them.
+
+    `fragments`: later ones that found the flow of their first, and that did not, where an NF needs it.
+    """
     counters, plan = run.engine.counters(), run.plan
     seconds = run.seconds
     busy = seconds.read + seconds.process + seconds.write
@@ -30,6 +33,7 @@ def make_report(run: Run) -> dict[str, Any]:
         "bytes": {"in": counters.bytes_in, "out": counters.bytes_out},
         "drops": _drops(plan, counters),
         "other": counters.other,
+        "fragments": asdict(counters.fragments),
         "flows": _flows(plan, counters),
         "tables": _tables(run, counters),
         "nfs": [_nf(run, nf, counters) for nf in plan.nfs],
@@ -50,6 +54,8 @@ def _drops(plan: Plan, counters: Counters) -> dict[str, dict[str, int]]:
     if plan.settings.other == "drop":
         # An NF may have been given this name too.
         drops["other"] = drops.get("other", {}) | counters.other
+    if plan.drops_fragments and counters.fragments.early:
+        drops["fragments"] = drops.get("fragments", {}) | {"before its first": counters.fragments.early}
     return {name: reasons for name, reasons in drops.items() if reasons}
 
 

@@ -21,8 +21,8 @@ class FlowTable:
         self.plan, self.side = plan, side
         self._words = descriptor
         self._areas: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
-        self._set(kernel.SECRET_0, _secret())
-        self._set(kernel.SECRET_1, _secret())
+        self._set(kernel.SECRET_0, secret())
+        self._set(kernel.SECRET_1, secret())
         self._allocate(_FIRST_GROUPS)
 
     def _get(self, word: int) -> int:
@@ -120,6 +120,6 @@ def _numbers(data: NDArray[np.uint8], column: KeyColumn) -> NDArray[np.uint64]:
     return number.view(">u8")[:, 0].astype(np.uint64) >> np.uint64(column.value_shift) & np.uint64(column.value_mask)
 
 
-def _secret() -> int:
+def secret() -> int:
     """64 random bits as int64."""
     return secrets.randbits(64) - (1 << 63)

@@ -30,6 +30,7 @@ CONTEXT_WORDS = (
     "constants",
     "statistics",
     "tables",  # the descriptors of the tables, one after the other
+    "fragments",  # what is remembered of first fragments
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
 
@@ -83,12 +84,13 @@ class TableScratch:
 class Scratch:
     """A scratch area: what one pass over a burst leaves for the next. There are two, one for the burst looked up ahead.
 
-    status: 1 seen by an NF, 2 dropped.
+    status: 1 seen by an NF, 2 dropped. datagram: of a fragment, what `fragments` says which slot it is about.
     """
 
     headers: int
     status: int
     tables: tuple[TableScratch, ...]
+    datagram: int
     total: int
 
 
@@ -100,4 +102,5 @@ def place_scratch(plan: Plan) -> Scratch:
         key_bytes = max(side.key_bytes for side in table.sides)
         tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes))
         at += (24 + key_bytes) * BURST
-    return Scratch(0, 8 * BURST, tuple(tables), at)
+    datagram, total = at, at + (8 * BURST if plan.datagrams else 0)
+    return Scratch(0, 8 * BURST, tuple(tables), datagram, total)
