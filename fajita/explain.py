@@ -60,8 +60,8 @@ def _fragments(plan: Plan) -> str:
     if not plan.datagrams:
         return "later fragments are packets without ports: no network function here asks for their flow"
     return (
-        f"later fragments are of the flow of their first, if that is one of the latest {plan.datagrams:,} first ones and"
-        f" came less than {REMEMBERED_NS / 1e9:g} s before; without it one {_EARLY[plan.settings.fragments]}"
+        f"later fragments are of the flow of their first, if that is one of the latest {plan.datagrams:,} first ones"
+        f" and came less than {REMEMBERED_NS / 1e9:g} s before; without it one {_EARLY[plan.settings.fragments]}"
     )
 
 

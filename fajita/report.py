@@ -13,9 +13,9 @@ from fajita.run import Run
 
 
 def make_report(run: Run) -> dict[str, Any]:
-    """The report; in `drops`, `other` are frames that no NF was about, `fragments` later ones, where the chain drops them.
+    """The report; `other` in `drops` are frames that no NF was about, where the chain drops them; so is `fragments`.
 
-    `fragments`: later ones that found the flow of their first, and that did not, where an NF needs it.
+    fragments: later ones that found the flow of their first, and that did not, where an NF asks for it.
     """
     counters, plan = run.engine.counters(), run.plan
     seconds = run.seconds

@@ -8,6 +8,7 @@ from typing import Any
 import fajita.nfs
 from fajita.chain import Chain
 from fajita.nf import NF
+from fajita.settings import CHOICES
 
 #: Idle times between the steps of `traffic.traffic`, so that some flows time out.
 _TIMEOUTS = (None, None, "5us", "1ms", "1s")
@@ -59,10 +60,11 @@ def random_chain(seed: int) -> Chain:
     """One to five NFs, all choices by the seed."""
     random = Random(seed)
     nfs = [_random_nf(random, f"nf{index}") for index in range(random.randint(1, 5))]
-    return Chain(nfs, name=f"random_{seed}", other=random.choice(("pass", "drop")))
+    settings = {name: random.choice(CHOICES[name]) for name in ("other", "fragments")}
+    return Chain(nfs, name=f"random_{seed}", **settings)
 
 
 def describe(chain: Chain) -> str:
     """The chain in one line, so that it can be written down again."""
     nfs = [f"{type(nf).__name__}(key={nf.granularity}, timeout_ns={nf.timeout_ns}, {nf.params()})" for nf in chain.nfs]
-    return f"{chain.name}, other {chain.settings.other}: " + " -> ".join(nfs)
+    return f"{chain.name}, {chain.settings}: " + " -> ".join(nfs)

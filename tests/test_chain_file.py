@@ -53,8 +53,8 @@ def test_defaults_and_settings(tmp_path: Path) -> None:
 
 
 def test_name_other_and_a_byte_order_mark(tmp_path: Path) -> None:
-    chain = load(tmp_path, "\ufeffname: my chain\nother: drop\nnfs: [mac_swap]\n")
-    assert (chain.name, chain.settings.other) == ("my chain", "drop")
+    chain = load(tmp_path, "\ufeffname: my chain\nother: drop\nfragments: flow\nnfs: [mac_swap]\n")
+    assert (chain.name, chain.settings.other, chain.settings.fragments) == ("my chain", "drop", "flow")
 
 
 def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
@@ -93,6 +93,7 @@ def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
         ("nfs: [mac_swap]\n? [a]\n: b\n", 2, "a key is a list where text is needed", ""),
         ("nfs: [mac_swap]\nname: x\nname: y\n", 3, "name stands twice in the same mapping, first in line 2", ""),
         ("nfs: [mac_swap]\nother: maybe\n", 2, "other is 'maybe'", "pass or drop"),
+        ("nfs: [mac_swap]\nfragments: hold\n", 2, "fragments is 'hold'", "pass or flow or drop"),
         ("nfs: [mac_swap]\nname: 3\n", 2, "name is `3` where text is needed", "put it in quotes"),
         ("nfs: [mac_swap]\nname: ''\n", 2, "the chain's name is empty", ""),
         ('nfs: [mac_swap]\nname: "a\\nb"\n', 2, "name is `a\\nb`, with characters that cannot be shown", ""),

@@ -26,6 +26,7 @@ SHAPE = {
     "packets": {"in": int, "out": int, "dropped": int, "other": int},
     "bytes": {"in": int, "out": int},
     "drops": dict,
+    "fragments": {"followed": int, "early": int},
     "flows": {"created": int, "active": int, "expired": int, "evicted": int, "refused": int},
     "tables": [{"key": str, "entries": int, "capacity": int, "bytes": int}],
     "nfs": [{"name": str, "type": str, "in": int, "out": int, "dropped": int, "summary": dict}],

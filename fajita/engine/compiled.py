@@ -38,7 +38,7 @@ class CompiledEngine:
         self.tables = [
             FlowTable(table, side, self._descriptors[side.index]) for table in plan.tables for side in table.sides
         ]
-        self._fragments = FragmentMemory(plan)
+        self.fragments = FragmentMemory(plan)
         self._packets_in = 0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
@@ -46,7 +46,7 @@ class CompiledEngine:
         self._place("constants", self._constants)
         self._place("statistics", self._statistics)
         self._place("tables", self._descriptors)
-        self._place("fragments", self._fragments.words)
+        self._place("fragments", self.fragments.words)
 
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
@@ -57,7 +57,7 @@ class CompiledEngine:
         self._context[CONTEXT["end"] // 8] = len(block)
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
-        self._fragments.begin_block()
+        self.fragments.begin_block()
         self._allow_memory(block)
         try:
             while full := self._run(self._context.ctypes.data):
@@ -73,7 +73,7 @@ class CompiledEngine:
         if not CHECKED:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._descriptors]
-        own.append(self._fragments.words)
+        own.append(self.fragments.words)
         areas = [area for table in self.tables for area in table.areas()]
         columns: list[NDArray[Any]] = [
             block.address,
@@ -98,7 +98,7 @@ class CompiledEngine:
             bytes_in=in_bytes,
             bytes_out=in_bytes - dropped_bytes,
             other={reason: count for reason, count in other.items() if count},
-            fragments=FragmentCounters(self._fragments.followed, self._fragments.early),
+            fragments=FragmentCounters(self.fragments.followed, self.fragments.early),
             nfs=self._nf_counters(words),
             tables=[
                 TableCounters(
