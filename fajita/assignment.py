@@ -85,7 +85,8 @@ class _Assignment:
 
     def _link(self, plan: NFPlan, key: Key) -> Link | None:
         """The first table looked up in this segment whose entries can know where those of the key are."""
-        if not self.links:
+        # A later fragment has no ports: what its key has for them is known where it is looked up.
+        if not self.links or {"src_port", "dst_port"} & set(key.fields):
             return None
         found_before = dict.fromkeys(self.plans[index].table for index in self.segments[-1].nfs)
         for number in found_before:

@@ -7,7 +7,7 @@ from fajita.kernel.slots import RECORD_BYTES
 from fajita.kernel.table import FILL, GROUP
 from fajita.lifetime import SWEPT_PER_PACKET
 from fajita.nf import EXPIRE_IN
-from fajita.packet import Layer
+from fajita.packet import REMEMBERED_NS, Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 from fajita.settings import Settings
 
@@ -17,13 +17,13 @@ _EXAMPLE_FLOWS = (65_536, 1_048_576)
 _LINK = Layer.ETHERNET | Layer.VLAN
 _IP = _LINK | Layer.IP | Layer.IPV4 | Layer.IPV6
 _TRANSPORT = Layer.FLOW | Layer.PORTS | Layer.TCP | Layer.UDP | Layer.ICMP
+_LATER_FRAGMENT = _IP | Layer.FRAGMENT
 #: Kinds of frames and all layers that one of them may have.
 _KINDS: dict[str, Layer] = {
     "ARP": _LINK,
     "malformed headers": _LINK,
-    "IPv4": (_IP & ~Layer.IPV6) | _TRANSPORT,
-    "IPv6": (_IP & ~Layer.IPV4) | _TRANSPORT,
-    "later fragments": _IP,
+    "IPv4": (_IP & ~Layer.IPV6) | _TRANSPORT | Layer.FRAGMENT,
+    "IPv6": (_IP & ~Layer.IPV4) | _TRANSPORT | Layer.FRAGMENT,
     "TCP": _IP | Layer.FLOW | Layer.PORTS | Layer.TCP,
     "UDP": _IP | Layer.FLOW | Layer.PORTS | Layer.UDP,
     "ICMP": _IP | Layer.FLOW | Layer.ICMP,
@@ -52,14 +52,38 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"  segment {number}: {parse}{lookup}run {names}"
     action = "passed on" if plan.settings.other == "pass" else "dropped"
     yield ""
+    yield _fragments(plan)
     yield f"frames that none of them is about ({', '.join(_unseen(plan))}) are {action} and counted by reason"
+
+
+#: By a chain's `fragments`: what becomes of a later fragment that has no first.
+_EARLY = {"pass": "passes as a packet of no flow", "flow": "is of a flow with ports 0", "drop": "is dropped"}
+
+
+def _fragments(plan: Plan) -> str:
+    if not plan.datagrams:
+        return "later fragments are packets without ports: no network function here asks for their flow"
+    return (
+        f"later fragments are of the flow of their first, if that is one of the latest {plan.datagrams:,} first ones"
+        f" and came less than {REMEMBERED_NS / 1e9:g} s before; without it one {_EARLY[plan.settings.fragments]}"
+    )
 
 
 def _unseen(plan: Plan) -> list[str]:
     """Kinds of frames that no NF of the chain is about."""
     needed = [layer for nf in plan.nfs for layer in _needed(plan, nf)]
-    unseen = [kind for kind, there in _KINDS.items() if not any(layer & there == layer for layer in needed)]
+    unseen = [kind for kind, there in _kinds(plan).items() if not any(layer & there == layer for layer in needed)]
     return [*unseen, "unknown link types"]
+
+
+def _kinds(plan: Plan) -> dict[str, Layer]:
+    """The kinds of frames, and later fragments as far as NFs may be about them or not."""
+    if not plan.datagrams:
+        return _KINDS | {"later fragments": _LATER_FRAGMENT}
+    if plan.drops_fragments:
+        return _KINDS
+    has_flow = Layer.FLOW if plan.settings.fragments == "flow" else Layer(0)
+    return _KINDS | {"later fragments without their first": _LATER_FRAGMENT | has_flow}
 
 
 def _needed(plan: Plan, nf: NFPlan) -> list[Layer]:

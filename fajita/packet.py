@@ -11,10 +11,11 @@ from enum import IntFlag
 class Layer(IntFlag):
     """Which headers of a frame are wholly captured and well formed; a field is there if its layer is.
 
-    IP: IPV4 or IPV6. FLOW: the 5-tuple is known: IP, not a later fragment, and ports where the protocol has them.
-    PORTS: the four bytes of source and destination port (TCP, UDP, SCTP). TCP, UDP, ICMP (or ICMPv6): the whole fixed
-    header.
+    IP: IPV4 or IPV6. FLOW: the 5-tuple is known: IP, and ports where the protocol has them; of a later fragment, those
+    of its first. PORTS: the four bytes of source and destination port (TCP, UDP, SCTP). TCP, UDP, ICMP (or ICMPv6): the
+    whole fixed header. A later fragment has none of these four.
     VLAN: an IEEE 802.1Q tag right after the MAC addresses.
+    FRAGMENT: a part of an IP packet that was cut up, the first or a later one.
     """
 
     ETHERNET = 1
@@ -27,6 +28,7 @@ class Layer(IntFlag):
     VLAN = 128
     IPV6 = 256
     IP = 512
+    FRAGMENT = 1024
 
 
 #: No layer: a field that cannot be written.
@@ -183,6 +185,15 @@ MAXIMUM_EXTENSIONS = 8
 #: (hop-by-hop, routing, destination options, mobility, HIP, shim6); 8 bytes (fragment); in units of 4 beyond two.
 EXTENSIONS = (0, 43, 60, 135, 139, 140)
 FRAGMENT_EXTENSION, AUTHENTICATION_EXTENSION = 44, 51
+
+#: What tells a fragment from a whole packet: more fragments and the offset, of IPv4 (RFC 791, 3.1) in a field with two
+#: other flags, of IPv6 (RFC 8200, 4.5) with two reserved bits.
+IPV4_FRAGMENT_BITS, IPV4_OFFSET_BITS = 0x3FFF, 0x1FFF
+IPV6_FRAGMENT_BITS, IPV6_OFFSET_BITS = 0xFFF9, 0xFFF8
+#: Later fragments find the flow of one of the latest so many first fragments,
+MAXIMUM_DATAGRAMS = 4096
+#: if that came less than so long before (nanoseconds of packet time; RFC 791, 3.2 suggests 15 s, RFC 8200, 4.5 60 s).
+REMEMBERED_NS = 30 * 10**9
 
 VLAN_TYPES = (0x8100, 0x88A8, 0x9100, 0x9200)
 MPLS_TYPES = (0x8847, 0x8848)

@@ -6,7 +6,7 @@ from fajita.errors import InputError
 from fajita.key import Key, Packing
 from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import EXPIRE_IN, NF
-from fajita.packet import Layer
+from fajita.packet import MAXIMUM_DATAGRAMS, Layer
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
 from fajita.tuning import FULL, Tuning
@@ -153,7 +153,10 @@ class Segment:
 
 @dataclass
 class Plan:
-    """What a chain compiles to. constants: the values of the lists that NFs index, as int64."""
+    """What a chain compiles to. constants: the values of the lists that NFs index, as int64.
+
+    datagrams: how many first fragments are remembered, so that later ones find their flow; 0: nothing needs that.
+    """
 
     name: str
     settings: Settings
@@ -162,6 +165,7 @@ class Plan:
     segments: list[Segment]
     core_bytes: int
     constants: list[int]
+    datagrams: int = 0
     tuning: Tuning = FULL
 
     def __repr__(self) -> str:
@@ -193,6 +197,11 @@ class Plan:
         """Whether some table has a side for IPv6 alone, so that the kernel has code of its own for it."""
         return any(side.packing.family == 6 for side in self.sides)
 
+    @property
+    def drops_fragments(self) -> bool:
+        """Whether a later fragment that comes before its first is dropped."""
+        return self.settings.fragments == "drop"
+
     def follows_in_group(self, nf: "NFPlan") -> bool:
         """Whether an NF sees just the packets that the one before it lets go on: same segment, table and families."""
         before = nf.index - 1
@@ -216,8 +225,8 @@ def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = FUL
     _add_sides(tables, plans)
     for table in tables:
         _lay_out(table, plans, [other.index for other in tables if other.link and other.link.table == table.index])
-    core_bytes = _place_core(plans)
-    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), tuning)
+    core_bytes, datagrams = _place_core(plans), _datagrams(plans, tables, settings)
+    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), datagrams, tuning)
 
 
 def _plan_nf(index: int, nf: NF, settings: Settings) -> NFPlan:
@@ -309,6 +318,15 @@ def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
     if fixed or chosen:
         table.idle_ends, table.shortest_timeout_ns = True, min(fixed, default=None)
         table.round_ns = max(1, min(fixed + chosen) // 2)
+
+
+def _datagrams(plans: list[NFPlan], tables: list[TablePlan], settings: Settings) -> int:
+    """How many datagrams to remember: some if an NF asks for a packet's flow or its ports, or the chain drops by it."""
+    needed = [side.packing.layer for table in tables for side in table.sides]
+    needed += [plan.layer for plan in plans if plan.table is None]
+    has_ports = any({"src_port", "dst_port"} & set(table.key.fields) for table in tables)
+    asks = has_ports or any(layer & Layer.FLOW for layer in needed) or settings.fragments == "drop"
+    return MAXIMUM_DATAGRAMS if asks else 0
 
 
 def _place_core(plans: list[NFPlan]) -> int:

@@ -13,7 +13,10 @@ from fajita.run import Run
 
 
 def make_report(run: Run) -> dict[str, Any]:
-    """The report. In `drops`, `other` are frames that no NF was about, `table …` packets of flows without an entry."""
+    """The report. In `drops`, `other` are frames that no NF was about, `table …` packets of flows without an entry.
+
+    fragments: later ones that found the flow of their first, and that did not, where an NF asks for it.
+    """
     counters, plan = run.engine.counters(), run.plan
     seconds = run.seconds
     busy = seconds.read + seconds.process + seconds.write
@@ -30,6 +33,7 @@ def make_report(run: Run) -> dict[str, Any]:
         "bytes": {"in": counters.bytes_in, "out": counters.bytes_out},
         "drops": _drops(plan, counters),
         "other": counters.other,
+        "fragments": asdict(counters.fragments),
         "flows": _flows(plan, counters),
         "tables": (tables := _tables(run, counters)),
         "memory": {"limit_bytes": run.engine.memory_bytes, "used_bytes": sum(table["bytes"] for table in tables)},
@@ -54,6 +58,8 @@ def _drops(plan: Plan, counters: Counters) -> dict[str, dict[str, int]]:
     if plan.settings.full == "drop":
         names = _table_names(plan)
         drops |= {names[i]: {"full": counted.refused} for i, counted in enumerate(counters.tables) if counted.refused}
+    if plan.drops_fragments and counters.fragments.early:
+        drops["fragments"] = drops.get("fragments", {}) | {"before its first": counters.fragments.early}
     return {name: reasons for name, reasons in drops.items() if reasons}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import fajita.nfs
 from fajita.chain import Chain
 from fajita.nf import NF
+from fajita.settings import CHOICES
 
 #: Idle times between the steps of `traffic.traffic`, so that some flows time out.
 _TIMEOUTS = (None, None, "5us", "1ms", "1s")
@@ -65,11 +66,9 @@ def random_chain(seed: int) -> Chain:
 
 def random_settings(random: Random) -> dict[str, Any]:
     """Settings of a chain; tables that are full after a few flows are as likely as such that grow."""
-    return {
-        "other": random.choice(("pass", "drop")),
+    return {name: random.choice(values) for name, values in CHOICES.items()} | {
         "timeout": random.choice(_TIMEOUTS),
         "capacity": random.choice((None, None, 1, 2, 3, 7)),
-        "full": random.choice(("drop", "bypass", "evict", "evict")),
     }
 
 

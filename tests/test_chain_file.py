@@ -54,8 +54,8 @@ def test_defaults_and_settings(tmp_path: Path) -> None:
 
 
 def test_name_other_and_a_byte_order_mark(tmp_path: Path) -> None:
-    chain = load(tmp_path, "\ufeffname: my chain\nother: drop\nnfs: [mac_swap]\n")
-    assert (chain.name, chain.settings.other) == ("my chain", "drop")
+    chain = load(tmp_path, "\ufeffname: my chain\nother: drop\nfragments: flow\nnfs: [mac_swap]\n")
+    assert (chain.name, chain.settings.other, chain.settings.fragments) == ("my chain", "drop", "flow")
 
 
 def test_when_flows_end_and_how_many_there_may_be(tmp_path: Path) -> None:
@@ -110,6 +110,7 @@ def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
         ("nfs: [mac_swap]\ntimeout:\n", 2, "timeout has no value", "give one or leave it out"),
         ("nfs: [mac_swap]\ncapacity:\n", 2, "capacity has no value", "give one or leave it out"),
         ("nfs: [mac_swap]\ntimout: 3s\n", 2, "a chain has no setting timout", "did you mean timeout?"),
+        ("nfs: [mac_swap]\nfragments: hold\n", 2, "fragments is 'hold'", "pass or flow or drop"),
         ("nfs: [mac_swap]\nname: 3\n", 2, "name is `3` where text is needed", "put it in quotes"),
         ("nfs: [mac_swap]\nname: ''\n", 2, "the chain's name is empty", ""),
         ('nfs: [mac_swap]\nname: "a\\nb"\n', 2, "name is `a\\nb`, with characters that cannot be shown", ""),

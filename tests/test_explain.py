@@ -87,10 +87,16 @@ def test_what_happens_to_other_frames():
 @pytest.mark.parametrize(
     ("nfs", "unseen"),
     [
-        ([FlowCounter()], "ARP, malformed headers, later fragments, unknown link types"),
+        ([FlowCounter()], "ARP, malformed headers, later fragments without their first, unknown link types"),
         ([SourceCounter()], "ARP, malformed headers, unknown link types"),
-        ([LoadBalancer(servers=["10.0.0.1"])], "ARP, malformed headers, IPv6, later fragments, unknown link types"),
-        ([FlowCounter(key="destination_port")], "ARP, malformed headers, later fragments, ICMP, unknown link types"),
+        (
+            [LoadBalancer(servers=["10.0.0.1"])],
+            "ARP, malformed headers, IPv6, later fragments without their first, unknown link types",
+        ),
+        (
+            [FlowCounter(key="destination_port")],
+            "ARP, malformed headers, ICMP, later fragments without their first, unknown link types",
+        ),
         ([FlowCounter(), MacSwap()], "unknown link types"),
     ],
     ids=["flows", "addresses", "IPv4 alone", "ports", "Ethernet"],
@@ -98,6 +104,23 @@ def test_what_happens_to_other_frames():
 def test_which_frames_are_other(nfs, unseen):
     last = explain(Chain(nfs).plan).splitlines()[-1]
     assert last == f"frames that none of them is about ({unseen}) are passed on and counted by reason"
+
+
+@pytest.mark.parametrize(
+    ("setting", "early", "unseen"),
+    [
+        ("pass", "passes as a packet of no flow", True),
+        ("flow", "is of a flow with ports 0", False),
+        ("drop", "is dropped", False),
+    ],
+)
+def test_what_becomes_of_later_fragments(setting, early, unseen):
+    *_, fragments, other = explain(Chain([FlowCounter()], fragments=setting).plan).splitlines()
+    assert fragments.startswith("later fragments are of the flow of their first, if that is one of the latest 4,096 ")
+    assert fragments.endswith(f"came less than 30 s before; without it one {early}")
+    assert ("fragments" in other) == unseen
+    (*_, fragments, _) = explain(Chain([SourceCounter()], fragments="pass").plan).splitlines()
+    assert fragments == "later fragments are packets without ports: no network function here asks for their flow"
 
 
 def test_a_chain_without_state():

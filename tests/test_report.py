@@ -28,6 +28,7 @@ SHAPE = {
     "packets": {"in": int, "out": int, "dropped": int, "other": int},
     "bytes": {"in": int, "out": int},
     "drops": dict,
+    "fragments": {"followed": int, "early": int},
     "flows": {"created": int, "active": int, "expired": int, "evicted": int, "refused": int},
     "tables": [
         {

@@ -96,6 +96,7 @@ def ipv4_packet(
     *,
     options: bytes = b"",
     fragment: int = 0,
+    identification: int = 0x1234,
     total_length: int | None = None,
     tos: int = 0,
     ttl: int = 64,
@@ -104,15 +105,15 @@ def ipv4_packet(
     words = 5 + len(options) // 4
     length = 4 * words + len(body) if total_length is None else total_length
     addresses = struct.pack(">II", src, dst) + options
-    head = struct.pack(">BBHHHBB", 0x40 | words, tos, length, 0x1234, fragment, ttl, protocol)
+    head = struct.pack(">BBHHHBB", 0x40 | words, tos, length, identification, fragment, ttl, protocol)
     checksum = internet_checksum(head + bytes(2) + addresses)
     return head + struct.pack(">H", checksum) + addresses + body
 
 
-def extension(kind: int, following: int, *, units: int = 0, fragment: int = 0) -> bytes:
+def extension(kind: int, following: int, *, units: int = 0, fragment: int = 0, identification: int = 7) -> bytes:
     """An IPv6 extension header of type `kind`; units: its length field; fragment: offset and flags (RFC 8200, 4.5)."""
     if kind == FRAGMENT_EXTENSION:
-        return struct.pack(">BBHI", following, 0, fragment, 7)
+        return struct.pack(">BBHI", following, 0, fragment, identification)
     size = 4 * (units + 2) if kind == AUTHENTICATION_EXTENSION else 8 * (units + 1)
     return struct.pack(">BB", following, units) + bytes(max(0, size - 2))
 
@@ -126,13 +127,15 @@ def ipv6_packet(
     extensions: Sequence[int] = (),
     units: int = 0,
     fragment: int = 0,
+    identification: int = 7,
     payload_length: int | None = None,
     hop_limit: int = 64,
 ) -> bytes:
     """An IPv6 packet with extension headers of these types before its body of type `protocol`."""
     chain = [*extensions, protocol]
     headers = b"".join(
-        extension(kind, following, units=units, fragment=fragment) for kind, following in pairwise(chain)
+        extension(kind, following, units=units, fragment=fragment, identification=identification)
+        for kind, following in pairwise(chain)
     )
     length = len(headers) + len(body) if payload_length is None else payload_length
     return struct.pack(">IHBB", 6 << 28 | 0xABCDE, length, chain[0], hop_limit) + src + dst + headers + body
@@ -295,13 +298,51 @@ def damaged_frames(draw: st.DrawFn) -> tuple[bytes, int]:
     return bytes(altered), link
 
 
+@st.composite
+def datagrams(draw: st.DrawFn) -> list[tuple[bytes, int]]:
+    """Fragments with one identification, more than are of one datagram: first ones with several ports, later ones."""
+    link, tags = draw(_usually(ETHERNET, RAW_IP)), draw(st.sampled_from(([], ["vlan"])))
+    protocols = (UDP_PROTOCOL, TCP_PROTOCOL, ICMP_PROTOCOL, 60)
+    parts = st.tuples(
+        st.sampled_from((0, 0, 1, 2)),  # offset in units of 8 bytes
+        st.booleans(),  # more fragments
+        st.sampled_from(PORTS),
+        st.sampled_from(protocols[: draw(st.integers(1, len(protocols)))]),
+        _usually(0, 1),  # whether from another host
+    )
+    is_ipv6, identification = draw(st.booleans()), draw(st.sampled_from((0, 0x1234, 0xFFFF)))
+    made = []
+    for offset, more, port, protocol, host in draw(st.lists(parts, min_size=2, max_size=8)):
+        body = struct.pack(">HHHH", port, 53, 8 + 16, 0) + bytes(16)
+        if is_ipv6:
+            source, destination, fragment = IPV6_ADDRESSES[host], IPV6_ADDRESSES[2], offset << 3 | more
+            extensions = draw(_usually((44,), (0, 44), (44, 44), (44, 60)))
+            packet = ipv6_packet(
+                source,
+                destination,
+                protocol,
+                body,
+                extensions=extensions,
+                fragment=fragment,
+                identification=identification,
+            )
+        else:
+            fragment = more << 13 | offset
+            packet = ipv4_packet(
+                ADDRESSES[host], ADDRESSES[2], protocol, body, fragment=fragment, identification=identification
+            )
+        kind, packet = with_tags(IPV6_TYPE if is_ipv6 else IPV4_TYPE, packet, tags if link == ETHERNET else [])
+        made.append((with_link(link, kind, packet), link))
+    return made
+
+
 noise = st.tuples(st.binary(max_size=60), st.sampled_from(LINKS))
 
 #: A frame and its link code: mostly sound, as flows need repeating packets.
 frames = st.one_of(linked_frames(), linked_frames(), linked_frames(), damaged_frames(), noise)
 
 #: From one packet to the next, nanoseconds. Chains of `chains` have timeouts between these.
-_STEPS_NS = (0, 1, 1_000, 10_000, 1_000_000, 2_000_000_000, -1_000, -5_000_000)
+_STEPS_NS = (0, 1, 1_000, 10_000, 1_000_000, 2_000_000_000, 31_000_000_000, -1_000, -5_000_000)
 #: When traffic begins: today; where times turn negative to an NF, in 2262; and at the beginning of time.
 _FIRST_TIMES_NS = (1_700_000_000_000_000_000, 1_700_000_000_000_000_000, (1 << 63) - 1_000_000, 0)
 
@@ -310,6 +351,8 @@ _FIRST_TIMES_NS = (1_700_000_000_000_000_000, 1_700_000_000_000_000_000, (1 << 6
 def traffic(draw: st.DrawFn, max_packets: int = 48) -> Traffic:
     """Some packets, many of them again and again, over more than one burst, in one or more blocks."""
     distinct = draw(st.lists(frames, min_size=draw(st.sampled_from((1, 3, 8))), max_size=10))
+    for fragments in draw(st.lists(datagrams(), max_size=2)):
+        distinct += fragments
     least = draw(st.sampled_from((0, max_packets // 2, max_packets)))
     # One draw of bytes, not one of each number: hypothesis takes most of the time of a test.
     order = draw(st.binary(min_size=least, max_size=max_packets))

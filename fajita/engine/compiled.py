@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.counters import Counters, NFCounters, TableCounters
+from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters
+from fajita.engine.fragments import FragmentMemory
 from fajita.engine.memory import Budget, usual_limit_bytes
 from fajita.engine.records import RecordBuffers
 from fajita.engine.tables import FlowTable
@@ -53,6 +54,7 @@ class CompiledEngine:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
         self._records = RecordBuffers(plan, [side for table in self.tables for side in table.sides])
         self._listed = np.zeros(0, np.int64)
+        self.fragments = FragmentMemory(plan)
         self._packets_in = 0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
@@ -63,6 +65,7 @@ class CompiledEngine:
         self._place("tables", self._descriptors)
         self._place("clocks", self._clocks)
         self._place("records", self._records.descriptors)
+        self._place("fragments", self.fragments.words)
 
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
@@ -73,6 +76,7 @@ class CompiledEngine:
         self._context[CONTEXT["end"] // 8] = len(block)
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
+        self.fragments.begin_block()
         try:
             self._run_to_the_end(block)
         finally:  # an interruption ends the run, but what was done counts
@@ -115,7 +119,7 @@ class CompiledEngine:
         if not CHECKED:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics]
-        own += [self._sides, self._descriptors, self._clocks, self._listed]
+        own += [self._sides, self._descriptors, self._clocks, self._listed, self.fragments.words]
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
         columns: list[NDArray[Any]] = []
         frames: Iterable[tuple[int, int]] = ()
@@ -136,6 +140,7 @@ class CompiledEngine:
             bytes_in=in_bytes,
             bytes_out=in_bytes - dropped_bytes,
             other={reason: count for reason, count in other.items() if count},
+            fragments=FragmentCounters(self.fragments.followed, self.fragments.early),
             nfs=self._nf_counters(words),
             tables=[
                 TableCounters(table.created, table.expired, table.evicted, table.refused, table.entries)

@@ -27,6 +27,14 @@ class TableCounters:
 
 
 @dataclass
+class FragmentCounters:
+    """Later fragments that found the flow of their first, and those that came early: none was remembered."""
+
+    followed: int = 0
+    early: int = 0
+
+
+@dataclass
 class Counters:
     """Packets and bytes (on the wire) in and out; `other` by reason: frames that no NF was about."""
 
@@ -35,5 +43,6 @@ class Counters:
     bytes_in: int = 0
     bytes_out: int = 0
     other: dict[str, int] = field(default_factory=dict)
+    fragments: FragmentCounters = field(default_factory=FragmentCounters)
     nfs: list[NFCounters] = field(default_factory=list)
     tables: list[TableCounters] = field(default_factory=list)

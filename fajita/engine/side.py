@@ -48,8 +48,8 @@ class SideMemory:
         self._words, self._budget = descriptor, budget
         self._areas: list[_Areas] = []
         self._next: _Areas | None = None
-        self._set(kernel.SECRET_0, _secret())
-        self._set(kernel.SECRET_1, _secret())
+        self._set(kernel.SECRET_0, secret())
+        self._set(kernel.SECRET_1, secret())
         groups = _FIRST_GROUPS
         while capacity is not None and groups * kernel.FILL < capacity:
             groups *= 2
@@ -224,6 +224,6 @@ def _numbers(data: NDArray[np.uint8], column: KeyColumn) -> NDArray[np.uint64]:
     return number.view(">u8")[:, 0].astype(np.uint64) >> np.uint64(column.value_shift) & np.uint64(column.value_mask)
 
 
-def _secret() -> int:
+def secret() -> int:
     """64 random bits as int64."""
     return secrets.randbits(64) - (1 << 63)

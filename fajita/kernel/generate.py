@@ -19,6 +19,7 @@ from fajita.kernel.arithmetic import *
 from fajita.kernel.direction import is_turned_4, is_turned_6, turned_addresses, turned_ports
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.fields import *
+from fajita.kernel.fragments import DROPPED, fragment_functions
 from fajita.kernel.function import burst_function, kernel_function, rare_function
 from fajita.kernel.hash import HASHES, SECOND_SIDE
 from fajita.kernel.layout import DONE, RECORDS_FULL
@@ -70,6 +71,13 @@ def _emit_constants(text: Text, plan: Plan) -> None:
     text.line(f"BURST = {BURST}")
     for words in sorted({side.packing.words for side in plan.sides}):
         text.line(f"hash_{words} = HASHES[{words}]")
+    if plan.datagrams:
+        text.line()
+        text.line(f"# later fragments find the flow of their first, one of the newest {plan.datagrams}")
+        arguments = f"{plan.datagrams}, {len(plan.segments)}, {plan.settings.fragments!r}"
+        text.line("follow_fragment, ports_of_fragment, with_ports_of_first = fragment_functions(")
+        text.line(f"    {arguments}")
+        text.line(")")
     for table in plan.tables:
         for side in table.sides:
             s, family = side.index, f", IPv{side.packing.family}" if side.packing.family else ""

@@ -32,6 +32,7 @@ CONTEXT_WORDS = (
     "sides",  # the descriptors of the sides of all tables, one after the other
     "tables",  # those of the tables
     "records",  # those of the buffers for records
+    "fragments",  # what is remembered of first fragments
     "clocks",  # of each segment the latest packet time that it has seen
     "drained",  # 0, or 1 + the table whose entries are to be ended
     "listed",  # the addresses of those, as slots have them: from here
@@ -93,12 +94,13 @@ class TableScratch:
 class Scratch:
     """A scratch area: what one pass over a burst leaves for the next. There is one for each burst on its way.
 
-    status: 1 seen by an NF, 2 dropped.
+    status: 1 seen by an NF, 2 dropped. datagram: of a fragment, what `fragments` says which slot it is about.
     """
 
     headers: int
     status: int
     tables: tuple[TableScratch, ...]
+    datagram: int
     total: int
 
 
@@ -110,4 +112,5 @@ def place_scratch(plan: Plan) -> Scratch:
         key_bytes = max(side.key_bytes for side in table.sides)
         tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes))
         at += (24 + key_bytes) * BURST
-    return Scratch(0, 8 * BURST, tuple(tables), at)
+    datagram, total = at, at + (8 * BURST if plan.datagrams else 0)
+    return Scratch(0, 8 * BURST, tuple(tables), datagram, total)

@@ -10,6 +10,7 @@ from fajita.kernel.entry_text import EntryText
 from fajita.kernel.layout import Scratch, Statistics
 from fajita.kernel.records import records_of_side
 from fajita.kernel.text import Text
+from fajita.packet import Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 
 
@@ -85,7 +86,10 @@ class PacketBody:
 
     def _emit_stateless(self, nf: NFPlan) -> None:
         layer = int(nf.layer)
-        self.text.line(f"if {self._alive()}(headers & {layer}) == {layer}:  # {nf.nf.name}")
+        # What is dropped before the NFs has no other layer.
+        is_met = self.plan.drops_fragments and not nf.layer & ~Layer.FRAGMENT
+        not_dropped = "headers != DROPPED and " if is_met else ""
+        self.text.line(f"if {self._alive()}{not_dropped}(headers & {layer}) == {layer}:  # {nf.nf.name}")
         with self.text.indented():
             self.text.line("seen = 1")
             self._emit_nf(nf)
@@ -106,7 +110,8 @@ class PacketBody:
         text.line(f"if {self._alive()}hashed_{t} != 0:")
         with text.indented(), ExitStack() as nested:
             text.line("seen = 1")
-            text.line(f"headers |= {int(side.packing.layer)}  # known, so that nothing asks again")
+            # Not ports: a later fragment has a key with them, but no transport header.
+            text.line(f"headers |= {int(side.packing.layer & ~Layer.PORTS)}  # known, so that nothing asks again")
             if resolves:
                 self.entries.emit_resolve(table, side)
                 self.resolved.add(t)
@@ -175,14 +180,18 @@ class PacketBody:
     def _emit_verdict(self) -> None:
         text, plan, statistics = self.text, self.plan, self.statistics
         text.line("goes_on = code == 0")
-        text.line("if seen == 0:")
+        if plan.drops_fragments:
+            text.line("if headers == DROPPED:")
+            text.line("    goes_on = 0")
+        text.line(f"{'elif' if plan.drops_fragments else 'if'} seen == 0:")
         with text.indented():
             text.line(f"other = statistics + {statistics.other} + 8 * ((headers >> REASON_SHIFT) & 0xFF)")
             text.line("store_64(other, load_i64(other) + 1)")
             if plan.settings.other == "drop":
                 text.line("goes_on = 0")
         text.line("store_8(verdict + position + j, goes_on)")
-        if plan.settings.other == "drop" or any(nf.translated.may_drop or self._may_be_full(nf) for nf in plan.nfs):
+        may_drop = plan.settings.other == "drop" or plan.drops_fragments
+        if may_drop or any(nf.translated.may_drop or self._may_be_full(nf) for nf in plan.nfs):
             text.line("if goes_on == 0:")
             with text.indented():
                 for place, amount in ((statistics.dropped_packets, "1"), (statistics.dropped_bytes, "length")):

@@ -17,7 +17,11 @@ from fajita.packet import (
     FRAGMENT_EXTENSION,
     ICMP_PROTOCOL,
     ICMPV6_PROTOCOL,
+    IPV4_FRAGMENT_BITS,
+    IPV4_OFFSET_BITS,
     IPV4_TYPE,
+    IPV6_FRAGMENT_BITS,
+    IPV6_OFFSET_BITS,
     IPV6_TYPE,
     LATER_FRAGMENT,
     MALFORMED_IPV4,
@@ -51,6 +55,7 @@ _HAS_ETHERNET, _HAS_VLAN = int(Layer.ETHERNET), int(Layer.VLAN)
 _HAS_IPV4, _HAS_IPV6 = int(Layer.IPV4 | Layer.IP), int(Layer.IPV6 | Layer.IP)
 _HAS_FLOW, _HAS_PORTS = int(Layer.FLOW), int(Layer.PORTS)
 _HAS_TCP, _HAS_UDP, _HAS_ICMP = int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
+_HAS_FRAGMENT = int(Layer.FRAGMENT)
 
 #: AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, macOS; AF_INET is 2 everywhere.
 _IPV6_FAMILIES = (10, 24, 28, 30)
@@ -201,7 +206,9 @@ def parse_ipv4(frame, captured, offset):
         return TRUNCATED << REASON_SHIFT
     protocol = load_u8(ip + 9)
     found = _HAS_IPV4 | (offset << IP_SHIFT) | (protocol << PROTOCOL_SHIFT)
-    if load_be16(ip + 6) & 0x1FFF != 0:
+    if load_be16(ip + 6) & IPV4_FRAGMENT_BITS:
+        found |= _HAS_FRAGMENT
+    if load_be16(ip + 6) & IPV4_OFFSET_BITS:
         return found | ((offset + header) << TRANSPORT_SHIFT) | (LATER_FRAGMENT << REASON_SHIFT)
     return found | parse_transport(protocol, offset + header, ip_end(ip, captured - offset) - header)
 
@@ -222,15 +229,22 @@ def parse_ipv6(frame, captured, offset):
             break
         if at + 8 > end:
             return found | (TRUNCATED << REASON_SHIFT)
-        length = load_u8(ip + at + 1)
-        size = 8 if is_fragment else (length + 1) * 8 if protocol in EXTENSIONS else (length + 2) * 4
-        protocol = load_u8(ip + at)
-        if is_fragment and load_be16(ip + at + 2) >> 3 != 0:
-            return found | (protocol << PROTOCOL_SHIFT) | (LATER_FRAGMENT << REASON_SHIFT)
+        size, protocol = extension_bytes(ip + at, protocol), load_u8(ip + at)
+        if is_fragment and load_be16(ip + at + 2) & IPV6_FRAGMENT_BITS:
+            found |= _HAS_FRAGMENT
+            if load_be16(ip + at + 2) & IPV6_OFFSET_BITS:
+                return found | (protocol << PROTOCOL_SHIFT) | (LATER_FRAGMENT << REASON_SHIFT)
         at += size
     if at > end:
         return found | (TRUNCATED << REASON_SHIFT)
     return found | (protocol << PROTOCOL_SHIFT) | parse_transport(protocol, offset + at, end - at)
+
+
+@kernel_function
+def extension_bytes(header, kind):
+    """The size of an extension header of type `kind`."""
+    length = load_u8(header + 1)
+    return 8 if kind == FRAGMENT_EXTENSION else (length + 1) * 8 if kind in EXTENSIONS else (length + 2) * 4
 
 
 @kernel_function

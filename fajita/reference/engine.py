@@ -16,8 +16,10 @@ from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
 from fajita.reference.flow_key import KeyValues, key_values
 from fajita.reference.flow_table import FlowEntry, FlowTable
+from fajita.reference.fragments import FirstFragment, Fragments
+from fajita.reference.integer import Int64
 from fajita.reference.packet_view import Dropped, PacketView
-from fajita.reference.parse import parse
+from fajita.reference.parse import Headers, parse
 from fajita.reference.record import Record
 from fajita.reference.running_nf import RunningNF
 from fajita.translation.scope import PLAIN_DROP
@@ -30,27 +32,39 @@ class ReferenceEngine:
         self.plan = plan
         self.nfs = [RunningNF(nf, _packings(plan, nf)) for nf in plan.nfs]
         self.tables = [FlowTable(table, self.nfs, plan.settings.capacity) for table in plan.tables]
+        self.fragments = Fragments(plan)
         self._clock_ns = FIRST_CLOCK_NS
         self._counters = Counters(
-            nfs=[nf.counters for nf in self.nfs], tables=[table.counters for table in self.tables]
+            fragments=self.fragments.counters,
+            nfs=[nf.counters for nf in self.nfs],
+            tables=[table.counters for table in self.tables],
         )
 
     def process(self, block: FrameBlock) -> None:
         """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
         for index in range(len(block)):
-            frame, wire = block.frame(index), int(block.wire[index])
-            headers = parse(frame, int(block.link[index]))
-            pkt = PacketView(frame, headers, wire, int(block.time_ns[index]))
-            self._clock_ns = max(self._clock_ns, wrap(pkt.time_ns))
+            frame, wire, time_ns = block.frame(index), int(block.wire[index]), int(block.time_ns[index])
+            headers, first = self._parse(frame, int(block.link[index]), time_ns)
+            self._clock_ns = max(self._clock_ns, wrap(time_ns))
             for table in self.tables:
                 table.sweep(self._clock_ns)
-            seen, goes_on = self._run(pkt)
-            if not seen:
-                reason = OTHER_REASONS[headers.reason]
-                self._counters.other[reason] = self._counters.other.get(reason, 0) + 1
-                goes_on = self.plan.settings.other == "pass"
+            goes_on = headers is not None and self._process(PacketView(frame, headers, wire, time_ns), first)
             self._count(wire, goes_on)
             block.verdict[index] = goes_on
+
+    def _parse(self, frame: memoryview, link: int, time_ns: int) -> tuple[Headers | None, FirstFragment | None]:
+        """The headers, of a fragment with what its first tells; None for one that the chain drops."""
+        headers = parse(frame, link)
+        return self.fragments.follow(headers, Int64(time_ns)) if self.plan.datagrams else (headers, None)
+
+    def _process(self, pkt: PacketView, first: FirstFragment | None) -> bool:
+        """Whether the packet goes on."""
+        seen, goes_on = self._run(pkt, first)
+        if not seen:
+            reason = OTHER_REASONS[pkt.reason]
+            self._counters.other[reason] = self._counters.other.get(reason, 0) + 1
+            goes_on = self.plan.settings.other == "pass"
+        return goes_on
 
     def _count(self, wire: int, goes_on: bool) -> None:
         self._counters.packets_in += 1
@@ -59,7 +73,7 @@ class ReferenceEngine:
             self._counters.packets_out += 1
             self._counters.bytes_out += wire
 
-    def _run(self, pkt: PacketView) -> tuple[bool, bool]:
+    def _run(self, pkt: PacketView, first: FirstFragment | None) -> tuple[bool, bool]:
         """Take a packet through the chain: whether an NF was about it, and whether it goes on.
 
         Keys are read at the start of the segment that looks their table up; the entry is touched when the first NF of
@@ -69,7 +83,9 @@ class ReferenceEngine:
         keys: dict[int, KeyValues | None] = {}
         touched: dict[int, FlowEntry | None] = {}
         seen = False
-        for segment in self.plan.segments:
+        for number, segment in enumerate(self.plan.segments):
+            if first is not None:
+                first.enter(number, pkt)
             for table in (index for index in segment.tables if self.plan.tables[index].link is None):
                 keys[table] = key_values(self.plan.tables[table].key, pkt)
             for nf in (self.nfs[index] for index in segment.nfs):
