@@ -50,14 +50,16 @@ class Chain:
     def run(self, source: "Source", *, memory: str | None = None, **options: Any) -> "Run":
         """Run the chain over a capture file, a FrameBlock or several; options as of `fajita.run.execute`.
 
-        memory: what flow tables may take at most, with its unit. InputError where the input is at fault. If packets
-        were processed before, its `run` has what came of them.
+        memory: what flow tables may take at most, with its unit. Records that NFs emit are kept in memory, unless
+        `records` says where they go. InputError where the input is at fault. If packets were processed before, its
+        `run` has what came of them.
         """
+        from fajita.records import KeptRecords
         from fajita.run import execute
 
         if memory is not None:
             options["memory_bytes"] = given_size("memory", memory)
-        run = execute(self.plan, source, **options)
+        run = execute(self.plan, source, **{"records": KeptRecords(), **options})
         if run.error is not None:
             run.error.run = run
             raise run.error

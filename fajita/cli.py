@@ -73,7 +73,9 @@ def run(
     cores: Cores = "1",
     engine: Annotated[EngineName, typer.Option(help="Which engine.")] = EngineName.compiled,
     json_file: JsonFile = None,
-    export: Annotated[Path | None, typer.Option("--export", metavar="DIR", help="Write the state, as Parquet.")] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="DIR", help="Write state and records, as Parquet.")
+    ] = None,
     limit: Limit = None,
     memory: Memory = None,
     drain: Drain = False,
@@ -90,10 +92,13 @@ def run(
     # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
     with interruptible() as interruption:
         plan = Chain.load(chain).plan
+        records = None
         if export is not None:
             from fajita.export import check_folder
+            from fajita.records import RecordFiles
 
             check_folder(export)
+            records = RecordFiles(export, plan)
         with console.reading_progress(plan.name, quiet) as progress:
             done = execute(
                 plan,
@@ -102,6 +107,7 @@ def run(
                 engine=engine.value,
                 limit=limit,
                 strict=strict,
+                records=records,
                 memory_bytes=memory_bytes,
                 drain=drain,
                 progress=progress,

@@ -146,16 +146,14 @@ def _size(nbytes: int) -> str:
 
 def _nf_table(report: dict[str, Any]) -> Table:
     table = Table(**_TABLE_STYLE)
-    for heading, justify in (
-        ("nf", "left"),
-        ("in", "right"),
-        ("out", "right"),
-        ("dropped", "right"),
-        ("summary", "left"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    # Few NFs emit records.
+    numbers = ["in", "out", "dropped", *(["records"] if any(nf["records"] for nf in report["nfs"]) else [])]
+    table.add_column("nf")
+    for heading in numbers:
+        table.add_column(heading, justify="right")
+    table.add_column("summary")
     for nf in report["nfs"]:
-        counts = (f"{nf[name]:,}" for name in ("in", "out", "dropped"))
+        counts = (f"{nf[name]:,}" for name in numbers)
         table.add_row(nf["name"], *counts, _inline(nf["summary"]))
     return table
 

@@ -85,7 +85,8 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
         place = f"bytes {nf.state_start}-{nf.state_start + nf.state_bytes - 1}" if nf.state_bytes else "no fields"
         families = [f"IPv{side.packing.family}" for side in table.sides if nf.handles(side.packing)]
         only = f", {families[0]} only" if len(families) < len(table.sides) else ""
-        yield f"    {nf.nf.name}: {place}{_timeout(nf)}{only}"
+        emits = ", emits records" if nf.translated.may_emit else ""
+        yield f"    {nf.nf.name}: {place}{_timeout(nf)}{only}{emits}"
     yield f"  flows that are idle: {_idle(table)}"
     yield f"  flows at most: {_most(plan.settings)}"
 

@@ -203,6 +203,8 @@ class NF:
             _refuse_class(cls, " has State but no key", "for example: key = five_tuple")
         if cls.key is not None and cls.about not in (None, Layer.IPV4, Layer.IPV6):
             _refuse_class(cls, f".about is {cls.about!r} beside a key", "Layer.IPV4, Layer.IPV6, or leave it out")
+        if cls.emit is not NF.emit:
+            _refuse_class(cls, ".emit has a name that the NF uses itself", "choose another")
         if not callable(getattr(cls, "packet", None)):
             _refuse_class(cls, " has no method packet", "write: def packet(self, pkt, state)")
 
@@ -268,6 +270,10 @@ class NF:
         if nanoseconds <= 0:
             raise ParameterError(("timeout",), f"timeout of {type(self).__name__} is {timeout}", "more than 0")
         return nanoseconds
+
+    def emit(self, state: Any) -> None:
+        """In packet, new_flow and expire: write a record, a row of the flow's key and of its state as it is now."""
+        raise NotImplementedError  # each engine has its own
 
     def prepare(self) -> None:
         """Derive attributes from the parameters; raise ValueError where they make no sense together."""

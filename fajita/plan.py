@@ -22,9 +22,10 @@ MAXIMUM_LIST = 1 << 24
 class NFPlan:
     """One NF in its place. table: index of its table, or None. mark: its bit in the entry's marks.
 
-    timeout_ns: idle time after which its state ends; expire_in: offset of the field in which a state may have one of its
-    own; both None: never. offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the start of the core area and
-    of the constants, the last by the names that the lists have in the kernel.
+    timeout_ns: idle time after which its state ends; expire_in: offset of the field in which a state may have one of
+    its own; both None: never. offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the
+    start of the core area and of the constants, the last by the names that the lists have in the kernel. offsets: of
+    the fields that are stored.
     """
 
     index: int
@@ -59,7 +60,7 @@ class NFPlan:
     @property
     def ends_idle(self) -> bool:
         """Whether states of it may end because their flow is idle."""
-        return self.timeout_ns is not None or EXPIRE_IN in type(self.nf).state_fields
+        return self.timeout_ns is not None or EXPIRE_IN in self.translated.stored
 
     @property
     def layer(self) -> Layer:
@@ -113,8 +114,8 @@ class TablePlan:
     direction, of a byte: 1 if the first packet's key had to be turned around to be kept. idle_ends: states may end
     because a flow is idle; shortest_timeout_ns: by the shortest timeout, if any has a fixed one; round_ns: the time in
     which the search for idle entries goes once through all slots. evicts: a full table ends another flow for a new one.
-    link: how entries are found without a search; the key is then read where the first NF of the table runs. links: where
-    an entry has its links to entries of coarser tables, by their indices.
+    link: how entries are found without a search; the key is then read where the first NF of the table runs. links:
+    where an entry has its links to entries of coarser tables, by their indices.
     """
 
     index: int
@@ -178,6 +179,10 @@ class Plan:
         used = {self.nfs[index].table for index in self.segments[number].nfs}
         return [table for table in self.tables if table.index in used]
 
+    def is_drained(self, table: TablePlan) -> bool:
+        """Whether the end of its entries means something to an NF; else they are worth more than an empty table."""
+        return any("expire" in self.nfs[index].translated.hooks for index in table.nfs)
+
     @property
     def sides(self) -> list[TableSide]:
         """The sides of all tables, in the order of their indices."""
@@ -240,13 +245,16 @@ def _aligned(offset: int, size: int) -> int:
 
 
 class _Room:
-    """Places in what follows the key of an entry: one behind the other, or in a gap that alignment has left."""
+    """Places in what follows the key of an entry: one behind the other, or in a gap between the states of two NFs.
+
+    Not in one within a state, which is cleared as a whole when it ends.
+    """
 
     def __init__(self) -> None:
         self.end = 0
         self._gaps: list[tuple[int, int]] = []
 
-    def align(self, size: int) -> int:
+    def begin_state(self, size: int) -> int:
         """Go on at a multiple of `size`."""
         start, self.end = self.end, _aligned(self.end, size)
         if start < self.end:
@@ -255,8 +263,8 @@ class _Room:
 
     def append(self, size: int) -> int:
         """A place of that size behind all others."""
-        at = self.align(size)
-        self.end += size
+        at = _aligned(self.end, size)
+        self.end = at + size
         return at
 
     def fit(self, size: int) -> int:
@@ -278,12 +286,14 @@ def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
     if table.key.symmetric:
         table.direction = room.append(1)
     for plan in nfs:
-        fields = type(plan.nf).state_fields
-        plan.state_start = room.align(max((kind.bytes for kind in fields.values()), default=1))
+        # A field that nothing stores is 0 for ever and takes no room.
+        stored = plan.translated.stored
+        fields = {name: kind for name, kind in type(plan.nf).state_fields.items() if name in stored}
+        plan.state_start = room.begin_state(max((kind.bytes for kind in fields.values()), default=1))
         for name, kind in fields.items():
             plan.offsets[name] = room.append(kind.bytes)
         plan.state_bytes = room.end - plan.state_start
-    if table.last_seen is not None or any("expire" in nf.translated.hooks for nf in nfs):
+    if table.last_seen is not None:
         table.slot = room.fit(4)
     table.links = {other: room.fit(4) for other in linked}
     for side in table.sides:
@@ -295,7 +305,7 @@ def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
 def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
     """When states of a table end."""
     fixed = [nf.timeout_ns for nf in nfs if nf.timeout_ns is not None]
-    chosen = [CHOSEN_TIMEOUT_NS for nf in nfs if EXPIRE_IN in type(nf.nf).state_fields]
+    chosen = [CHOSEN_TIMEOUT_NS for nf in nfs if EXPIRE_IN in nf.translated.stored]
     if fixed or chosen:
         table.idle_ends, table.shortest_timeout_ns = True, min(fixed, default=None)
         table.round_ns = max(1, min(fixed + chosen) // 2)

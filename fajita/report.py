@@ -98,6 +98,7 @@ def _nf(run: Run, nf: NFPlan, counters: Counters) -> dict[str, Any]:
         "in": counted.received,
         "out": counted.received - dropped,
         "dropped": dropped,
+        "records": counted.records,
         "summary": _summary(run, nf),
     }
 

@@ -14,6 +14,7 @@ _TIMEOUTS = (None, None, "5us", "1ms", "1s")
 
 #: Parameters to choose from, for the NFs that cannot do without or that have more than one way to run.
 _PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "FlowCounter": [{}, {"records": True}],
     "LoadBalancer": [
         {"servers": ["10.0.0.1"]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"]},

@@ -92,6 +92,10 @@ class _Writer:
         lines = ["", f"    def {name}(self, {parameters}):"]
         for _ in range(statements):
             lines += self._statement(2, name == "packet")
+            if self.random.random() < 0.1:
+                lines += ["        self.emit(state)"]
+            elif self.random.random() < 0.1:
+                lines += [f"        if {self._condition(2)}:", "            self.emit(state)"]
         return [*lines, f"        {last}"]
 
     def _verdict(self) -> str:

@@ -147,7 +147,7 @@ def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
         ("nfs:\n- flow_counter:\n    timeout:\n", 3, "timeout has no value", "give one"),
         ("nfs:\n- mac_swap:\n    timeout: 1s\n", 3, "MacSwap keeps no state per key", ""),
         # Parameters.
-        ("nfs:\n- flow_counter:\n    self: 1\n", 3, "FlowCounter has no parameter self", "its parameters: none"),
+        ("nfs:\n- flow_counter:\n    self: 1\n", 3, "FlowCounter has no parameter self", "its parameters: records"),
         ("nfs:\n- mac_swap\n- rate_limiter:\n    rate: 1Gbps\n", 3, "RateLimiter needs the parameter burst", "its"),
         (
             "nfs:\n- rate_limiter:\n    rate: 1Gbps\n    brst: 64kB\n",

@@ -35,7 +35,14 @@ REPORT = {
     ],
     "memory": {"limit_bytes": 11 << 30, "used_bytes": 3 << 20},
     "nfs": [
-        {"name": "n" * 60, "in": 9, "out": 2, "dropped": 7, "summary": {"[a]": 12345, "b": {"c": [1], "d": "x" * 90}}}
+        {
+            "name": "n" * 60,
+            "in": 9,
+            "out": 2,
+            "dropped": 7,
+            "records": 0,
+            "summary": {"[a]": 12345, "b": {"c": [1], "d": "x" * 90}},
+        }
     ],
     "seconds": {"compile": 1.0, "read": 0.5, "process": 0.25, "write": 0.0, "total": 1.75},
     "mpps": 12.3456,
@@ -62,6 +69,17 @@ def test_a_report_stands_there_as_it_is(capsys):
         "where  reason           packets",
         "nf     [/x] :-) reason        4",
         "other  arp                    3",
+    ]
+
+
+def test_records_have_a_column_where_there_are_any(capsys):
+    nf = REPORT["nfs"][0]
+    console.print_report(REPORT | {"nfs": [nf | {"name": "a", "records": 1234}, nf | {"name": "b"}]})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:5] for line in lines[7:10]] == [
+        ["nf", "in", "out", "dropped", "records"],
+        ["a", "9", "2", "7", "1,234"],
+        ["b", "9", "2", "7", "0"],
     ]
 
 

@@ -115,6 +115,14 @@ CHAINS = {
             RateLimiter(rate="100kpps", burst=1, key="address_pair", timeout="1s"),
         ]
     ),
+    "records": Chain(
+        [
+            FlowCounter(name="ended", key="connection", timeout="5us", records=True),
+            FlowCounter(name="shared", key="connection", timeout="1ms", records=True),
+            RateLimiter(rate="1Mpps", burst=4),
+            FlowCounter(name="sources", key="source", timeout="1s", records=True),
+        ]
+    ),
     "no state": Chain([MacSwap()], other="drop"),
     "full: evict": Chain(
         [Ends(timeout="1ms"), Ends(name="sources", key="source"), LoadBalancer(servers=SERVERS)],

@@ -73,6 +73,12 @@ def test_each_nf_with_its_timeout_and_segment():
     assert ", ".join(segments) == "flow_counter, rate_limiter, load_balancer, destination_counter"
 
 
+def test_who_emits_records_and_what_nothing_stores():
+    text = explain(Chain([FlowCounter(timeout="1s", records=True), FlowCounter(name="silent")]).plan)
+    assert re.search(r"^    flow_counter: bytes 8-39, given back after 1 s idle, emits records$", text, re.M)
+    assert re.search(r"^    silent: bytes 40-55$", text, re.M)
+
+
 def test_what_happens_to_other_frames():
     assert explain(chain().plan).endswith("are passed on and counted by reason")
     assert explain(chain("drop").plan).endswith("are dropped and counted by reason")

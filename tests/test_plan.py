@@ -1,5 +1,6 @@
 """From a chain to tables: who shares a lookup, where a rewrite needs another, how entries are laid out."""
 
+import linecache
 from collections.abc import Sequence
 from typing import Any
 
@@ -344,27 +345,36 @@ def test_list_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
 TYPES = (u8, u16, u32, u64, i8, i16, i32, i64, flag, ipv4, mac)
 
 
-def with_state(number: int, state: Sequence[Any], core: Sequence[Any], timeout: str | None) -> NF:
-    """An NF with fields of these types."""
+def with_state(number: int, state: Sequence[tuple[Any, bool]], core: Sequence[Any], timeout: str | None) -> NF:
+    """An NF with fields of these types, which it stores or not."""
     members = {
         "key": source,
-        "State": type("State", (), {"__annotations__": {f"s{i}": kind for i, kind in enumerate(state)}}),
+        "State": type("State", (), {"__annotations__": {f"s{i}": kind for i, (kind, _) in enumerate(state)}}),
         "Core": type("Core", (), {"__annotations__": {f"c{i}": kind for i, kind in enumerate(core)}}),
-        "packet": pass_on,
+        "packet": storing([(f"s{i}", kind) for i, (kind, is_stored) in enumerate(state) if is_stored]),
     }
     return type("WithState", (NF,), members)(name=f"nf{number}", timeout=timeout)
 
 
-def pass_on(self: NF, pkt: PacketView, state: Any) -> int:
-    return PASS
+def storing(fields: Sequence[tuple[str, Any]]) -> Any:
+    """A method `packet` that stores these fields; its source is where Python looks for that of any function."""
+    stores = [f"    state.{name} = {'True' if kind is flag else '1'}\n" for name, kind in fields]
+    lines = ["def packet(self, pkt, state):\n", *stores, "    return PASS\n"]
+    source = "".join(lines)
+    file = f"<{source}>"
+    linecache.cache[file] = (len(source), None, lines, file)
+    names: dict[str, Any] = {"PASS": PASS}
+    exec(compile(source, file, "exec"), names)
+    return names["packet"]
 
 
 @st.composite
 def layouts(draw: st.DrawFn) -> Plan:
     fields = st.lists(st.sampled_from(TYPES), max_size=12)
+    state = st.lists(st.tuples(st.sampled_from(TYPES), st.booleans()), max_size=12)
     timeouts = st.sampled_from((None, "1s", "5us"))
     count = draw(st.integers(1, 12))
-    return plan(*(with_state(number, draw(fields), draw(fields), draw(timeouts)) for number in range(count)))
+    return plan(*(with_state(number, draw(state), draw(fields), draw(timeouts)) for number in range(count)))
 
 
 def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
@@ -374,7 +384,9 @@ def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
         if offset is not None:
             places.append((offset, size))
     for nf in (planned.nfs[index] for index in table.nfs):
-        places += [(nf.offsets[name], kind.bytes) for name, kind in type(nf.nf).state_fields.items()]
+        fields = type(nf.nf).state_fields
+        assert list(nf.offsets) == [name for name in fields if name in nf.translated.stored]
+        places += [(offset, fields[name].bytes) for name, offset in nf.offsets.items()]
     return places
 
 

@@ -42,7 +42,7 @@ SHAPE = {
         }
     ],
     "memory": {"limit_bytes": int, "used_bytes": int},
-    "nfs": [{"name": str, "type": str, "in": int, "out": int, "dropped": int, "summary": dict}],
+    "nfs": [{"name": str, "type": str, "in": int, "out": int, "dropped": int, "records": int, "summary": dict}],
     "shards": [{"core": int, "packets": int, "busy_seconds": float}],
     "seconds": {"compile": float, "read": float, "process": float, "write": float, "total": float},
     "mpps": float,

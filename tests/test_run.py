@@ -11,6 +11,7 @@ from fajita.interruption import interruptible
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
+from fajita.nfs.source_counter import SourceCounter
 from fajita.run import ENGINES, execute
 from tests.command import some_capture
 from tests.io.captures import Packet, pcap_header, pcap_record, read_packets
@@ -130,9 +131,9 @@ class Total(NF):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_variables_of_a_worker(engine):
-    run = Chain([Total(), FlowCounter()]).run(TRAFFIC.blocks(), engine=engine)
+    run = Chain([Total(), SourceCounter()]).run(TRAFFIC.blocks(), engine=engine)
     assert run.core("total") == {"packets": 20}
-    assert run.core("flow_counter") == {}
+    assert run.core("source_counter") == {}
     assert run.report["nfs"][0]["summary"] == {"packets": 20}
     with pytest.raises(InputError, match=r"total keeps no state per key; its variables are in run\.core\('total'\)"):
         run.table("total")

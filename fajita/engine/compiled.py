@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters, NFCounters, TableCounters
 from fajita.engine.memory import Budget, usual_limit_bytes
+from fajita.engine.records import RecordBuffers
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
-from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, place_scratch, place_statistics
+from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, place_scratch, place_statistics
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
@@ -50,6 +51,8 @@ class CompiledEngine:
         for table in self.tables:
             for side in table.plan.sides:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
+        self._records = RecordBuffers(plan, [side for table in self.tables for side in table.sides])
+        self._listed = np.zeros(0, np.int64)
         self._packets_in = 0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
@@ -59,6 +62,7 @@ class CompiledEngine:
         self._place("sides", self._sides)
         self._place("tables", self._descriptors)
         self._place("clocks", self._clocks)
+        self._place("records", self._records.descriptors)
 
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
@@ -69,15 +73,22 @@ class CompiledEngine:
         self._context[CONTEXT["end"] // 8] = len(block)
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
-        self._allow_memory(block)
         try:
-            while asks := self._run(self._context.ctypes.data):
-                self._attend(asks - 1)
-                self._allow_memory(block)
+            self._run_to_the_end(block)
         finally:  # an interruption ends the run, but what was done counts
             self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()
+
+    def _run_to_the_end(self, block: FrameBlock | None = None) -> None:
+        """Let the kernel run, and do what it asks for in between."""
+        self._allow_memory(block)
+        while (asks := self._run(self._context.ctypes.data)) != DONE:
+            if asks == RECORDS_FULL:
+                self._records.empty()
+            else:
+                self._attend(asks - 1)
+                self._allow_memory(block)
 
     def _attend(self, side: int) -> None:
         """What the kernel asks for on behalf of a side of a table."""
@@ -87,20 +98,25 @@ class CompiledEngine:
                     self.tables[table.index].attend(number)
 
     def drain(self) -> None:
-        """End all entries, as if each had been idle for too long."""
-        if not any(table.slot is not None for table in self.plan.tables):
-            return
-        self._context[CONTEXT["drain"] // 8] = 1
-        self._allow_memory()
-        self._run(self._context.ctypes.data)
+        """End all entries of each table with an NF that has `expire`, in the order of their keys."""
+        for table in self.tables:
+            if not self.plan.is_drained(table.plan):
+                continue
+            listed = table.entries_by_key()
+            self._place("listed", listed)
+            self._context[CONTEXT["drained"] // 8] = 1 + table.plan.index
+            self._context[CONTEXT["listed_end"] // 8] = listed.ctypes.data + listed.nbytes
+            self._listed = listed
+            self._run_to_the_end()
+        self._context[CONTEXT["drained"] // 8] = 0
 
     def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""
         if not CHECKED:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics]
-        own += [self._sides, self._descriptors, self._clocks]
-        areas = [area for table in self.tables for area in table.areas()]
+        own += [self._sides, self._descriptors, self._clocks, self._listed]
+        areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
         columns: list[NDArray[Any]] = []
         frames: Iterable[tuple[int, int]] = ()
         if block is not None:
@@ -132,17 +148,22 @@ class CompiledEngine:
         for nf in self.plan.nfs:
             places, reasons = self._layout.drops[nf.index], nf.translated.reasons
             drops = {reason: words[at // 8] for reason, at in zip(reasons, places, strict=True)}
+            records = self._records.count(nf)
             counted = self._layout.received[nf.index]
             if counted is None:
-                counters.append(NFCounters(counters[-1].received - sum(counters[-1].drops.values()), drops))
+                counters.append(NFCounters(counters[-1].received - sum(counters[-1].drops.values()), drops, records))
             else:
-                counters.append(NFCounters(words[counted // 8], drops))
+                counters.append(NFCounters(words[counted // 8], drops, records))
         return counters
 
     def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
         return self.tables[nf.table].rows(nf)
+
+    def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
+        """What an NF that may emit has emitted since the last call, by side of its table, in this order."""
+        return [buffer.take() for buffer in self._records.of(nf)]
 
     def core(self, nf: NFPlan) -> dict[str, int]:
         """The variables of an NF's worker."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class NFCounters:
-    """Packets that reached an NF and those it dropped, by reason."""
+    """Packets that reached an NF and those it dropped, by reason; records it emitted."""
 
     received: int = 0
     drops: dict[str, int] = field(default_factory=dict)
+    records: int = 0
 
 
 @dataclass

@@ -16,13 +16,19 @@ class Engine(Protocol):
         """Rewrite the frames in place and fill in the verdicts."""
 
     def drain(self) -> None:
-        """End all entries, as if each had been idle for too long: `expire` runs for every state."""
+        """End all entries of each table with an NF that has `expire`, in the order of their keys."""
 
     def counters(self) -> Counters:
         """What has been counted so far."""
 
     def rows(self, nf: NFPlan) -> list[NDArray[Any]]:
         """The state of an NF by side of its table: a row per entry that has any, sorted by key, of rows.row_dtype."""
+
+    def take_records(self, nf: NFPlan) -> list[NDArray[Any]]:
+        """The records of an NF that may emit, by side of its table: of rows.row_dtype, in the order they were emitted.
+
+        Each is handed over once: what was emitted since the last call.
+        """
 
     def core(self, nf: NFPlan) -> dict[str, int]:
         """The variables of an NF's worker."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.memory import HUGE_PAGE, Budget, huge_pages, rounded_up
-from fajita.engine.rows import row_dtype, sort_rows, turn_around
+from fajita.engine.rows import order_of, row_dtype, sort_rows, turn_around
 from fajita.errors import InputError
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
@@ -169,24 +169,48 @@ class SideMemory:
         parts = [self._rows_of(areas, nf) for areas in self._areas]
         return sort_rows(np.concatenate(parts), self.side.packing)
 
-    def _rows_of(self, areas: _Areas, nf: NFPlan) -> NDArray[np.void]:
-        width, states = self.side.entry_bytes, self.side.key_bytes
-        places = areas.groups * kernel.GROUP
-        lines = areas.entries[: places * width].reshape(-1, width)
+    def entries_by_key(self) -> NDArray[np.int64]:
+        """The addresses at which the keys of all entries end, in the order of the keys."""
+        parts = [self._used(areas) for areas in self._areas]
+        keys = np.concatenate([self._keys(lines) for _, lines in parts])
+        addresses = np.concatenate([at for at, _ in parts])
+        return addresses[order_of(keys, self.side.packing)] + self.side.key_bytes
+
+    def _used(self, areas: _Areas) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """The addresses of the entries there, and the entries, one a line."""
+        width, places = self.side.entry_bytes, areas.groups * kernel.GROUP
         used = np.flatnonzero(areas.tags[:places] != kernel.FREE)
-        used = used[(lines[used, states - 1] >> nf.mark & 1).astype(bool)]
-        lines = lines[used]
-        rows = np.empty(len(lines), row_dtype(self.side.packing, nf))
-        for column in self.side.packing.columns:
+        lines = areas.entries[: places * width].reshape(-1, width)[used]
+        return areas.entries.ctypes.data + used * width, lines
+
+    def _rows_of(self, areas: _Areas, nf: NFPlan) -> NDArray[np.void]:
+        _, lines = self._used(areas)
+        return self.decode(lines[(lines[:, self.side.key_bytes - 1] >> nf.mark & 1).astype(bool)], nf)
+
+    def _keys(self, lines: NDArray[np.uint8]) -> NDArray[np.void]:
+        """The keys of whole entries, one a line, as rows; of a connection the way of its first packet."""
+        columns = self.side.packing.columns
+        keys = np.zeros(len(lines), [(column.name, column.dtype) for column in columns])
+        for column in columns:
             start = column.word * 8 + column.shift // 8
-            rows[column.name] = _numbers(lines[:, start : start + column.bits // 8], column)
+            keys[column.name] = _numbers(lines[:, start : start + column.bits // 8], column)
         if self.plan.direction is not None:
-            turn_around(rows, lines[:, states + self.plan.direction] == 1)
+            turn_around(keys, lines[:, self.side.key_bytes + self.plan.direction] == 1)
+        return keys
+
+    def decode(self, lines: NDArray[np.uint8], nf: NFPlan) -> NDArray[np.void]:
+        """Whole entries, one a line, as rows of an NF; a field that nothing stores, which they do not hold, is 0."""
+        columns, keys = self.side.packing.columns, self._keys(lines)
+        rows = np.zeros(len(lines), row_dtype(self.side.packing, nf))
+        for column in columns:
+            rows[column.name] = keys[column.name]
         names = rows.dtype.names
         assert names is not None
         fields = type(nf.nf).state_fields.items()
-        for column_name, (name, kind) in zip(names[len(self.side.packing.columns) :], fields, strict=True):
-            start = states + nf.offsets[name]
+        for column_name, (name, kind) in zip(names[len(columns) :], fields, strict=True):
+            if name not in nf.offsets:
+                continue
+            start = self.side.key_bytes + nf.offsets[name]
             rows[column_name] = np.ascontiguousarray(lines[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
         return rows
 

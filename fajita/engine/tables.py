@@ -114,6 +114,10 @@ class FlowTable:
         """Memory of tags, entries and slots."""
         return sum(side.bytes for side in self.sides) + sum(chunk.nbytes for chunk in self._chunks)
 
+    def entries_by_key(self) -> NDArray[np.int64]:
+        """Where all entries are, as slots have it: address of the state, the side in the lowest bit."""
+        return np.concatenate([side.entries_by_key() | number for number, side in enumerate(self.sides)])
+
     def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """The state of one NF of this table by side, a row per entry that has any, sorted by key."""
         return [side.rows(nf) for side in self.sides]

@@ -8,6 +8,7 @@ from fajita.kernel.layout import Scratch
 from fajita.kernel.lifetime import longest_idle
 from fajita.kernel.link_pass import linked_entry
 from fajita.kernel.lookup_pass import emit_key, emit_key_kept
+from fajita.kernel.records import records_of_side
 from fajita.kernel.table import MARK_SHIFT
 from fajita.kernel.text import Text
 from fajita.plan import Plan, TablePlan, TableSide
@@ -45,7 +46,7 @@ class EntryText:
         return any(index not in self.plan.segments[self.number].nfs for index in table.nfs)
 
     def emit_resolve(self, table: TablePlan, side: TableSide) -> None:
-        """`state_T`: where the key of the packet's entry ends, 0 if it may have none; `absent_T`: NFs without state there."""
+        """`state_T`: where the key of the packet's entry ends, 0 if it may have none; `absent_T`: NFs new to it."""
         text, t = self.text, table.index
         place = self.scratch.tables[t]
         text.line(f"absent_{t} = 0")
@@ -120,8 +121,11 @@ class EntryText:
         if table.idle_ends:
             text.line(f"idle_ns = clock - load_i64(state_{t} + {table.last_seen})")
             text.line(f"if {self._is_idle(table)}:")
+            records = records_of_side(self.plan, side)
             with text.indented():
-                text.line(f"if expire_{t}(context, state_{t}, idle_ns) == 0:  # a new flow begins in its place")
+                text.line(
+                    f"if expire_{t}(context, state_{t}, idle_ns, {records}) == 0:  # a new flow begins in its place"
+                )
                 text.line(f"    count_expired(context, {t})")
                 text.line(f"absent_{t} = {self._marks_of(table, side)} & ~load_u8(state_{t} - 1)")
         text.line(f"store_64(state_{t} + {table.last_seen}, clock)")

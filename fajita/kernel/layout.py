@@ -31,10 +31,17 @@ CONTEXT_WORDS = (
     "statistics",
     "sides",  # the descriptors of the sides of all tables, one after the other
     "tables",  # those of the tables
+    "records",  # those of the buffers for records
     "clocks",  # of each segment the latest packet time that it has seen
-    "drain",  # not 0: end all entries
+    "drained",  # 0, or 1 + the table whose entries are to be ended
+    "listed",  # the addresses of those, as slots have them: from here
+    "listed_end",  # to here
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
+
+#: What the kernel returns: the block is done, or the buffers for records have to be emptied before it goes on; any
+#: other number is 1 + the side that has to grow.
+DONE, RECORDS_FULL = 0, -1
 
 
 @dataclass(frozen=True)

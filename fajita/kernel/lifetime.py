@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from fajita.kernel.layout import CONTEXT
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
+from fajita.kernel.records import emit_room_check, records_of_side
 from fajita.kernel.text import Text
 from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_PER_PACKET
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
@@ -20,8 +21,7 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
     for table in plan.tables:
         if table.idle_ends:
             _emit_expire(text, plan, table)
-        if table.slot is not None:
-            _emit_end(text, plan, table)
+        _emit_end(text, plan, table)
         if table.evicts:
             _emit_make_room(text, table)
         for side in table.sides:
@@ -31,8 +31,8 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
     _emit_count_expired(text)
     for number, _ in enumerate(plan.segments):
         if swept := [table for table in plan.tables_run_in(number) if table.idle_ends]:
-            _emit_sweep(text, number, swept)
-    _emit_drain(text, [table for table in plan.tables if table.slot is not None])
+            _emit_sweep(text, plan, number, swept)
+    _emit_drain(text, plan)
 
 
 def _emit_head(text: Text, head: str, table: TablePlan, sides: Iterable[TableSide]) -> None:
@@ -109,8 +109,11 @@ NEVER = (1 << 63) - 1
 
 
 def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
-    """`expire_T(context, state, idle_ns)`: ends the states of an entry that have been idle for too long; its marks."""
-    _emit_head(text, f"expire_{table.index}(context, state, idle_ns)", table, [])
+    """`expire_T(context, state, idle_ns, records)`: ends the states of an entry that have been idle for too long.
+
+    records: what hooks get for entries of that side. Gives the marks that are left.
+    """
+    _emit_head(text, f"expire_{table.index}(context, state, idle_ns, records)", table, [])
     with text.indented():
         emit_words(text, ("core", "constants"))
         text.line("marks = load_u8(state - 1)")
@@ -138,13 +141,12 @@ def _emit_count_expired(text: Text) -> None:
 
 
 def _emit_end(text: Text, plan: Plan, table: TablePlan) -> None:
-    """`end_T(context, slot)`: ends the entry in a slot, whatever it is."""
-    t = table.index
-    _emit_head(text, f"end_{t}(context, slot)", table, table.sides)
+    """`end_T(context, where)`: ends the entry at an address as slots have it, whatever it is."""
+    _emit_head(text, f"end_{table.index}(context, where)", table, table.sides)
     with text.indented():
         emit_words(text, ("core", "constants"))
-        text.line(f"where = load_i64(record_of(table_{t}, slot))")
         text.line("state = where & ~1")
+        _emit_records(text, plan, table)
         text.line("marks = load_u8(state - 1)")
         for nf in (plan.nfs[index] for index in table.nfs):
             if hook := nf.translated.hooks.get("expire"):
@@ -153,16 +155,24 @@ def _emit_end(text: Text, plan: Plan, table: TablePlan) -> None:
         _emit_remove(text, table)
 
 
+def _emit_records(text: Text, plan: Plan, table: TablePlan) -> None:
+    """`records` as hooks get it for the entry that `where` says."""
+    first, *others = [records_of_side(plan, side) for side in table.sides]
+    text.line(f"records = load_i64(context + {CONTEXT['records']})")
+    text.line(f"records = ({others[0]}) if where & 1 else ({first})" if others else f"records = {first}")
+
+
 def _emit_remove(text: Text, table: TablePlan) -> None:
-    """Take an entry out of its table: that of `slot`, which says `where` it is."""
+    """Take the entry `where` out of its table."""
     t = table.index
+    if table.slot is not None:
+        text.line(f"give_back_slot(table_{t}, load_u32((where & ~1) + {table.slot}))")
     for number, side in enumerate(table.sides):
         if len(table.sides) > 1:
             text.line(f"if where & 1 == {number}:")
         with text.indented_if(len(table.sides) > 1):
             text.line(f"remove_{side.index}(side_{side.index}, (where & ~1) - {side.key_bytes})")
     text.line(f"store_64(table_{t} + ENTRIES, load_i64(table_{t} + ENTRIES) - 1)")
-    text.line(f"give_back_slot(table_{t}, slot)")
 
 
 def _emit_make_room(text: Text, table: TablePlan) -> None:
@@ -174,7 +184,7 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
     t = table.index
     _emit_head(text, f"make_room_{t}(context, number)", table, [])
     with text.indented():
-        text.line(f"slot, victim = load_i64(table_{t} + EVICTOR), -1")
+        text.line(f"slot, victim = load_i64(table_{t} + EVICTOR), 0")
         if len(table.sides) > 1:
             text.line(f"of_any_side = load_i64(table_{t} + ENTRIES) >= load_i64(table_{t} + CAPACITY)")
         text.line(f"for _ in range({EXAMINED_PER_EVICTION}):")
@@ -187,7 +197,7 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
             of_side = " and (of_any_side or where & 1 == number)" if len(table.sides) > 1 else ""
             text.line(f"if where != 0{of_side}:")
             with text.indented():
-                text.line("victim = slot")
+                text.line("victim = where")
                 text.line(f"last_seen = load_i64((where & ~1) + {table.last_seen})")
                 text.line("if last_seen == load_i64(record + 8):")
                 with text.indented():
@@ -196,18 +206,18 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
                 text.line("store_64(record + 8, last_seen)")
             text.line("slot += 1")
         text.line(f"store_64(table_{t} + EVICTOR, slot)")
-        text.line("if victim >= 0:")
+        text.line("if victim != 0:")
         text.line(f"    end_{t}(context, victim)")
         text.line(f"    add_one(table_{t} + EVICTED)")
 
 
-def _emit_sweep(text: Text, number: int, tables: list[TablePlan]) -> None:
+def _emit_sweep(text: Text, plan: Plan, number: int, tables: list[TablePlan]) -> None:
     """`sweep_N(context, clock)`: looks at the slots of the segment's tables that it is time to look at, a few at most.
 
     Gives the time when the next is due.
     """
     for table in tables:
-        _emit_sweep_table(text, table)
+        _emit_sweep_table(text, plan, table)
     text.line()
     text.line()
     text.line("@rare_function")
@@ -219,7 +229,7 @@ def _emit_sweep(text: Text, number: int, tables: list[TablePlan]) -> None:
         text.line("return due")
 
 
-def _emit_sweep_table(text: Text, table: TablePlan) -> None:
+def _emit_sweep_table(text: Text, plan: Plan, table: TablePlan) -> None:
     t = table.index
     _emit_head(text, f"sweep_table_{t}(context, clock)", table, table.sides)
     with text.indented():
@@ -242,8 +252,9 @@ def _emit_sweep_table(text: Text, table: TablePlan) -> None:
                 text.line("if where != 0:")
                 with text.indented():
                     text.line("state = where & ~1")
+                    _emit_records(text, plan, table)
                     text.line(f"idle_ns = clock - load_i64(state + {table.last_seen})")
-                    text.line(f"if expire_{t}(context, state, idle_ns) == 0:")
+                    text.line(f"if expire_{t}(context, state, idle_ns, records) == 0:")
                     with text.indented():
                         _emit_remove(text, table)
                         text.line(f"add_one(table_{t} + EXPIRED)")
@@ -251,20 +262,27 @@ def _emit_sweep_table(text: Text, table: TablePlan) -> None:
         text.line("return due")
 
 
-def _emit_drain(text: Text, tables: list[TablePlan]) -> None:
-    """`drain(context)`: ends all entries that are left, table by table, in the order of their slots."""
+def _emit_drain(text: Text, plan: Plan) -> None:
+    """`drain_T(context)` and `drain(context)`: end the entries that the engine lists, all of one table."""
+    for table in plan.tables:
+        t = table.index
+        _emit_head(text, f"drain_{t}(context)", table, [])
+        with text.indented():
+            emit_words(text, ("records", "listed", "listed_end"))
+            text.line("while listed < listed_end:")
+            with text.indented():
+                emit_room_check(text, plan, (f"store_64(context + {CONTEXT['listed']}, listed)", "return RECORDS_FULL"))
+                text.line(f"end_{t}(context, load_i64(listed))")
+                text.line(f"add_one(table_{t} + EXPIRED)")
+                text.line("listed += 8")
+            text.line("return DONE")
     text.line()
     text.line()
     text.line("@rare_function")
     text.line("def drain(context):")
     with text.indented():
-        emit_tables(text, tables)
-        for table in tables:
-            t = table.index
-            text.line(f"for slot in range(load_i64(table_{t} + SLOTS)):")
-            with text.indented():
-                text.line(f"if load_i64(record_of(table_{t}, slot)) != 0:")
-                text.line(f"    end_{t}(context, slot)")
-                text.line(f"    add_one(table_{t} + EXPIRED)")
-        text.line(f"store_64(context + {CONTEXT['drain']}, 0)")
-        text.line("return 0")
+        emit_words(text, ("drained",))
+        for table in plan.tables:
+            text.line(f"if drained == {table.index + 1}:")
+            text.line(f"    return drain_{table.index}(context)")
+        text.line("return DONE")

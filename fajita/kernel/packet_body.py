@@ -8,6 +8,7 @@ from itertools import groupby
 
 from fajita.kernel.entry_text import EntryText
 from fajita.kernel.layout import Scratch, Statistics
+from fajita.kernel.records import records_of_side
 from fajita.kernel.text import Text
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 
@@ -155,16 +156,16 @@ class PacketBody:
         with self.text.indented():
             self.text.line(f"store_8(state_{t} - 1, load_u8(state_{t} - 1) | {mark})")
             if "new_flow" in nf.translated.hooks:
-                self.text.line(_call(nf, "new_flow"))
+                self.text.line(self._call(nf, "new_flow"))
 
     def _emit_nf(self, nf: NFPlan) -> None:
         text = self.text
         self._count(nf, "received")
         if not nf.translated.may_drop:
-            text.line(_call(nf, "packet"))
+            text.line(self._call(nf, "packet"))
             return
         self.may_be_dropped = True
-        text.line(f"code = {_call(nf, 'packet')}")
+        text.line(f"code = {self._call(nf, 'packet')}")
         text.line("if code != 0:")
         with text.indented():
             first = self.statistics.drops[nf.index][0] - 8
@@ -187,6 +188,19 @@ class PacketBody:
                 for place, amount in ((statistics.dropped_packets, "1"), (statistics.dropped_bytes, "length")):
                     text.line(f"store_64(statistics + {place}, load_i64(statistics + {place}) + {amount})")
 
+    def _call(self, nf: NFPlan, hook: str) -> str:
+        """A call in the names of this pass."""
+        names = {
+            "captured": "captured_bytes",
+            "time_ns": "time",
+            "state": f"state_{nf.table}",
+            "forward": f"forward_{nf.table}",
+        }
+        if nf.table is not None and (side := self.plan.tables[nf.table].side_of(self.family)) is not None:
+            names["records"] = records_of_side(self.plan, side)
+        translated = nf.translated.hooks[hook]
+        return f"{translated.function}({', '.join(names.get(name, name) for name in translated.arguments)})"
+
 
 def _may_begin_early(group: list[NFPlan]) -> list[NFPlan]:
     """NFs whose new_flow may run before the packet meets the NFs ahead of them: none of those drops the packet, writes
@@ -206,15 +220,3 @@ def _may_begin_early(group: list[NFPlan]) -> list[NFPlan]:
         if nf.translated.may_drop:
             break
     return early
-
-
-def _call(nf: NFPlan, hook: str) -> str:
-    """A call in the names of this pass."""
-    names = {
-        "captured": "captured_bytes",
-        "time_ns": "time",
-        "state": f"state_{nf.table}",
-        "forward": f"forward_{nf.table}",
-    }
-    translated = nf.translated.hooks[hook]
-    return f"{translated.function}({', '.join(names.get(name, name) for name in translated.arguments)})"

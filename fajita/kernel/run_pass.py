@@ -13,7 +13,7 @@ from fajita.packet import Layer
 from fajita.plan import Plan, TableSide
 
 #: What the pass needs of the context.
-_WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "constants", "statistics")
+_WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "constants", "statistics", "records")
 
 
 def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from fajita.engine.counters import Counters
 from fajita.integers import wrap
 from fajita.io.frames import FrameBlock
+from fajita.key import Packing
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.nf import PASS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
-from fajita.reference.flow_table import FlowEntry, FlowTable, KeyValues, key_values
+from fajita.reference.flow_key import KeyValues, key_values
+from fajita.reference.flow_table import FlowEntry, FlowTable
 from fajita.reference.packet_view import Dropped, PacketView
 from fajita.reference.parse import parse
 from fajita.reference.record import Record
@@ -26,7 +28,7 @@ class ReferenceEngine:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.nfs = [RunningNF(nf) for nf in plan.nfs]
+        self.nfs = [RunningNF(nf, _packings(plan, nf)) for nf in plan.nfs]
         self.tables = [FlowTable(table, self.nfs, plan.settings.capacity) for table in plan.tables]
         self._clock_ns = FIRST_CLOCK_NS
         self._counters = Counters(
@@ -98,21 +100,27 @@ class ReferenceEngine:
         return seen, True
 
     def drain(self) -> None:
-        """End all entries, as if each had been idle for too long: `expire` runs for every state."""
+        """End all entries of each table with an NF that has `expire`, in the order of their keys."""
         for table in self.tables:
-            if table.plan.slot is not None:
+            if self.plan.is_drained(table.plan):
                 table.drain()
 
     def counters(self) -> Counters:
         """What has been counted so far."""
         for table in self.tables:
             table.counters.active = len(table.entries)
+        for nf in self.nfs:
+            nf.counters.records = nf.records.count
         return copy.deepcopy(self._counters)
 
     def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
         return self.tables[nf.table].rows(nf)
+
+    def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
+        """What an NF that may emit has emitted since the last call, by side of its table, in this order."""
+        return self.nfs[nf.index].records.take()
 
     def core(self, nf: NFPlan) -> dict[str, int]:
         """The variables of an NF's worker."""
@@ -128,11 +136,16 @@ class ReferenceEngine:
         return None
 
 
+def _packings(plan: Plan, nf: NFPlan) -> list[Packing]:
+    return [] if nf.table is None else [side.packing for side in plan.tables[nf.table].sides]
+
+
 def _state_of(nf: RunningNF, entry: FlowEntry, pkt: PacketView) -> Record:
     """The NF's state of a flow; a new one, filled by new_flow, for the first packet that reaches the NF."""
     state = entry.states.get(nf.plan.index)
     if state is None:
         state = entry.states[nf.plan.index] = nf.new_state()
+        nf.records.begin(state, entry.first)
         nf.call("new_flow", pkt, state)
     return state
 

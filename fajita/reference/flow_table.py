@@ -5,9 +5,7 @@ given back last, or else a new one behind all others.
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,35 +13,14 @@ from numpy.typing import NDArray
 from fajita.engine.counters import TableCounters
 from fajita.engine.rows import row_dtype, sort_rows
 from fajita.integers import wrap
-from fajita.key import Key, Packing
+from fajita.key import Packing
 from fajita.lifetime import EXAMINED_PER_EVICTION, FIRST_CLOCK_NS, SWEPT_PER_PACKET, next_due
 from fajita.nf import EXPIRE_IN
 from fajita.plan import NFPlan, TablePlan
-from fajita.reference.packet_view import PacketView
+from fajita.reference.flow_key import KeyValues, turned
 from fajita.reference.record import Record
+from fajita.reference.records import Row, make_row
 from fajita.reference.running_nf import RunningNF
-
-
-class KeyValues(NamedTuple):
-    """The values of a key's fields, in their order; family: 4 or 6 where that makes a difference, else 0."""
-
-    family: int
-    fields: tuple[int, ...]
-
-
-def key_values(key: Key, pkt: PacketView) -> KeyValues | None:
-    """The packet's key as it stands in the headers now, ports 0 where the protocol has none; None if it has no key."""
-    for packing in key.packings:
-        if pkt.has(packing.layer):
-            values = zip((pkt.key_field(name, packing.family) for name in key.fields), packing.masks, strict=True)
-            return KeyValues(packing.family, tuple(value & mask for value, mask in values))
-    return None
-
-
-def turned(values: KeyValues) -> KeyValues:
-    """The values of a 5-tuple for the other direction."""
-    source, destination, source_port, destination_port, *rest = values.fields
-    return KeyValues(values.family, (destination, source, destination_port, source_port, *rest))
 
 
 @dataclass
@@ -167,28 +144,22 @@ class FlowTable:
             self.counters.evicted += 1
 
     def drain(self) -> None:
-        """End all entries, in the order of their slots."""
-        for entry in self._slots.copy():
-            if entry is not None:
-                self._end(entry)
-                self.counters.expired += 1
+        """End all entries, in the order of their keys."""
+        for entry in sorted(self.entries.values(), key=lambda entry: entry.first):
+            self._end(entry)
+            self.counters.expired += 1
 
     def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """The state of an NF by side of the table, one row per entry that has any, sorted by key."""
         sides = (side.packing for side in self.plan.sides)
-        return [
-            sort_rows(np.array(list(self._rows_of(packing, nf)), row_dtype(packing, nf)), packing) for packing in sides
-        ]
+        return [sort_rows(np.array(self._rows_of(packing, nf), row_dtype(packing, nf)), packing) for packing in sides]
 
-    def _rows_of(self, packing: Packing, nf: NFPlan) -> Iterator[tuple[object, ...]]:
-        is_address = [column.kind == "ipv6" for column in packing.columns]
-        for entry in self.entries.values():
-            if nf.index in entry.states and entry.first.family == packing.family:
-                key = [
-                    (value >> 64, value & (1 << 64) - 1) if wide else value
-                    for value, wide in zip(entry.first.fields, is_address, strict=True)
-                ]
-                yield (*key, *entry.states[nf.index].kept.values())
+    def _rows_of(self, packing: Packing, nf: NFPlan) -> list[Row]:
+        return [
+            make_row(entry.first, entry.states[nf.index], packing)
+            for entry in self.entries.values()
+            if nf.index in entry.states and entry.first.family == packing.family
+        ]
 
     @property
     def bytes(self) -> int:

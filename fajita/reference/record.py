@@ -9,7 +9,7 @@ from fajita.reference.integer import Int64
 class Record:
     """Named fields, zero at first. `kept` holds what lies in memory: of a signed field the number, else the bits."""
 
-    __slots__ = ("kept",)
+    __slots__ = ("__weakref__", "kept")
     fields: ClassVar[dict[str, StateType]] = {}
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from fajita.translation.scope import Scope
 from fajita.translation.statements import Statements
 
 #: What the kernel can hand to a hook, in the order it is handed.
-ARGUMENTS = ("frame", "headers", "captured", "length", "time_ns", "state", "core", "constants", "forward")
+ARGUMENTS = ("frame", "headers", "captured", "length", "time_ns", "state", "core", "constants", "records", "forward")
 
 _PARAMETERS = {"packet": ("pkt", "state"), "new_flow": ("pkt", "state"), "expire": ("state",)}
 
@@ -39,6 +39,8 @@ class TranslatedNF:
 
     lists: the values of the lists that it indexes, by their names in the kernel.
     new_flow_writes: the header fields that new_flow writes; they are among `writes`.
+    stored: the fields of the state that some method assigns; any other is 0 for ever. emits: by the name of a method,
+    how often `self.emit(state)` stands in it, which is the most records that a call of it makes.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
     """
 
@@ -51,15 +53,29 @@ class TranslatedNF:
     lists: dict[str, list[int]]
     new_flow_writes: frozenset[str]
     rewrites_per_flow: bool
+    stored: frozenset[str]
+    emits: dict[str, int]
 
     @property
     def may_drop(self) -> bool:
         """Whether some path of it drops a packet."""
         return bool(self.reasons)
 
+    @property
+    def may_emit(self) -> bool:
+        """Whether some path of it emits a record."""
+        return any(self.emits.values())
+
 
 def translate(nf: NF) -> TranslatedNF:
     """Check and translate an NF's methods; InputError names the user's file and line."""
+    translated = _translate(nf, frozenset())
+    unstored = frozenset(type(nf).state_fields) - translated.stored
+    # Which fields nothing stores is known only now; reading one of them is reading a 0.
+    return _translate(nf, unstored) if unstored else translated
+
+
+def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
     prefix = "".join(letter if letter.isalnum() else "_" for letter in nf.name)
     hooks: dict[str, Hook] = {}
     reads: set[str] = set()
@@ -72,8 +88,10 @@ def translate(nf: NF) -> TranslatedNF:
         if method is None:
             continue
         scope = _scope(nf, method, prefix)
-        scope.reasons = reasons
-        hooks[name] = _translate_hook(scope)
+        scope.reasons, scope.unstored = reasons, unstored
+        hook = _translate_hook(scope)
+        if name == "packet" or hook.arguments:  # what uses nothing of the packet and the state has no effect
+            hooks[name] = hook
         reads |= scope.reads
         writes |= scope.writes
         lists |= scope.lists
@@ -89,6 +107,8 @@ def translate(nf: NF) -> TranslatedNF:
         lists,
         frozenset(new_flow_writes),
         _rewrites_per_flow(scopes),
+        frozenset(name for scope in scopes for name in scope.stored),
+        {scope.method.name: scope.emits for scope in scopes},
     )
 
 

@@ -167,7 +167,7 @@ def process(engine: CompiledEngine, traffic: Traffic) -> None:
 def expected_rows(flows: int, packets: int) -> list[tuple[int, ...]]:
     """What a flow counter has of many_flows."""
     keys = [(0x0A000000 + flow % 4096, 0xC0000200 + flow // 7, flow & 0xFFFF, 53, 17) for flow in range(flows)]
-    return [(*key, packets, 64 * packets) for key in sorted(keys)]
+    return [(*key, packets, 64 * packets, 0, 0, 0, 0) for key in sorted(keys)]
 
 
 def test_no_growth_begins_while_another_is_under_way(counting, monkeypatch):

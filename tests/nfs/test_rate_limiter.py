@@ -203,7 +203,7 @@ def test_a_bucket_is_full_again_after_the_timeout_though_every_packet_was_droppe
 def test_a_dropped_packet_reaches_no_later_nf(engine):
     result = run(engine, [RateLimiter(rate="1pps", burst=1), FlowCounter()], [FRAME] * 3)
     assert [(nf.received, nf.drops) for nf in result.counters.nfs] == [(3, {"over rate": 2}), (1, {})]
-    assert result.rows(1)[0][-2:] == (1, len(FRAME))
+    assert result.rows(1)[0][5:7] == (1, len(FRAME))
     assert result.counters.bytes_out == len(FRAME)
 
 
