@@ -2,6 +2,7 @@
 
 import mmap
 import os
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +41,26 @@ class Budget:
         self.taken_bytes -= nbytes
 
 
+#: Where Linux says what the container that a process runs in may take (cgroup v2).
+_CGROUP = Path("/sys/fs/cgroup")
+
+
 def free_bytes() -> int:
-    """What the machine has free, memory that it would take from its caches included."""
+    """What the machine, or the container, has free, memory that it would take from its caches included."""
+    left = _left_in_container()
+    return _free_in_machine() if left is None else min(left, _free_in_machine())
+
+
+def _left_in_container() -> int | None:
+    try:
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        caches = dict(line.split(maxsplit=1) for line in (_CGROUP / "memory.stat").read_text().splitlines())["file"]
+        return max(0, limit - used + int(caches))
+    except (OSError, ValueError, KeyError):  # there is none, or it has no limit
+        return None
+
+
+def _free_in_machine() -> int:
     try:
         with open("/proc/meminfo") as file:
             for line in file:

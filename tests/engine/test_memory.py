@@ -1,6 +1,7 @@
 import pytest
 
 from fajita import InputError
+from fajita.engine import memory
 from fajita.engine.memory import HUGE_PAGE, Budget, free_bytes, huge_pages, rounded_up, usual_limit_bytes
 
 
@@ -58,3 +59,19 @@ def test_what_a_budget_cannot_begin_with_is_an_error_that_says_how_much_is_neede
 def test_tables_usually_take_half_of_what_is_free():
     assert 0 < usual_limit_bytes() <= free_bytes()
     assert 0.4 < usual_limit_bytes() / free_bytes() < 0.6
+
+
+def test_a_container_may_have_less_than_its_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    of_machine = free_bytes()  # no such files: no container
+    for name, text in (
+        ("memory.max", "max\n"),
+        ("memory.current", "5000\n"),
+        ("memory.stat", "anon 1000\nfile 4000\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    assert free_bytes() == pytest.approx(of_machine, rel=0.2)
+    (tmp_path / "memory.max").write_text("100000\n")
+    assert free_bytes() == 100_000 - 5000 + 4000
+    (tmp_path / "memory.max").write_text("100\n")
+    assert free_bytes() == 0

@@ -93,10 +93,14 @@ class Table:
                 assert not was_moving or self.word(table.OLD_NEXT) - before <= GROUPS_MOVED
                 break
             assert not was_moving  # a growth begins when another is over
-            self.table.attend(0)
+            self.attend()
             self.growths += self.is_moving
-            self._allow_memory()
         assert self.word(table.COUNT) + BURST <= GROUP * (self.word(table.MASK) + 1)  # there is always a free place
+
+    def attend(self) -> None:
+        """What the engine does when the kernel asks for it."""
+        self.table.attend(0)
+        self._allow_memory()
 
     def find(self, key: Key) -> np.ndarray | None:
         """The bytes of the key's entry."""

@@ -152,7 +152,7 @@ def test_the_memory_to_come_is_touched_a_page_a_burst(call):
     groups = table.groups(0)
     table.set(layout.COUNT, table.word(layout.ATTENTION))
     assert table.side_call("attend") == 1
-    table.table.attend(0)
+    table.attend()
     pages, start = table.word(layout.PAGES_LEFT), table.word(layout.PAGES_AT)
     assert pages == 2 * groups * GROUP * table.entry_bytes // PAGE == 4
     for page in range(1, pages + 1):
@@ -163,7 +163,7 @@ def test_the_memory_to_come_is_touched_a_page_a_burst(call):
     assert table.word(layout.ATTENTION) == table.word(layout.LIMIT) - BURST + 1
     table.set(layout.COUNT, table.word(layout.ATTENTION))
     assert table.side_call("attend") == 1
-    table.table.attend(0)
+    table.attend()
     assert table.is_moving
     assert table.groups(0) == 2 * groups
 
@@ -172,12 +172,12 @@ def test_flows_that_come_fast_do_not_wait_for_the_pages(call):
     table = Table(call, 2, SECRETS["random"], first_groups=1 << 12)
     table.set(layout.COUNT, table.word(layout.ATTENTION))
     table.side_call("attend")
-    table.table.attend(0)
+    table.attend()
     assert table.side_call("attend") == 0
     table.set(layout.COUNT, table.word(layout.LIMIT) - BURST + 1)
     assert table.word(layout.PAGES_LEFT) > 0
     assert table.side_call("attend") == 1
-    table.table.attend(0)
+    table.attend()
     assert table.is_moving
 
 
