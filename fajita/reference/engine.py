@@ -20,6 +20,7 @@ from fajita.reference.method import NFView, load_method
 from fajita.reference.packet_view import Dropped, PacketView
 from fajita.reference.parse import parse
 from fajita.reference.record import Record, record_class
+from fajita.reference.tunnels import parse_inner
 from fajita.translation.scope import PLAIN_DROP
 
 
@@ -142,6 +143,7 @@ class ReferenceEngine:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.parse = parse_inner if plan.settings.inner else parse
         self.nfs = [RunningNF(nf) for nf in plan.nfs]
         self.tables = [FlowDict(table, self.nfs) for table in plan.tables]
         self._counters = Counters(
@@ -152,7 +154,7 @@ class ReferenceEngine:
         """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
         for index in range(len(block)):
             frame, wire = block.frame(index), int(block.wire[index])
-            headers = parse(frame, int(block.link[index]))
+            headers = self.parse(frame, int(block.link[index]))
             pkt = PacketView(frame, headers, wire, int(block.time_ns[index]))
             seen, goes_on = self._run(pkt)
             if not seen:
