@@ -59,10 +59,11 @@ def random_chain(seed: int) -> Chain:
     """One to five NFs, all choices by the seed."""
     random = Random(seed)
     nfs = [_random_nf(random, f"nf{index}") for index in range(random.randint(1, 5))]
-    return Chain(nfs, name=f"random_{seed}", other=random.choice(("pass", "drop")))
+    other, inner = random.choice(("pass", "drop")), random.random() < 0.4
+    return Chain(nfs, name=f"random_{seed}", other=other, inner=inner)
 
 
 def describe(chain: Chain) -> str:
     """The chain in one line, so that it can be written down again."""
     nfs = [f"{type(nf).__name__}(key={nf.granularity}, timeout_ns={nf.timeout_ns}, {nf.params()})" for nf in chain.nfs]
-    return f"{chain.name}, other {chain.settings.other}: " + " -> ".join(nfs)
+    return f"{chain.name}, {chain.settings}: " + " -> ".join(nfs)

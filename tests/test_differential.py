@@ -65,6 +65,15 @@ CHAINS = {
             RateLimiter(rate="100kpps", burst=1, key="address_pair", timeout="1s"),
         ]
     ),
+    "inside tunnels": Chain(
+        [
+            SourceCounter(timeout="5us"),
+            LoadBalancer(servers=SERVERS, key="source", timeout="1ms"),
+            FlowCounter(key="connection"),
+            MacSwap(),
+        ],
+        inner=True,
+    ),
     "no state": Chain([MacSwap()], other="drop"),
 }
 
@@ -121,6 +130,7 @@ def nfs_of_seed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Cha
         return Chain(
             [first(name="first", timeout="5us"), FlowCounter(timeout="1ms"), second(name="second", timeout="1ms")],
             name=f"random_nfs_{seed}",
+            inner=seed % 2 == 1,
         )
 
     return make
