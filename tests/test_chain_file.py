@@ -57,6 +57,11 @@ def test_name_other_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert (chain.name, chain.settings.other) == ("my chain", "drop")
 
 
+def test_inner_is_a_truth_value(tmp_path: Path) -> None:
+    assert load(tmp_path, "nfs: [mac_swap]\ninner: true\n").settings.inner
+    assert not load(tmp_path, "nfs: [mac_swap]\n").settings.inner
+
+
 def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "from fajita import NF, PASS\n\n\nclass TTLLimit(NF):\n    class Params:\n        ttl: int\n\n"
@@ -93,6 +98,9 @@ def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
         ("nfs: [mac_swap]\n? [a]\n: b\n", 2, "a key is a list where text is needed", ""),
         ("nfs: [mac_swap]\nname: x\nname: y\n", 3, "name stands twice in the same mapping, first in line 2", ""),
         ("nfs: [mac_swap]\nother: maybe\n", 2, "other is 'maybe'", "pass or drop"),
+        ("nfs: [mac_swap]\ninner: vxlan\n", 2, "inner is 'vxlan'", "true or false"),
+        ("nfs: [mac_swap]\ninner: 1\n", 2, "inner is 1", "true or false"),
+        ("nfs: [mac_swap]\ninner:\n", 2, "inner has no value", "give one or leave it out"),
         ("nfs: [mac_swap]\nname: 3\n", 2, "name is `3` where text is needed", "put it in quotes"),
         ("nfs: [mac_swap]\nname: ''\n", 2, "the chain's name is empty", ""),
         ('nfs: [mac_swap]\nname: "a\\nb"\n', 2, "name is `a\\nb`, with characters that cannot be shown", ""),

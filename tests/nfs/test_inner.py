@@ -159,6 +159,26 @@ def test_a_balanced_packet_is_as_scapy_makes_it(tunnel: str, engine: str) -> Non
         assert bytes(block.frame(index)) == bytes(TUNNELS[tunnel](packet)), name
 
 
+def to_dst_port(value: int) -> bytes:
+    """A payload that writes the port, and with all such payloads the checksum around it is the same."""
+    high, low = value.to_bytes(2, "big")
+    return told(5, value) + bytes((0xFF - high, 0xFF - low))
+
+
+@every_engine
+def test_a_checksum_of_the_tunnel_that_becomes_zero_is_sent_as_all_ones(engine: str) -> None:
+    def frame(port: int, value: int) -> bytes:
+        inner = IP(src=HERE, dst=THERE) / UDP(sport=1, dport=port, chksum=0) / to_dst_port(value)
+        return bytes(TUNNELS["vxlan"](inner))
+
+    # With a port of 0, so that the same number as port makes the sum come out as 0.
+    last = int.from_bytes(frame(0, 0)[40:42], "big")
+    block = FrameBlock.from_frames([frame(2, last)])
+    Chain([WriteAsTold()], inner=True).run(block, engine=engine)
+    assert bytes(block.frame(0))[40:42] == b"\xff\xff"
+    assert bytes(block.frame(0)) == frame(last, last)
+
+
 @every_engine
 def test_addresses_of_the_link_and_the_vlan_are_the_frames_own(engine: str) -> None:
     frame = bytes(TUNNELS["vxlan in a vlan"](udp_packet()))
