@@ -42,6 +42,8 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield from _table_lines(plan, table)
     if not plan.tables:
         yield "no tables: no network function keeps state per key"
+    if plan.settings.inner:
+        yield "keys and fields are those of the packet inside tunnels: GRE, IP in IP, VXLAN, GENEVE, GTP-U"
     yield ""
     yield "per burst:"
     for number, segment in enumerate(plan.segments):

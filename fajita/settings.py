@@ -1,4 +1,4 @@
-"""What a chain as a whole can be told: what becomes of other frames, when flows end, how many may be kept."""
+"""What a chain as a whole can be told: what becomes of other frames, when flows end, how many may be kept, tunnels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,8 @@ class Settings:
     one of their own; None: never. capacity: entries of each table; None: as many as there is memory for. full: what
     becomes of the packet of a new flow that finds its table full: it is dropped, or it passes the NFs of the table by,
     or it takes the place of another flow. fragments: what becomes of a later fragment whose first has not come: NFs
-    that ask for its flow do not see it, or it is of a flow with ports 0, or it is dropped before any NF.
+    that ask for its flow do not see it, or it is of a flow with ports 0, or it is dropped before any NF. inner: NFs are
+    about the packets inside tunnels.
     """
 
     other: str = "pass"
@@ -32,6 +33,7 @@ class Settings:
     capacity: int | None = None
     full: str = "drop"
     fragments: str = "pass"
+    inner: bool = False
 
 
 class SettingError(InputError):
@@ -49,6 +51,7 @@ def check_settings(
     capacity: object = None,
     full: object = "drop",
     fragments: object = "pass",
+    inner: object = False,
 ) -> Settings:
     """The settings as a chain gives them, `timeout` with its unit; SettingError for what is none."""
     return Settings(
@@ -57,12 +60,19 @@ def check_settings(
         capacity=_capacity(capacity),
         full=_choice("full", full),
         fragments=_choice("fragments", fragments),
+        inner=_truth("inner", inner),
     )
 
 
 def _choice(setting: str, value: object) -> str:
     if value not in CHOICES[setting] or not isinstance(value, str):
         raise SettingError(setting, f"{setting} is {value!r}", " or ".join(CHOICES[setting]))
+    return value
+
+
+def _truth(setting: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise SettingError(setting, f"{setting} is {value!r}", "true or false")
     return value
 
 

@@ -69,6 +69,7 @@ def random_settings(random: Random) -> dict[str, Any]:
     return {name: random.choice(values) for name, values in CHOICES.items()} | {
         "timeout": random.choice(_TIMEOUTS),
         "capacity": random.choice((None, None, 1, 2, 3, 7)),
+        "inner": random.random() < 0.4,
     }
 
 

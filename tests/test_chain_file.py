@@ -64,6 +64,11 @@ def test_when_flows_end_and_how_many_there_may_be(tmp_path: Path) -> None:
     assert chain.plan.nfs[0].timeout_ns == 90 * 10**9
 
 
+def test_inner_is_a_truth_value(tmp_path: Path) -> None:
+    assert load(tmp_path, "nfs: [mac_swap]\ninner: true\n").settings.inner
+    assert not load(tmp_path, "nfs: [mac_swap]\n").settings.inner
+
+
 def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
         "from fajita import NF, PASS\n\n\nclass TTLLimit(NF):\n    class Params:\n        ttl: int\n\n"
@@ -111,6 +116,9 @@ def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
         ("nfs: [mac_swap]\ncapacity:\n", 2, "capacity has no value", "give one or leave it out"),
         ("nfs: [mac_swap]\ntimout: 3s\n", 2, "a chain has no setting timout", "did you mean timeout?"),
         ("nfs: [mac_swap]\nfragments: hold\n", 2, "fragments is 'hold'", "pass or flow or drop"),
+        ("nfs: [mac_swap]\ninner: vxlan\n", 2, "inner is 'vxlan'", "true or false"),
+        ("nfs: [mac_swap]\ninner: 1\n", 2, "inner is 1", "true or false"),
+        ("nfs: [mac_swap]\ninner:\n", 2, "inner has no value", "give one or leave it out"),
         ("nfs: [mac_swap]\nname: 3\n", 2, "name is `3` where text is needed", "put it in quotes"),
         ("nfs: [mac_swap]\nname: ''\n", 2, "the chain's name is empty", ""),
         ('nfs: [mac_swap]\nname: "a\\nb"\n', 2, "name is `a\\nb`, with characters that cannot be shown", ""),

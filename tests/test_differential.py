@@ -123,6 +123,15 @@ CHAINS = {
             FlowCounter(name="sources", key="source", timeout="1s", records=True),
         ]
     ),
+    "inside tunnels": Chain(
+        [
+            SourceCounter(timeout="5us"),
+            LoadBalancer(servers=SERVERS, key="source", timeout="1ms"),
+            FlowCounter(key="connection"),
+            MacSwap(),
+        ],
+        inner=True,
+    ),
     "no state": Chain([MacSwap()], other="drop"),
     "full: evict": Chain(
         [Ends(timeout="1ms"), Ends(name="sources", key="source"), LoadBalancer(servers=SERVERS)],

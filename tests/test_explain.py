@@ -129,6 +129,12 @@ def test_a_chain_without_state():
     assert "segment 0: parse all, run mac_swap" in text
 
 
+def test_whose_keys_and_fields_in_tunnels():
+    line = "keys and fields are those of the packet inside tunnels: GRE, IP in IP, VXLAN, GENEVE, GTP-U\n"
+    assert line in explain(Chain([FlowCounter()], inner=True).plan)
+    assert line not in explain(Chain([FlowCounter()]).plan)
+
+
 @pytest.mark.parametrize("flows", [1, 700, 5000])
 def test_memory_is_what_a_table_takes(flows):
     """Of a table of its first size or larger, once it has moved."""

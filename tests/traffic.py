@@ -27,12 +27,16 @@ from fajita.packet import (
     AUTHENTICATION_EXTENSION,
     EXTENSIONS,
     FRAGMENT_EXTENSION,
+    GRE_PROTOCOL,
     ICMP_PROTOCOL,
     ICMPV6_PROTOCOL,
+    IPV4_PROTOCOL,
     IPV4_TYPE,
+    IPV6_PROTOCOL,
     IPV6_TYPE,
     MAXIMUM_EXTENSIONS,
     MAXIMUM_TAGS,
+    MAXIMUM_TUNNELS,
     PPP_IPV4,
     PPP_IPV6,
     PPPOE_TYPE,
@@ -40,6 +44,7 @@ from fajita.packet import (
     TCP_PROTOCOL,
     UDP_PROTOCOL,
 )
+from tests.tunnels import gre_bodies, udp_bodies
 
 LINKS = (ETHERNET, RAW_IP, LINUX_SLL, LINUX_SLL2, BSD_NULL, PPP, UNKNOWN_LINK)
 
@@ -273,11 +278,42 @@ def ipv6_packets(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
+def tunnelled(draw: st.DrawFn, kind: int, packet: bytes) -> tuple[int, bytes]:
+    """EtherType and bytes of a packet around another one."""
+    is_ipv6, payload_length = draw(st.booleans()), draw(_usually(None, 0, 24, 65535))
+    tagged = with_tags(kind, packet, draw(_usually([], ["vlan"], ["mpls"])))
+    frame = with_link(ETHERNET, *tagged)
+    src, dst, ipv6_src, ipv6_dst = *ADDRESSES[1:3], *IPV6_ADDRESSES[1:]
+    protocol = draw(st.sampled_from((IPV4_PROTOCOL, GRE_PROTOCOL, UDP_PROTOCOL, UDP_PROTOCOL)))
+    if protocol == GRE_PROTOCOL:
+        body = draw(gre_bodies(*tagged, frame))
+    elif protocol == UDP_PROTOCOL:
+        port, carried = draw(udp_bodies(kind, packet, frame))
+        body = udp_datagram(src, dst, 50000, port, carried, checksum=draw(st.booleans()))
+        if is_ipv6 and body[6:8] != bytes(2):
+            checksum = ipv6_checksum(ipv6_src, ipv6_dst, protocol, body[:6] + bytes(2) + body[8:]) or 0xFFFF
+            body = body[:6] + checksum.to_bytes(2, "big") + body[8:]
+    else:
+        protocol, body = IPV6_PROTOCOL if kind == IPV6_TYPE else IPV4_PROTOCOL, packet
+    if is_ipv6:
+        extensions = draw(_usually((), (60,), (44,)))
+        return IPV6_TYPE, ipv6_packet(
+            ipv6_src, ipv6_dst, protocol, body, extensions=extensions, payload_length=payload_length
+        )
+    options, fragment = draw(_usually(b"", b"\x01" * 4)), draw(_usually(0, 0x2000, 1))
+    return IPV4_TYPE, ipv4_packet(
+        src, dst, protocol, body, options=options, fragment=fragment, total_length=payload_length
+    )
+
+
+@st.composite
 def linked_frames(draw: st.DrawFn) -> tuple[bytes, int]:
     """A frame that is what its headers say, and its link code."""
     link = draw(_usually(ETHERNET, *LINKS))
     kind = draw(st.sampled_from((IPV4_TYPE,) * 9 + (IPV6_TYPE,) * 5 + (ARP_TYPE, 0x88CC)))
     packet = draw({IPV4_TYPE: ipv4_packets(), IPV6_TYPE: ipv6_packets()}.get(kind, st.just(bytes(28))))
+    for _ in range(draw(st.sampled_from((0,) * 9 + (1, 1, 1, 1, 2, MAXIMUM_TUNNELS + 1)))):
+        kind, packet = draw(tunnelled(kind, packet))
     if link in (ETHERNET, LINUX_SLL, LINUX_SLL2):
         depth = draw(_usually(0, 1, 2, MAXIMUM_TAGS, MAXIMUM_TAGS + 1))
         tags = [draw(st.sampled_from(("vlan", "qinq", "mpls", "pppoe"))) for _ in range(depth)]
@@ -294,7 +330,9 @@ def damaged_frames(draw: st.DrawFn) -> tuple[bytes, int]:
     altered = bytearray(frame)
     for _ in range(draw(st.integers(1, 3))):
         if altered:
-            altered[draw(st.integers(0, min(60, len(altered)) - 1))] = draw(st.integers(0, 255))
+            altered[draw(st.integers(0, min(draw(st.sampled_from((60, 160))), len(altered)) - 1))] = draw(
+                st.integers(0, 255)
+            )
     return bytes(altered), link
 
 

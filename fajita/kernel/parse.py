@@ -1,8 +1,9 @@
 """From a frame to its headers: what is there, where, or why nothing is.
 
 Every offset is checked against the captured length here, once; whoever has a layer's bit may use its fields. The result
-is one word: layers (bits 0-15), offset of the IP header (16-31), of the transport header (32-47), where the frame has
-no 5-tuple, the index of the reason in OTHER_REASONS (48-55), and the IP protocol (56-63).
+is one word: layers (bits 0-12), the frame's link code if the headers are those of a packet in a tunnel, else 0 (13-15),
+offset of the IP header (16-31), of the transport header (32-47), where the frame has no 5-tuple, the index of the
+reason in OTHER_REASONS (48-55), and the IP protocol (56-63).
 """
 
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP
@@ -43,12 +44,12 @@ from fajita.packet import (
     Layer,
 )
 
-IP_SHIFT, TRANSPORT_SHIFT, REASON_SHIFT, PROTOCOL_SHIFT = 16, 32, 48, 56
+TUNNEL_SHIFT, IP_SHIFT, TRANSPORT_SHIFT, REASON_SHIFT, PROTOCOL_SHIFT = 13, 16, 32, 48, 56
 OFFSET_MASK = 0xFFFF
 
 # A step over a header gives where it led to: the EtherType, and above it the offset of what follows. Or a fault: the
 # negative number -1 - reason.
-_STEP_SHIFT = 16
+STEP_SHIFT = 16
 _TYPE_MASK = 0xFFFF
 
 _HAS_ETHERNET, _HAS_VLAN = int(Layer.ETHERNET), int(Layer.VLAN)
@@ -109,17 +110,22 @@ def parse_any(frame, captured, link):
         layers = _HAS_ETHERNET
         if captured >= 18 and load_be16(frame + 12) in VLAN_TYPES:
             layers |= _HAS_VLAN
-    step = step_over_link(frame, captured, link)
+    return layers | parse_typed(frame, captured, step_over_link(frame, captured, link))
+
+
+@kernel_function
+def parse_typed(frame, captured, step):
+    """The same from where a step has led to."""
     if step >= 0:
         step = step_over_tags(frame, captured, step)
     if step < 0:
-        return layers | ((-1 - step) << REASON_SHIFT)
+        return (-1 - step) << REASON_SHIFT
     kind = step & _TYPE_MASK
     if kind == IPV4_TYPE:
-        return layers | parse_ipv4(frame, captured, step >> _STEP_SHIFT)
+        return parse_ipv4(frame, captured, step >> STEP_SHIFT)
     if kind == IPV6_TYPE:
-        return layers | parse_ipv6(frame, captured, step >> _STEP_SHIFT)
-    return layers | ((ARP if kind == ARP_TYPE else NOT_IP) << REASON_SHIFT)
+        return parse_ipv6(frame, captured, step >> STEP_SHIFT)
+    return (ARP if kind == ARP_TYPE else NOT_IP) << REASON_SHIFT
 
 
 @kernel_function
@@ -153,7 +159,7 @@ def step_over_link(frame, captured, link):
         kind = ppp_type(frame + size - 2)
     else:
         kind = load_be16(frame + (0 if link == LINUX_SLL2 else size - 2))
-    return kind | (size << _STEP_SHIFT)
+    return kind | (size << STEP_SHIFT)
 
 
 @kernel_function
@@ -174,20 +180,20 @@ def ip_type(address):
 def step_over_tags(frame, captured, step):
     """Past VLAN tags, MPLS labels and PPPoE (RFC 2516, 4)."""
     for _ in range(MAXIMUM_TAGS):
-        kind, offset = step & _TYPE_MASK, step >> _STEP_SHIFT
+        kind, offset = step & _TYPE_MASK, step >> STEP_SHIFT
         if kind in VLAN_TYPES:
             if offset + 4 > captured:
                 return -1 - TRUNCATED
-            step = load_be16(frame + offset + 2) | ((offset + 4) << _STEP_SHIFT)
+            step = load_be16(frame + offset + 2) | ((offset + 4) << STEP_SHIFT)
         elif kind in MPLS_TYPES:
             if offset + 5 > captured:
                 return -1 - TRUNCATED
             is_last = load_u8(frame + offset + 2) & 1
-            step = (ip_type(frame + offset + 4) if is_last else kind) | ((offset + 4) << _STEP_SHIFT)
+            step = (ip_type(frame + offset + 4) if is_last else kind) | ((offset + 4) << STEP_SHIFT)
         elif kind == PPPOE_TYPE:
             if offset + 8 > captured:
                 return -1 - TRUNCATED
-            step = ppp_type(frame + offset + 6) | ((offset + 8) << _STEP_SHIFT)
+            step = ppp_type(frame + offset + 6) | ((offset + 8) << STEP_SHIFT)
         else:
             break
     return step

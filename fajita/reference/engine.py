@@ -22,6 +22,7 @@ from fajita.reference.packet_view import Dropped, PacketView
 from fajita.reference.parse import Headers, parse
 from fajita.reference.record import Record
 from fajita.reference.running_nf import RunningNF
+from fajita.reference.tunnels import parse_inner
 from fajita.translation.scope import PLAIN_DROP
 
 
@@ -30,6 +31,7 @@ class ReferenceEngine:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.parse = parse_inner if plan.settings.inner else parse
         self.nfs = [RunningNF(nf, _packings(plan, nf)) for nf in plan.nfs]
         self.tables = [FlowTable(table, self.nfs, plan.settings.capacity) for table in plan.tables]
         self.fragments = Fragments(plan)
@@ -54,7 +56,7 @@ class ReferenceEngine:
 
     def _parse(self, frame: memoryview, link: int, time_ns: int) -> tuple[Headers | None, FirstFragment | None]:
         """The headers, of a fragment with what its first tells; None for one that the chain drops."""
-        headers = parse(frame, link)
+        headers = self.parse(frame, link)
         return self.fragments.follow(headers, Int64(time_ns)) if self.plan.datagrams else (headers, None)
 
     def _process(self, pkt: PacketView, first: FirstFragment | None) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fajita.packet import FIELDS, FLAGS, Field, Layer, places
-from fajita.reference.checksum import updated, updated_udp
+from fajita.reference.checksum import follow, updated, updated_udp
 from fajita.reference.integer import Int64
 from fajita.reference.parse import Headers
 
@@ -127,6 +127,7 @@ class PacketView:
             return
         start = self._start(field.start)
         size, at = field.bits // 8, start + field.offset
+        before = bytes(self._frame) if self._headers.enclosing else b""
         # Checksums cover words of two bytes, counted from the start of the header.
         words_from, words_to = start + field.offset // 2 * 2, start + -(-(field.offset + size) // 2) * 2
         old_words = self._words(words_from, words_to)
@@ -135,6 +136,8 @@ class PacketView:
         number |= (value & field.value_mask) << field.shift
         self._frame[at : at + size] = number.to_bytes(size, "big")
         self._repair(field.repairs.split(), old_words, self._words(words_from, words_to))
+        for checksum in self._headers.enclosing:
+            follow(checksum, before, self._frame, self._headers.ip_end)
 
     def _start(self, header: str) -> int:
         return {"frame": 0, "ip": self._headers.ip, "transport": self._headers.transport}[header]

@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn
 from fajita import packet
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP
 from fajita.packet import Layer
+from fajita.reference.checksum import EnclosingChecksum
 
 Bytes = bytes | memoryview
 
@@ -35,6 +36,7 @@ class Headers:
     protocol: what the last header before the transport's says that it is; 0 where that is not known.
     reason: index in OTHER_REASONS of why the frame has no 5-tuple; OTHER_TRAFFIC if it has one.
     datagram: of a fragment; is_later: it is not the first.
+    enclosing: of a packet in tunnels, their checksums, those of the innermost tunnel first.
     """
 
     layers: Layer
@@ -45,6 +47,7 @@ class Headers:
     reason: int = packet.OTHER_TRAFFIC
     datagram: Datagram | None = None
     is_later: bool = False
+    enclosing: tuple[EnclosingChecksum, ...] = ()
 
 
 class _NoIPError(Exception):
@@ -61,6 +64,14 @@ def parse(frame: Bytes, link: int) -> Headers:
         layers |= Layer.VLAN
     try:
         kind, offset = _after_link(frame, link)
+    except _NoIPError as fault:
+        return Headers(layers, reason=fault.reason)
+    return parse_typed(frame, kind, offset, layers)
+
+
+def parse_typed(frame: Bytes, kind: int, offset: int, layers: Layer) -> Headers:
+    """The headers from `offset` on, where something of EtherType `kind` begins; layers: what was found before."""
+    try:
         for _ in range(packet.MAXIMUM_TAGS):
             if kind in packet.VLAN_TYPES:
                 kind, offset = _after_vlan(frame, offset)
