@@ -42,7 +42,6 @@ class CompiledEngine:
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
         self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
         self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
-        self._clocks = np.full(len(plan.segments), FIRST_CLOCK_NS, np.int64)
         capacity = plan.settings.capacity
         self.tables = [
             FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
@@ -63,7 +62,7 @@ class CompiledEngine:
         self._place("statistics", self._statistics)
         self._place("sides", self._sides)
         self._place("tables", self._descriptors)
-        self._place("clocks", self._clocks)
+        self._context[CONTEXT["clock"] // 8] = FIRST_CLOCK_NS
         self._place("records", self._records.descriptors)
         self._place("fragments", self.fragments.words)
 
@@ -119,7 +118,7 @@ class CompiledEngine:
         if not CHECKED:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics]
-        own += [self._sides, self._descriptors, self._clocks, self._listed, self.fragments.words]
+        own += [self._sides, self._descriptors, self._listed, self.fragments.words]
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
         columns: list[NDArray[Any]] = []
         frames: Iterable[tuple[int, int]] = ()
