@@ -42,7 +42,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
         with text.indented():
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
-            _emit_packet(text, plan, number, scratch)
+            _emit_packet(text, scratch)
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
                 text.line(f"    run_{number}_ipv6(context, scratch, position, j)")
@@ -64,7 +64,7 @@ def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 6))
-        _emit_packet(text, plan, number, scratch)
+        _emit_packet(text, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
 
 
@@ -74,11 +74,8 @@ def _linked_sides(plan: Plan, number: int, family: int) -> list[TableSide]:
     return [side for table in tables if (side := table.side_of(family)) is not None]
 
 
-def _emit_packet(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
+def _emit_packet(text: Text, scratch: Scratch) -> None:
     text.line("frame = load_i64(address + 8 * (position + j))")
     text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
     text.line("length = load_u32(wire + 4 * (position + j))")
     text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
-    text.line("time = load_i64(time_ns + 8 * (position + j))")
-    if any(table.last_seen is not None for table in plan.tables_run_in(number)):
-        text.line(f"clock = load_i64(scratch + {scratch.clock} + 8 * j)")
