@@ -17,6 +17,7 @@ from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, place_scratch, place_statistics
+from fajita.kernel.link_pass import descriptors_behind
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
@@ -40,7 +41,7 @@ class CompiledEngine:
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
-        self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
+        self._sides = np.zeros((max(1, len(plan.sides)) + descriptors_behind(plan), DESCRIPTOR_BYTES // 8), np.int64)
         self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
         capacity = plan.settings.capacity
         self.tables = [

@@ -6,6 +6,7 @@ for. Whether it is right is seen when the NFs run (packet_body).
 
 from fajita.kernel.layout import Scratch
 from fajita.kernel.prologue import emit_sides
+from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE
 from fajita.kernel.text import Text
 from fajita.plan import LINE_BYTES, Plan, TablePlan, TableSide
 
@@ -16,6 +17,13 @@ MAXIMUM_LINES = 4
 def linking_tables(plan: Plan, number: int) -> list[TablePlan]:
     """The tables looked up in a segment whose entries have links."""
     return [plan.tables[index] for index in plan.segments[number].tables if plan.tables[index].links]
+
+
+def descriptors_behind(plan: Plan) -> int:
+    """How many more descriptors of sides it takes so that a link of what is NOWHERE, read as any other, lies in one."""
+    sides = ((table, side) for table in plan.tables if table.links for side in table.sides)
+    ends = (NOWHERE + side.key_bytes + max(table.links.values()) + 4 for table, side in sides)
+    return max(ends, default=0) // DESCRIPTOR_BYTES
 
 
 def emit_places(text: Text, sides: list[TableSide]) -> None:
