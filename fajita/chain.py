@@ -9,6 +9,7 @@ from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.plan import Plan, make_plan
 from fajita.settings import check_settings
+from fajita.tuning import Tuning
 
 if TYPE_CHECKING:
     from fajita.run import Run, Source
@@ -32,7 +33,11 @@ class Chain:
     @cached_property
     def plan(self) -> Plan:
         """Tables, layouts and passes; InputError where an NF's source cannot be run."""
-        return make_plan(self.name, self.nfs, self.settings)
+        return self.plan_with(Tuning())
+
+    def plan_with(self, tuning: Tuning) -> Plan:
+        """The same with a kernel tuned otherwise."""
+        return make_plan(self.name, self.nfs, self.settings, tuning)
 
     @classmethod
     def load(cls, path: str | Path) -> "Chain":

@@ -21,6 +21,7 @@ from fajita.options import (
     EngineName,
     JsonFile,
     Limit,
+    NoPrefetch,
     Order,
     Pcap,
     Quiet,
@@ -32,6 +33,7 @@ from fajita.options import (
     one_core,
 )
 from fajita.output_file import check_outputs, write_json, write_text
+from fajita.tuning import Tuning
 
 app = typer.Typer(
     name="fajita",
@@ -159,10 +161,12 @@ def check(chain: ChainFile) -> int:
 
 @app.command()
 def explain(
-    chain: ChainFile, source: Annotated[bool, typer.Option("--source", help="Print the generated kernel.")] = False
+    chain: ChainFile,
+    source: Annotated[bool, typer.Option("--source", help="Print the generated kernel.")] = False,
+    no_prefetch: NoPrefetch = False,
 ) -> int:
     """Say how a chain will be run: tables, entries, lookups and why; or print the kernel made for it."""
-    plan = Chain.load(chain).plan
+    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch))
     if source:
         from fajita.kernel.generate import generate
 
@@ -243,6 +247,7 @@ def bench(
     traffic: Annotated[Traffic, typer.Option("--traffic", help="Protocols of the packets.")] = Traffic.udp,
     size: Size = 60,
     seed: Seed = 1,
+    no_prefetch: NoPrefetch = False,
     quiet: Quiet = False,
 ) -> int:
     """Measure how fast a chain is on packets in memory, one core."""
@@ -254,7 +259,7 @@ def bench(
     check_outputs(outputs, inputs=(chain,))
     if plot_file is not None:
         load_pyplot()
-    plan = Chain.load(chain).plan
+    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch))
     rows: list[dict[str, Any]] = []
     status = 0
     with console.progress_bar(f"bench {plan.name}", False, quiet) as update:

@@ -45,6 +45,9 @@ JsonFile = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
 ]
 Size = Annotated[int, typer.Option("--size", help="Bytes of a frame, without the Ethernet checksum.")]
+NoPrefetch = Annotated[
+    bool, typer.Option("--no-prefetch", help="Do not prefetch array elements and further lines of entries.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other traffic, the same seed the same.")]
 
 

@@ -8,6 +8,7 @@ from fajita.nf import NF
 from fajita.packet import Layer
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
+from fajita.tuning import Tuning
 
 LINE_BYTES = 64
 #: One byte of an entry marks which NFs have state in it.
@@ -120,6 +121,7 @@ class Plan:
     segments: list[Segment]
     core_bytes: int
     constants: list[int]
+    tuning: Tuning = Tuning()
 
     def __repr__(self) -> str:
         return (
@@ -155,7 +157,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def make_plan(name: str, nfs: list[NF], settings: Settings) -> Plan:
+def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = Tuning()) -> Plan:
     """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
     plans = [_plan_nf(index, nf) for index, nf in enumerate(nfs)]
     tables, segments = _assign_tables(plans)
@@ -163,7 +165,7 @@ def make_plan(name: str, nfs: list[NF], settings: Settings) -> Plan:
     for table in tables:
         _lay_out(table, plans)
     core_bytes = _place_core(plans)
-    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans))
+    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), tuning)
 
 
 def _plan_nf(index: int, nf: NF) -> NFPlan:

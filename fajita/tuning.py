@@ -1,0 +1,13 @@
+"""What can be left out of a kernel, to see what it is worth. What a chain does never depends on it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the kernel of a chain is given.
+
+    prefetch: elements of arrays, and lines of an entry beyond its first, are asked for before the NFs run.
+    """
+
+    prefetch: bool = True
