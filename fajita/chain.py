@@ -9,7 +9,7 @@ from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.plan import Plan, make_plan
 from fajita.settings import check_settings
-from fajita.tuning import Tuning
+from fajita.tuning import FULL, Tuning
 
 if TYPE_CHECKING:
     from fajita.run import Run, Source
@@ -33,7 +33,7 @@ class Chain:
     @cached_property
     def plan(self) -> Plan:
         """Tables, layouts and passes; InputError where an NF's source cannot be run."""
-        return self.plan_with(Tuning())
+        return self.plan_with(FULL)
 
     def plan_with(self, tuning: Tuning) -> Plan:
         """The same with a kernel tuned otherwise."""

@@ -8,7 +8,7 @@ from fajita.nf import NF
 from fajita.packet import Layer
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
-from fajita.tuning import Tuning
+from fajita.tuning import FULL, Tuning
 
 LINE_BYTES = 64
 #: One byte of an entry marks which NFs have state in it.
@@ -121,7 +121,7 @@ class Plan:
     segments: list[Segment]
     core_bytes: int
     constants: list[int]
-    tuning: Tuning = Tuning()
+    tuning: Tuning = FULL
 
     def __repr__(self) -> str:
         return (
@@ -157,7 +157,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = Tuning()) -> Plan:
+def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = FULL) -> Plan:
     """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
     plans = [_plan_nf(index, nf) for index, nf in enumerate(nfs)]
     tables, segments = _assign_tables(plans)

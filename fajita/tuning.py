@@ -11,3 +11,7 @@ class Tuning:
     """
 
     prefetch: bool = True
+
+
+#: Everything that helps.
+FULL = Tuning()
