@@ -6,6 +6,7 @@ from fajita.errors import InputError
 from fajita.key import Key, Packing
 from fajita.nf import NF
 from fajita.packet import Layer
+from fajita.prefetching import add_prefetch
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
 from fajita.tuning import FULL, Tuning
@@ -22,7 +23,8 @@ class NFPlan:
     """One NF in its place. table: index of its table, or None. mark: its bit in the entry's marks.
 
     offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the start of the core area and
-    of the constants, the last by the names that the lists have in the kernel.
+    of the constants, the last by the names that the lists have in the kernel. array_start, array_bytes: its arrays in
+    an entry, apart from the rest of its state. random: the place in the core area of its random numbers' state.
     """
 
     index: int
@@ -34,6 +36,9 @@ class NFPlan:
     constant_offsets: dict[str, int] = field(default_factory=dict)
     state_start: int = 0
     state_bytes: int = 0
+    array_start: int = 0
+    array_bytes: int = 0
+    random: int | None = None
 
     @property
     def places(self) -> dict[str, int]:
@@ -41,7 +46,8 @@ class NFPlan:
         prefix = self.translated.prefix
         state = {f"{prefix}__state_{name}": offset for name, offset in self.offsets.items()}
         core = {f"{prefix}__core_{name}": offset for name, offset in self.core_offsets.items()}
-        return state | core | self.constant_offsets
+        random = {} if self.random is None else {f"{prefix}__random": self.random}
+        return state | core | random | self.constant_offsets
 
     @property
     def nf(self) -> NF:
@@ -75,7 +81,12 @@ class TableSide:
     @property
     def lines(self) -> int:
         """Cache lines an entry spans."""
-        return -(-self.entry_bytes // LINE_BYTES)
+        return self.lines_up_to(self.entry_bytes)
+
+    @staticmethod
+    def lines_up_to(size: int) -> int:
+        """Cache lines that the first bytes of an entry span."""
+        return -(-size // LINE_BYTES)
 
 
 @dataclass
@@ -84,7 +95,8 @@ class TablePlan:
 
     segment: the one at whose beginning a packet's key is read and looked up. last_seen: byte offset, from the end of
     the key, of the time of the flow's last packet, None where nothing expires. direction: of a byte, for a key of both
-    directions: 1 if the first packet's key had to be turned around to be kept.
+    directions: 1 if the first packet's key had to be turned around to be kept. scalar_bytes: from the end of the key to
+    that of all states but for their arrays, which follow.
     """
 
     index: int
@@ -95,6 +107,7 @@ class TablePlan:
     sides: list[TableSide] = field(default_factory=list)
     last_seen: int | None = None
     direction: int | None = None
+    scalar_bytes: int = 0
     shortest_timeout_ns: int = 0
 
     def side_of(self, family: int) -> TableSide | None:
@@ -164,6 +177,8 @@ def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = FUL
     _add_sides(tables, plans)
     for table in tables:
         _lay_out(table, plans)
+    for plan in plans:
+        add_prefetch(plan, [] if plan.table is None else tables[plan.table].sides, tuning)
     core_bytes = _place_core(plans)
     return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), tuning)
 
@@ -274,10 +289,26 @@ def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
             plan.offsets[name] = offset
             offset += kind.bytes
         plan.state_bytes = offset - plan.state_start
+    table.scalar_bytes = offset
+    for index in table.nfs:
+        offset = _place_arrays(plans[index], offset)
     for side in table.sides:
         size = side.key_bytes + offset
         # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
         side.entry_bytes = max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
+
+
+def _place_arrays(plan: NFPlan, offset: int) -> int:
+    """Place the arrays of an NF's state from an offset on; the offset where they end."""
+    arrays = plan.nf.state_arrays
+    if arrays:
+        offset = plan.array_start = _aligned(offset, max(kind.element.bytes for kind in arrays.values()))
+    for name, kind in arrays.items():
+        offset = _aligned(offset, kind.element.bytes)
+        plan.offsets[name] = offset
+        offset += kind.bytes
+    plan.array_bytes = offset - plan.array_start if arrays else 0
+    return offset
 
 
 def _place_core(plans: list[NFPlan]) -> int:
@@ -288,6 +319,13 @@ def _place_core(plans: list[NFPlan]) -> int:
             plan.core_offsets[name] = offset
             offset += kind.bytes
         offset = _aligned(offset, 8)
+    for plan in plans:
+        if plan.translated.draws:
+            plan.random, offset = offset, offset + 8
+    for plan in plans:
+        for name, array in plan.nf.core_arrays.items():
+            plan.core_offsets[name] = offset = _aligned(offset, LINE_BYTES)
+            offset = _aligned(offset + array.bytes, 8)
     return offset
 
 

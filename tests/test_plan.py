@@ -11,7 +11,7 @@ from fajita import plan as planner
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.key import five_tuple, source
-from fajita.nf import ANY_KEY, NF, PASS, PacketView, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.nf import ANY_KEY, NF, PASS, PacketView
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -20,6 +20,7 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.packet import Layer
 from fajita.plan import LINE_BYTES, MAXIMUM_SHARING, Plan, TablePlan
+from fajita.state_types import flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 
 SERVERS = ["10.0.0.1", "10.0.0.2"]
 

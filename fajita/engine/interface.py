@@ -18,11 +18,14 @@ class Engine(Protocol):
     def counters(self) -> Counters:
         """What has been counted so far."""
 
-    def rows(self, nf: NFPlan) -> list[NDArray[Any]]:
-        """The state of an NF by side of its table: a row per entry that has any, sorted by key, of rows.row_dtype."""
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[Any]]:
+        """The state of an NF by side of its table: a row per entry that has any, sorted by key, of rows.row_dtype.
 
-    def core(self, nf: NFPlan) -> dict[str, int]:
-        """The variables of an NF's worker."""
+        arrays: whether it has the arrays of the state.
+        """
+
+    def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
+        """The variables of an NF's worker; arrays, where asked for, as arrays of numpy."""
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.memory import huge_pages
-from fajita.engine.rows import row_dtype, sort_rows, turn_around
+from fajita.engine.rows import elements, row_dtype, sort_rows, state_column, turn_around
 from fajita.kernel import table as kernel
 from fajita.key import KeyColumn
 from fajita.plan import NFPlan, TablePlan, TableSide
@@ -84,30 +84,34 @@ class FlowTable:
         """Memory of tags and entries, of the old table too while it grows."""
         return sum(area.nbytes for area in self.areas())
 
-    def rows(self, nf: NFPlan) -> NDArray[np.void]:
-        """The state of one NF of this table, a row per entry that has any, sorted by key."""
-        parts = [self._rows_of(tags, entries, nf) for tags, entries in self._areas]
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:
+        """The state of one NF of this table, a row per entry that has any, sorted by key; without its arrays if so."""
+        parts = [self._rows_of(tags, entries, nf, arrays) for tags, entries in self._areas]
         return sort_rows(np.concatenate(parts), self.side.packing)
 
-    def _rows_of(self, tags: NDArray[np.uint8], entries: NDArray[np.uint8], nf: NFPlan) -> NDArray[np.void]:
+    def _rows_of(
+        self, tags: NDArray[np.uint8], entries: NDArray[np.uint8], nf: NFPlan, arrays: bool
+    ) -> NDArray[np.void]:
         width, states = self.side.entry_bytes, self.side.key_bytes
         places = len(entries) // width
         lines = entries[: places * width].reshape(-1, width)[: len(tags)]
         used = np.flatnonzero(tags[: len(lines)] > kernel.GONE)
         used = used[(lines[used, states - 1] >> nf.mark & 1).astype(bool)]
-        lines = lines[used]
-        rows = np.empty(len(lines), row_dtype(self.side.packing, nf))
+        scalars = lines[used, : states + self.plan.scalar_bytes]
+        rows = np.empty(len(used), row_dtype(self.side.packing, nf, arrays=arrays))
         for column in self.side.packing.columns:
             start = column.word * 8 + column.shift // 8
-            rows[column.name] = _numbers(lines[:, start : start + column.bits // 8], column)
+            rows[column.name] = _numbers(scalars[:, start : start + column.bits // 8], column)
         if self.plan.direction is not None:
-            turn_around(rows, lines[:, states + self.plan.direction] == 1)
-        names = rows.dtype.names
-        assert names is not None
-        fields = type(nf.nf).state_fields.items()
-        for column_name, (name, kind) in zip(names[len(self.side.packing.columns) :], fields, strict=True):
+            turn_around(rows, scalars[:, states + self.plan.direction] == 1)
+        taken = {column.name for column in self.side.packing.columns}
+        for name, kind in type(nf.nf).state_fields.items():
             start = states + nf.offsets[name]
-            rows[column_name] = np.ascontiguousarray(lines[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
+            values = np.ascontiguousarray(scalars[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
+            rows[state_column(name, taken)] = values
+        for name, array in nf.nf.state_arrays.items() if arrays else ():
+            start = states + nf.offsets[name]
+            rows[state_column(name, taken)] = elements(lines[used, start : start + array.bytes], array)
         return rows
 
 

@@ -6,6 +6,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lookup_pass import emit_lookup
+from fajita.kernel.prefetch_pass import emit_prefetch_pass, has_prefetch_pass
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.run_pass import emit_run_pass
 from fajita.kernel.text import Text
@@ -13,7 +14,9 @@ from fajita.plan import Plan, TablePlan
 
 _IMPORTS = """\
 from fajita.kernel.arithmetic import *
+from fajita.kernel.arrays import *
 from fajita.kernel.direction import is_turned_4, is_turned_6, turned_addresses, turned_ports
+from fajita.kernel.draw import *
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.fields import *
 from fajita.kernel.function import burst_function, kernel_function, rare_function
@@ -43,7 +46,8 @@ def generate(plan: Plan) -> str:
     text.lines(_IMPORTS)
     _emit_constants(text, plan)
     for nf in plan.nfs:
-        for hook in nf.translated.hooks.values():
+        prefetch = [nf.translated.prefetch] if nf.translated.prefetch is not None else []
+        for hook in [*nf.translated.hooks.values(), *prefetch]:
             text.line()
             text.line()
             text.lines(hook.text())
@@ -56,6 +60,7 @@ def generate(plan: Plan) -> str:
         text.line()
         text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs)}")
         emit_lookup(text, plan, number, scratch)
+        emit_prefetch_pass(text, plan, number, scratch)
         emit_run_pass(text, plan, number, scratch, place_statistics(plan))
     _emit_run_chain(text, plan, scratch)
     return text.source()
@@ -98,6 +103,8 @@ def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
                 if hook := nf.translated.hooks.get("expire"):
                     text.line(hook.call())
                 text.line(f"clear(state + {nf.state_start}, {nf.state_bytes})")
+                if nf.array_bytes:
+                    text.line(f"clear(state + {nf.array_start}, {nf.array_bytes})")
                 text.line(f"marks &= {~(1 << nf.mark)}")
         text.line("store_8(state - 1, marks)")
         text.line("if marks == 0:  # the flow has ended and a new one begins in its place")
@@ -143,6 +150,8 @@ def _emit_burst(text: Text, plan: Plan) -> None:
     for number in range(len(plan.segments)):
         if number:
             text.line(f"look_up_{number}(context, scratch, position, count)")
+        if has_prefetch_pass(plan, number):
+            text.line(f"prefetch_{number}(context, scratch, position, count)")
         text.line(f"run_{number}(context, scratch, position, count)")
     text.line("position, count = following, ahead_count")
     text.line("scratch, ahead = ahead, scratch")

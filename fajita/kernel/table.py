@@ -16,9 +16,8 @@ from llvmlite import ir
 from fajita.kernel.arithmetic import maximum, shift_right_unsigned
 from fajita.kernel.function import KernelFunction, kernel_function, rare_function
 from fajita.kernel.hash import HASHES
-from fajita.kernel.memory import load_128, load_u8, load_u64, store_8, store_64
+from fajita.kernel.memory import copy, load_128, load_u8, load_u64, store_8, store_64
 from fajita.kernel.operation import I1, I8, I16, I32, I64, llvm_intrinsic, operation
-from fajita.key import MAXIMUM_WORDS
 
 #: Places in a group, and bytes of tags.
 GROUP = 16
@@ -45,10 +44,9 @@ FILL = 12
     EXPIRED,
     SECRET_0,
     SECRET_1,
-) = (8 * word for word in range(13))
-DESCRIPTOR_BYTES = 8 * (13 + MAXIMUM_WORDS)
-#: In the descriptor, zeros that stand for the entry of a flow that has none: no NF has marked it.
-NOWHERE = 8 * 13
+    NOWHERE,  # the address of zeros that stand for the entry of a flow that has none: no NF has marked it
+) = (8 * word for word in range(14))
+DESCRIPTOR_BYTES = 8 * 14
 
 #: The marks of an entry are the top byte of the key's last word.
 MARK_SHIFT = 56
@@ -161,8 +159,7 @@ def table_functions(words: int, entry_bytes: int) -> tuple[KernelFunction, Kerne
                 if load_u8(tags + place) > GONE:
                     entry = entries + place * entry_bytes
                     target = take_place(table, hash_entry(table, entry))
-                    for word in range(0, entry_bytes, 8):
-                        store_64(target + word, load_u64(entry + word))
+                    copy(target, entry, entry_bytes)
                     store_8(tags + place, GONE)
             store_64(table + OLD_NEXT, group + 1)
             if group == load_u64(table + OLD_MASK):

@@ -48,9 +48,9 @@ class RunningNF:
     def __init__(self, plan: NFPlan) -> None:
         kind = type(plan.nf)
         self.plan = plan
-        self.core = record_class("Core", kind.core_fields)()
+        self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays)()
         self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
-        self.new_state = record_class("State", kind.state_fields)
+        self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays)
         self._self = NFView(plan.nf, self.core)
         self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
 
@@ -96,11 +96,12 @@ class FlowDict:
             if index in entry.states and timeout_ns is not None and idle_ns >= timeout_ns:
                 nf.call("expire", entry.states.pop(index))
 
-    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
+    def rows(self, nf: NFPlan, *, arrays: bool) -> list[NDArray[np.void]]:
         """The state of an NF by side of the table, one row per entry that has any, sorted by key."""
-        return [sort_rows(self._rows_of(side.packing, nf), side.packing) for side in self.plan.sides]
+        return [sort_rows(self._rows_of(side.packing, nf, arrays), side.packing) for side in self.plan.sides]
 
-    def _rows_of(self, packing: Packing, nf: NFPlan) -> NDArray[np.void]:
+    def _rows_of(self, packing: Packing, nf: NFPlan, arrays: bool) -> NDArray[np.void]:
+        dtype = row_dtype(packing, nf, arrays=arrays)
         is_address = [column.kind == "ipv6" for column in packing.columns]
         rows = []
         for entry in self.entries.values():
@@ -109,8 +110,8 @@ class FlowDict:
                     (value >> 64, value & (1 << 64) - 1) if wide else value
                     for value, wide in zip(entry.first.fields, is_address, strict=True)
                 ]
-                rows.append((*key, *entry.states[nf.index].kept.values()))
-        return np.array(rows, row_dtype(packing, nf))
+                rows.append((*key, *entry.states[nf.index].kept.values())[: len(dtype.names or ())])
+        return np.array(rows, dtype)
 
     @property
     def bytes(self) -> int:
@@ -118,7 +119,9 @@ class FlowDict:
         total = sys.getsizeof(self.entries)
         for key, entry in self.entries.items():
             total += sys.getsizeof(key) + sys.getsizeof(entry) + sys.getsizeof(entry.states)
-            total += sum(sys.getsizeof(state) + sys.getsizeof(state.kept) for state in entry.states.values())
+            for state in entry.states.values():
+                total += sys.getsizeof(state) + sys.getsizeof(state.kept)
+                total += sum(sys.getsizeof(state.kept[array]) for array in type(state).arrays)
         return total
 
 
@@ -207,14 +210,15 @@ class ReferenceEngine:
             table.counters.active = len(table.entries)
         return copy.deepcopy(self._counters)
 
-    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
-        return self.tables[nf.table].rows(nf)
+        return self.tables[nf.table].rows(nf, arrays=arrays)
 
-    def core(self, nf: NFPlan) -> dict[str, int]:
+    def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """The variables of an NF's worker."""
-        return dict(self.nfs[nf.index].core.kept)
+        kept = self.nfs[nf.index].core.kept
+        return {name: copy.copy(kept[name]) for name in kept if arrays or name not in nf.nf.core_arrays}
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Entries and bytes of each table; a dict has no capacity of its own."""

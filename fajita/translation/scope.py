@@ -3,13 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fajita.nf import NF, StateType
+from fajita.nf import NF
+from fajita.state_types import StateType
 from fajita.translation.locate import Method
 
 
 @dataclass(frozen=True)
 class Value:
-    """A translated expression: its text, its type (int, bool, list, str or verdict), its value where it is known."""
+    """A translated expression: its text, its type (int, bool, list, array, str or verdict), its value where it is
+    known; of an array which it is.
+    """
 
     text: str
     type: str
@@ -22,7 +25,7 @@ class Scope:
 
     pkt, state: the names the method gives its parameters. locals: types of the variables assigned so far on every
     path. used: which of the kernel's arguments the translation needs. lists: the lists it indexes, by their name in the
-    kernel. stored: the fields of the state it assigns.
+    kernel. stored: the fields and arrays of the state it assigns. draws: it draws random numbers.
     rewrites_per_flow: every header field it writes gets, on every path, a value made of parameters and of the state's
     fields named in rewrites_from alone.
     """
@@ -40,6 +43,7 @@ class Scope:
     stored: set[str] = field(default_factory=set)
     rewrites_from: set[str] = field(default_factory=set)
     rewrites_per_flow: bool = True
+    draws: bool = False
     locals: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
 

@@ -1,9 +1,11 @@
 """From an NF to plain functions on addresses: one per hook, as text, with what the planner must know."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from fajita.nf import NF
 from fajita.translation.locate import Method, find_method
+from fajita.translation.prefetches import ArrayAccess, derive_prefetches
 from fajita.translation.scope import Scope
 from fajita.translation.statements import Statements
 
@@ -40,6 +42,8 @@ class TranslatedNF:
     lists: the values of the lists that it indexes, by their names in the kernel.
     new_flow_writes: the header fields that new_flow writes; they are among `writes`.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
+    draws: it draws random numbers. accesses: the elements of arrays that `packet` names. prefetch: a hook with the
+    arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
     """
 
     nf: NF
@@ -51,6 +55,9 @@ class TranslatedNF:
     lists: dict[str, list[int]]
     new_flow_writes: frozenset[str]
     rewrites_per_flow: bool
+    draws: bool = False
+    accesses: tuple[ArrayAccess, ...] = ()
+    prefetch: Hook | None = None
 
     @property
     def may_drop(self) -> bool:
@@ -89,7 +96,17 @@ def translate(nf: NF) -> TranslatedNF:
         lists,
         frozenset(new_flow_writes),
         _rewrites_per_flow(scopes),
+        any(scope.draws for scope in scopes),
     )
+
+
+def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> TranslatedNF:
+    """The same with a prefetch hook for these arrays, each given as (area, name)."""
+    method = find_method(type(translated.nf), "packet")
+    assert method is not None
+    prefetches = derive_prefetches(_scope(translated.nf, method, translated.prefix), wanted)
+    hook = _hook(prefetches.scope, prefetches.lines) if prefetches.lines else None
+    return replace(translated, accesses=prefetches.accesses, prefetch=hook)
 
 
 def _rewrites_per_flow(scopes: list[Scope]) -> bool:
@@ -123,6 +140,11 @@ def _translate_hook(scope: Scope) -> Hook:
                 method.tree, f"{type(scope.nf).__name__}.packet can end without a verdict", "return PASS on every path"
             )
         statements.lines.append("    return 0")
+    return _hook(scope, statements.lines)
+
+
+def _hook(scope: Scope, lines: Iterable[str]) -> Hook:
+    method = scope.method
     arguments = tuple(name for name in ARGUMENTS if name in scope.used)
-    origin = f"{type(scope.nf).__name__}.{method.name}, {method.file}:{method.first_line}"
-    return Hook(method.name, f"{scope.prefix}_{method.name}", arguments, tuple(statements.lines), origin)
+    origin = f"{type(scope.nf).__name__}.{method.tree.name}, {method.file}:{method.first_line}"
+    return Hook(method.name, f"{scope.prefix}_{method.name}", arguments, tuple(lines), origin)

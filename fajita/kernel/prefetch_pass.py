@@ -1,0 +1,111 @@
+"""The pass of a segment that asks for elements of arrays, as text: between the lookups and the NFs, for a whole burst.
+
+It works with the entry where a flow probably is, which may be another flow's, or zeros: what comes of it is asked for
+but not believed. By then the entries have come, as they were asked for one burst ago.
+"""
+
+from fajita.kernel.layout import Scratch
+from fajita.kernel.prologue import emit_words
+from fajita.kernel.text import Text
+from fajita.packet import Layer
+from fajita.plan import NFPlan, Plan, TableSide
+
+#: What hooks may need of the context.
+_WORDS = ("address", "captured", "wire", "time_ns", "core", "constants")
+
+
+def has_prefetch_pass(plan: Plan, number: int) -> bool:
+    """Whether an NF of the segment has elements to ask for."""
+    return bool(_prefetching(plan, number))
+
+
+def _prefetching(plan: Plan, number: int) -> list[NFPlan]:
+    nfs = (plan.nfs[index] for index in plan.segments[number].nfs)
+    return [nf for nf in nfs if nf.translated.prefetch is not None]
+
+
+def emit_prefetch_pass(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
+    """`prefetch_N(context, scratch, position, count)`, if the segment needs it."""
+    nfs = _prefetching(plan, number)
+    if not nfs:
+        return
+    text.line()
+    text.line()
+    text.line("@burst_function")
+    text.line(f"def prefetch_{number}(context, scratch, position, count):")
+    with text.indented():
+        emit_words(text, _WORDS)
+        text.line("for j in range(count):")
+        with text.indented():
+            if number:
+                text.line(f"if load_i64(scratch + {scratch.status} + 8 * j) >= 2:  # dropped")
+                text.line("    continue")
+            _emit_facts(text, nfs, scratch)
+            if plan.tells_ipv6:
+                text.line(f"if headers & {int(Layer.IPV6)}:")
+                with text.indented():
+                    _emit_family(text, plan, number, scratch, nfs, family=6)
+                    text.line("continue")
+            _emit_family(text, plan, number, scratch, nfs, family=4)
+
+
+def _emit_facts(text: Text, nfs: list[NFPlan], scratch: Scratch) -> None:
+    """The facts about a packet that the hooks need."""
+    hooks = [nf.translated.prefetch for nf in nfs]
+    needed = {argument for hook in hooks if hook is not None for argument in hook.arguments}
+    facts = {
+        "frame": "load_i64(address + 8 * (position + j))",
+        "length": "load_u32(wire + 4 * (position + j))",
+        "captured": "load_u32(captured + 4 * (position + j))",
+        "time_ns": "load_i64(time_ns + 8 * (position + j))",
+    }
+    text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
+    for name, load in facts.items():
+        if name in needed:
+            text.line(f"{name}_of_it = {load}")
+
+
+def _emit_family(text: Text, plan: Plan, number: int, scratch: Scratch, nfs: list[NFPlan], *, family: int) -> None:
+    """The hooks for a packet of a family, those of one table together."""
+    text.line("pass")
+    for table in dict.fromkeys(nf.table for nf in nfs):
+        together = [nf for nf in nfs if nf.table == table]
+        if table is None:
+            for nf in together:
+                layer = int(nf.layer)
+                text.line(f"if (headers & {layer}) == {layer}:  # {nf.nf.name}")
+                text.line(f"    {_call(nf)}")
+            continue
+        side = plan.tables[table].side_of(family)
+        if side is not None and any(nf.handles(side.packing) for nf in together):
+            _emit_table(text, plan, number, scratch, side, [nf for nf in together if nf.handles(side.packing)])
+
+
+def _emit_table(text: Text, plan: Plan, number: int, scratch: Scratch, side: TableSide, nfs: list[NFPlan]) -> None:
+    t = nfs[0].table
+    assert t is not None
+    place, table = scratch.tables[t], plan.tables[t]
+    text.line(f"if load_i64(scratch + {place.hashed} + 8 * j) != 0:")
+    with text.indented():
+        text.line(f"headers |= {int(side.packing.layer)}  # known, so that nothing asks again")
+        # After the segment that has resolved it, it is where the key ends.
+        key_bytes = side.key_bytes if number == plan.first_segment_of(table, side) else 0
+        text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j) + {key_bytes}")
+        if any(_needs_forward(nf) for nf in nfs):
+            text.line(f"direction = load_i64(scratch + {place.direction} + 8 * j)")
+            text.line(f"forward_{t} = direction == load_u8(state_{t} + {table.direction})")
+        for nf in nfs:
+            text.line(_call(nf))
+
+
+def _needs_forward(nf: NFPlan) -> bool:
+    return nf.translated.prefetch is not None and "forward" in nf.translated.prefetch.arguments
+
+
+def _call(nf: NFPlan) -> str:
+    """A call of an NF's hook in the names of this pass."""
+    hook = nf.translated.prefetch
+    assert hook is not None
+    names = {name: f"{name}_of_it" for name in ("frame", "length", "captured", "time_ns")}
+    names |= {"state": f"state_{nf.table}", "forward": f"forward_{nf.table}"}
+    return f"{hook.function}({', '.join(names.get(name, name) for name in hook.arguments)})"
