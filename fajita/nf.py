@@ -62,9 +62,7 @@ def _typed_names(owner: type, inner: type, what: str, right: str) -> dict[str, A
     return hints
 
 
-def _declared_fields(
-    owner: type, what: str, begins: str
-) -> tuple[dict[str, StateType], dict[str, ArrayType]]:
+def _declared_fields(owner: type, what: str, begins: str) -> tuple[dict[str, StateType], dict[str, ArrayType]]:
     """The fields of `State` or `Core`, and its arrays; begins: what to say of one that is given a value."""
     inner = getattr(owner, what, None)
     fields: dict[str, StateType] = {}

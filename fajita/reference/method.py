@@ -29,7 +29,7 @@ class NFView:
 
     def random(self, limit: int) -> Int64:
         """The next of the NF's random numbers, from 0 to limit - 1."""
-        return Int64(self._numbers.below(limit))
+        return Int64(self._numbers.below(int(limit)))
 
     def __getattr__(self, name: str) -> Any:
         value = to_int64(getattr(self._nf, name))

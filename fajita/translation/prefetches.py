@@ -135,7 +135,9 @@ class _Reduction:
                 continue
             ahead = self._is_known(part.slice, known)
             self.accesses.append(ArrayAccess(*array, ast.unparse(part), ahead))
-            if ahead and array in self.wanted:
+            # The one element of a worker's array that every packet touches is in the cache.
+            is_fixed = array[0] == "core" and self._constant(part.slice) is not None
+            if ahead and array in self.wanted and not is_fixed:
                 loaded = ast.copy_location(ast.Subscript(part.value, part.slice, ast.Load()), part)
                 yield ast.copy_location(ast.Expr(loaded), part)
 
