@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from fajita.explain_arrays import array_lines
 from fajita.kernel.layout import BURST
 from fajita.kernel.table import FILL, GROUP
 from fajita.packet import Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
+from fajita.prefetching import lines_ahead
 
 #: For how many flows the memory of a table is told.
 _EXAMPLE_FLOWS = (65_536, 1_048_576)
@@ -38,6 +40,9 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield from _table_lines(plan, table)
     if not plan.tables:
         yield "no tables: no network function keeps state per key"
+    if any(nf.nf.state_arrays or nf.nf.core_arrays for nf in plan.nfs):
+        yield ""
+        yield from array_lines(plan)
     yield ""
     yield "per burst:"
     for number, segment in enumerate(plan.segments):
@@ -45,7 +50,9 @@ def _lines(plan: Plan) -> Iterator[str]:
         tables = ", ".join(str(plan.tables[index].key) for index in segment.tables)
         parse = "parse all, " if number == 0 else ""
         lookup = f"hash {tables}, prefetch tags; match tags, prefetch entries; " if segment.tables else ""
-        yield f"  segment {number}: {parse}{lookup}run {names}"
+        asks = any(plan.nfs[index].translated.prefetch is not None for index in segment.nfs)
+        elements = " and prefetch elements of arrays" if asks else ""
+        yield f"  segment {number}: {parse}{lookup}run {names}{elements}"
     action = "passed on" if plan.settings.other == "pass" else "dropped"
     yield ""
     yield f"frames that none of them is about ({', '.join(_unseen(plan))}) are {action} and counted by reason"
@@ -69,7 +76,7 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
     yield f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields) or 'nothing'})"
     yield f"  a lookup of its own because: {table.why}"
     for side in table.sides:
-        yield from _side_lines(side)
+        yield from _side_lines(table, side, plan)
     yield "  after the key, whose top byte marks whose state is there:"
     if table.last_seen is not None:
         yield f"    time of the last packet: bytes {table.last_seen}-{table.last_seen + 7}"
@@ -78,15 +85,20 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
     for nf in (plan.nfs[index] for index in table.nfs):
         timeout = f", given back after {nf.nf.timeout_ns / 1e9:g} s idle" if nf.nf.timeout_ns is not None else ""
         place = f"bytes {nf.state_start}-{nf.state_start + nf.state_bytes - 1}" if nf.state_bytes else "no fields"
+        if nf.array_bytes:
+            place += f", arrays in bytes {nf.array_start}-{nf.array_start + nf.array_bytes - 1}"
         families = [f"IPv{side.packing.family}" for side in table.sides if nf.handles(side.packing)]
         only = f", {families[0]} only" if len(families) < len(table.sides) else ""
         yield f"    {nf.nf.name}: {place}{timeout}{only}"
 
 
-def _side_lines(side: TableSide) -> Iterator[str]:
+def _side_lines(table: TablePlan, side: TableSide, plan: Plan) -> Iterator[str]:
     family = f"IPv{side.packing.family}" if side.packing.family else "all packets"
-    lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''}"
-    yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines} a packet) and a tag byte"
+    lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''} a packet"
+    ahead = lines_ahead(table, side, plan.tuning)
+    if any(plan.nfs[index].nf.state_arrays for index in table.nfs) or ahead < side.lines:
+        lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''}, {ahead} prefetched at once"
+    yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines}) and a tag byte"
     sizes = ", ".join(f"{side_bytes(side, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in _EXAMPLE_FLOWS)
     yield f"    memory: {sizes}"
 

@@ -54,7 +54,7 @@ class BloomFilter(NF):
     """Drops the first packet of every flow."""
 
     class Params:
-        bits: int = 1 << 20
+        bits: int = 1 << 22
 
     class Core:
         seen: Bits["bits"]
@@ -110,7 +110,7 @@ class PerHost(NF):
     key = source
 
     class Params:
-        hosts: int = 8192
+        hosts: int = 1 << 16
 
     class State:
         slot: u32

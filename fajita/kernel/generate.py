@@ -6,7 +6,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lookup_pass import emit_lookup
-from fajita.kernel.prefetch_pass import emit_prefetch_pass, has_prefetch_pass
+from fajita.kernel.prefetch_pass import emit_prefetch, run_arguments
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.run_pass import emit_run_pass
 from fajita.kernel.text import Text
@@ -60,7 +60,7 @@ def generate(plan: Plan) -> str:
         text.line()
         text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs)}")
         emit_lookup(text, plan, number, scratch)
-        emit_prefetch_pass(text, plan, number, scratch)
+        emit_prefetch(text, plan, number, scratch)
         emit_run_pass(text, plan, number, scratch, place_statistics(plan))
     _emit_run_chain(text, plan, scratch)
     return text.source()
@@ -150,8 +150,6 @@ def _emit_burst(text: Text, plan: Plan) -> None:
     for number in range(len(plan.segments)):
         if number:
             text.line(f"look_up_{number}(context, scratch, position, count)")
-        if has_prefetch_pass(plan, number):
-            text.line(f"prefetch_{number}(context, scratch, position, count)")
-        text.line(f"run_{number}(context, scratch, position, count)")
+        text.line(f"run_{number}({run_arguments(plan, number)})")
     text.line("position, count = following, ahead_count")
     text.line("scratch, ahead = ahead, scratch")

@@ -1,22 +1,24 @@
-"""The pass of a segment that asks for elements of arrays, as text: between the lookups and the NFs, for a whole burst.
+"""What asks for elements of arrays, as text: a function that calls the NFs' hooks for some packets of a burst.
+
+The run pass calls it between packets, a few at a time, so that memory is busy while NFs compute: asked for all at once,
+before the first NF runs, elements come no earlier than without (docs/decisions). In the first segment it is for the
+packets of the burst that was looked up ahead, in others for those a few packets on.
 
 It works with the entry where a flow probably is, which may be another flow's, or zeros: what comes of it is asked for
-but not believed. By then the entries have come, as they were asked for one burst ago.
+but not believed.
 """
 
+from fajita import prefetching
 from fajita.kernel.layout import Scratch
 from fajita.kernel.prologue import emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer
-from fajita.plan import NFPlan, Plan, TableSide
+from fajita.plan import LINE_BYTES, NFPlan, Plan, TableSide
 
+#: Packets for which elements are asked for at a time; and, after the first segment, how many packets ahead.
+STRIDE = 4
 #: What hooks may need of the context.
 _WORDS = ("address", "captured", "wire", "time_ns", "core", "constants")
-
-
-def has_prefetch_pass(plan: Plan, number: int) -> bool:
-    """Whether an NF of the segment has elements to ask for."""
-    return bool(_prefetching(plan, number))
 
 
 def _prefetching(plan: Plan, number: int) -> list[NFPlan]:
@@ -24,18 +26,67 @@ def _prefetching(plan: Plan, number: int) -> list[NFPlan]:
     return [nf for nf in nfs if nf.translated.prefetch is not None]
 
 
-def emit_prefetch_pass(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
-    """`prefetch_N(context, scratch, position, count)`, if the segment needs it."""
+def run_parameters(plan: Plan, number: int) -> str:
+    """The parameters of `run_N`: with those that tell it for which packets to ask, `next` and the first so many."""
+    return "context, scratch, position, count" + (
+        ", next_scratch, next_position, asked" if _prefetching(plan, number) else ""
+    )
+
+
+def run_arguments(plan: Plan, number: int) -> str:
+    """The arguments of `run_N` in the burst loop."""
+    if not _prefetching(plan, number):
+        return "context, scratch, position, count"
+    packets = "ahead, following, ahead_count" if number == 0 else "scratch, position, count"
+    worth = _worth(plan, number)
+    return f"context, scratch, position, count, {packets}" + (f" if {worth} else 0" if worth else "")
+
+
+def _worth(plan: Plan, number: int) -> str:
+    """A test whether the elements that are asked for may not be in the cache; empty if nothing tells."""
+    bytes_per_flow: dict[int, int] = {}
+    for nf in _prefetching(plan, number):
+        asked, table = nf.translated.asked, prefetching.bounding_table(plan, nf)
+        assert asked is not None
+        if asked.core and table is None:
+            return ""
+        if asked.core and table is not None:
+            for side in table.sides:
+                bytes_per_flow[side.index] = bytes_per_flow.get(side.index, LINE_BYTES) + asked.core * LINE_BYTES
+        for side in plan.tables[nf.table].sides if asked.state and nf.table is not None else ():
+            bytes_per_flow[side.index] = bytes_per_flow.get(side.index, 0) + side.entry_bytes
+    parts = (f"load_i64(side_{side} + COUNT) * {size}" for side, size in bytes_per_flow.items())
+    return f"{' + '.join(parts)} > {prefetching.SMALLEST_TOTAL}"
+
+
+def emit_first_prefetch(text: Text, plan: Plan, number: int) -> None:
+    """Before the loop of `run_N`: after the first segment nobody has asked for its first packets' elements."""
+    if number and _prefetching(plan, number):
+        text.line(f"prefetch_{number}(context, scratch, position, 0, minimum({STRIDE}, asked))")
+
+
+def emit_next_prefetch(text: Text, plan: Plan, number: int) -> None:
+    """In the loop of `run_N`: ask for elements of packets to come."""
+    if not _prefetching(plan, number):
+        return
+    first = f"j + {STRIDE}" if number else "j"
+    text.line(f"if j & {STRIDE - 1} == 0 and {first} < asked:")
+    text.line(f"    last = minimum({first} + {STRIDE}, asked)")
+    text.line(f"    prefetch_{number}(context, next_scratch, next_position, {first}, last)")
+
+
+def emit_prefetch(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
+    """`prefetch_N(context, scratch, position, start, stop)`, if the segment needs it."""
     nfs = _prefetching(plan, number)
     if not nfs:
         return
     text.line()
     text.line()
     text.line("@burst_function")
-    text.line(f"def prefetch_{number}(context, scratch, position, count):")
+    text.line(f"def prefetch_{number}(context, scratch, position, start, stop):")
     with text.indented():
         emit_words(text, _WORDS)
-        text.line("for j in range(count):")
+        text.line("for j in range(start, stop):")
         with text.indented():
             if number:
                 text.line(f"if load_i64(scratch + {scratch.status} + 8 * j) >= 2:  # dropped")

@@ -14,21 +14,36 @@ from typing import Any
 from fajita.translation.arrays import ArrayPlace, arrays_in
 from fajita.translation.calls import draws
 from fajita.translation.expressions import Expressions
+from fajita.translation.same_line import merge
 from fajita.translation.scope import Scope
 from fajita.translation.statements import Statements
 
 #: Turns of a loop for which all elements are asked for.
 MAXIMUM_TURNS = 8
+#: What a hook may be handed that differs from packet to packet of a flow.
+_FACTS_OF_ONE_PACKET = {"captured", "length", "time_ns"}
 
 
 @dataclass(frozen=True)
 class ArrayAccess:
-    """An element as the source of `packet` names it. ahead: its index is known before the NF runs."""
+    """An element as the source of `packet` names it. ahead: its index is known before the NF runs. is_fixed: it is the
+    same element of a worker's array for every packet, which is in the cache."""
 
     area: str
     array: str
     text: str
     ahead: bool
+    is_fixed: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many elements of each area a hook asks for at most. reads: the header fields that decide which, beside the
+    state; None: more than that decides it."""
+
+    core: int
+    state: int
+    reads: frozenset[str] | None
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,7 @@ class Prefetches:
 
     accesses: tuple[ArrayAccess, ...]
     lines: tuple[str, ...]
+    asked: Asked
     scope: Scope
 
 
@@ -46,12 +62,14 @@ def derive_prefetches(scope: Scope, wanted: set[tuple[str, str]]) -> Prefetches:
     body = reduction.block(scope.method.tree.body, set())
     accesses = tuple(dict.fromkeys(reduction.accesses))
     if not any(isinstance(node, ast.Expr) for statement in body for node in ast.walk(statement)):
-        return Prefetches(accesses, (), scope)
+        return Prefetches(accesses, (), Asked(0, 0, None), scope)
     scope.method = replace(scope.method, name="prefetch")
     statements = _PrefetchStatements(scope)
     if not statements.block(body, 1):
         statements.lines.append("    return 0")
-    return Prefetches(accesses, tuple(statements.lines), scope)
+    reads = None if scope.used & _FACTS_OF_ONE_PACKET else frozenset(scope.reads)
+    asked = Asked(statements.asked["core"], statements.asked["state"], reads)
+    return Prefetches(accesses, tuple(statements.lines), asked, scope)
 
 
 class _Reduction:
@@ -62,22 +80,22 @@ class _Reduction:
         self.accesses: list[ArrayAccess] = []
         #: How often the method assigns each of its variables.
         self.stored = Counter(_stored_names(scope.method.tree))
+        #: What the variables are assigned that are known.
+        self.values: dict[str, ast.expr] = {}
 
     def block(self, body: list[ast.stmt], known: set[str]) -> list[ast.stmt]:
         """known: variables that have the value here that they have in the method."""
         known = set(known)
-        asked: set[str] = set()
         reduced: list[ast.stmt] = []
         for statement in body:
-            for made in self._statement(statement, known):
-                # The same element twice is asked for once.
-                text = ast.unparse(made)
-                if not (isinstance(made, ast.Expr) and text in asked):
-                    reduced.append(made)
-                asked.add(text)
+            reduced += self._statement(statement, known)
             if isinstance(statement, ast.Return):
                 break
-        return reduced
+        return merge(reduced, self._array, self.values)
+
+    def _array(self, node: ast.expr) -> ArrayPlace:
+        place: ArrayPlace = Expressions(replace(self.scope, used=set())).value(node).known
+        return place
 
     def _statement(self, statement: ast.stmt, known: set[str]) -> Iterator[ast.stmt]:
         if isinstance(statement, ast.If):
@@ -134,9 +152,8 @@ class _Reduction:
             if not isinstance(part, ast.Subscript) or (array := _array_of(part.value, self.scope)) is None:
                 continue
             ahead = self._is_known(part.slice, known)
-            self.accesses.append(ArrayAccess(*array, ast.unparse(part), ahead))
-            # The one element of a worker's array that every packet touches is in the cache.
             is_fixed = array[0] == "core" and self._constant(part.slice) is not None
+            self.accesses.append(ArrayAccess(*array, ast.unparse(part), ahead, is_fixed))
             if ahead and array in self.wanted and not is_fixed:
                 loaded = ast.copy_location(ast.Subscript(part.value, part.slice, ast.Load()), part)
                 yield ast.copy_location(ast.Expr(loaded), part)
@@ -146,6 +163,7 @@ class _Reduction:
         for target, value in _assigned(statement):
             if isinstance(target, ast.Name) and self.stored[target.id] == 1 and self._is_known(value, known):
                 known.add(target.id)
+                self.values[target.id] = value
                 yield ast.copy_location(ast.Assign([target], value), statement)
 
     def _is_known(self, node: ast.expr, known: set[str]) -> bool:
@@ -162,6 +180,19 @@ class _Reduction:
 class _PrefetchStatements(Statements):
     """Writes the hook: an expression that stands alone is an element to ask for."""
 
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope)
+        self.asked: Counter[str] = Counter()
+        self.turns = 1
+
+    def _for(self, statement: ast.For, level: int) -> bool:
+        assert isinstance(statement.iter, ast.Call)
+        turns = len(range(*(self.expressions.integer(bound).known for bound in statement.iter.args)))
+        self.turns *= turns
+        super()._for(statement, level)
+        self.turns //= max(turns, 1)
+        return False
+
     def _expr(self, statement: ast.Expr, level: int) -> bool:
         element = statement.value
         assert isinstance(element, ast.Subscript)
@@ -169,6 +200,7 @@ class _PrefetchStatements(Statements):
         index = self.expressions.integer(element.slice).text
         self.scope.used.add(array.area)
         suffix = "bits" if array.kind.packed else f"array_{array.kind.element.bytes}"
+        self.asked[array.area] += self.turns
         self._emit(level, f"prefetch_{suffix}({array.start(self.scope.prefix)}, {index})")
         return False
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from fajita.nf import NF
 from fajita.translation.locate import Method, find_method
-from fajita.translation.prefetches import ArrayAccess, derive_prefetches
+from fajita.translation.prefetches import ArrayAccess, Asked, derive_prefetches
 from fajita.translation.scope import Scope
 from fajita.translation.statements import Statements
 
@@ -44,6 +44,7 @@ class TranslatedNF:
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
     draws: it draws random numbers. accesses: the elements of arrays that `packet` names. prefetch: a hook with the
     arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
+    asked: how many, and what decides which.
     """
 
     nf: NF
@@ -58,6 +59,7 @@ class TranslatedNF:
     draws: bool = False
     accesses: tuple[ArrayAccess, ...] = ()
     prefetch: Hook | None = None
+    asked: Asked | None = None
 
     @property
     def may_drop(self) -> bool:
@@ -105,8 +107,10 @@ def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> Tra
     method = find_method(type(translated.nf), "packet")
     assert method is not None
     prefetches = derive_prefetches(_scope(translated.nf, method, translated.prefix), wanted)
-    hook = _hook(prefetches.scope, prefetches.lines) if prefetches.lines else None
-    return replace(translated, accesses=prefetches.accesses, prefetch=hook)
+    if not prefetches.lines:
+        return replace(translated, accesses=prefetches.accesses)
+    hook = _hook(prefetches.scope, prefetches.lines)
+    return replace(translated, accesses=prefetches.accesses, prefetch=hook, asked=prefetches.asked)
 
 
 def _rewrites_per_flow(scopes: list[Scope]) -> bool:
