@@ -75,7 +75,7 @@ def write_element(
     scope = expressions.scope
     if value.type != array.element_type:
         right = "write x != 0" if array.element_type == "bool" else "write 1 if x else 0"
-        what = f"{array.name} is {with_article(array.kind.name)}, whose elements cannot be {with_article(value.type)}"
+        what = f"{array.name} is {array.kind.name}, whose elements cannot be {with_article(value.type)}"
         expressions.refuse(target, what, right)
     scope.used.add(array.area)
     if array.area == "state":

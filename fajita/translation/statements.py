@@ -4,7 +4,7 @@ import ast
 
 from fajita.errors import nearest, with_article
 from fajita.packet import FIELDS
-from fajita.translation.arrays import element_at, target_of, write_element
+from fajita.translation.arrays import arrays_in, element_at, target_of, write_element
 from fajita.translation.calls import draws
 from fajita.translation.expressions import Expressions, local_name
 from fajita.translation.scope import Scope, Value
@@ -171,6 +171,8 @@ class Statements:
         scope = self.scope
         fields = scope.state_fields() if area == "state" else scope.core_fields()
         kind = fields.get(target.attr)
+        if target.attr in arrays_in(scope, area):
+            self.refuse(target, f"the array {target.attr} cannot be assigned to", "assign to its elements, in a loop")
         if kind is None:
             what = "state" if area == "state" else "core variable"
             self.refuse(target, f"{type(scope.nf).__name__} has no {what} {target.attr}", nearest(target.attr, fields))
