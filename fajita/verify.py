@@ -166,9 +166,12 @@ def _flat_counters(plan: Plan, counters: Counters) -> dict[str, int]:
 
 
 def _unequal_arrays(what: str, left: NDArray[Any], right: NDArray[Any], names: list[str]) -> Iterator[str]:
-    """The elements in which two arrays differ."""
-    for index in np.flatnonzero(left != right).tolist():
+    """The elements in which two arrays differ, the first ones of many."""
+    indices = np.flatnonzero(left != right)
+    for index in indices[:MAXIMUM_SHOWN].tolist():
         yield f"{what}[{index}]: {names[0]} has {left[index].item()}, {names[1]} has {right[index].item()}"
+    if len(indices) > MAXIMUM_SHOWN:
+        yield f"{what}: {len(indices) - MAXIMUM_SHOWN} more of its elements"
 
 
 def _named_scalars(nf: NFPlan, core: dict[str, Any]) -> dict[str, int]:

@@ -132,7 +132,7 @@ def test_the_limit_is_for_all_arrays_of_an_nf_together() -> None:
     half = MAXIMUM_ARRAYS["State"] // 2
     inner = type("State", (), {"__annotations__": {"a": Array[u8, half], "b": Array[u8, half + 1]}})
     nf_class = type("Wide", (NF,), {"key": five_tuple, "State": inner, "packet": lambda self, pkt, state: PASS})
-    with pytest.raises(InputError, match="Wide.State.b has the size"):
+    with pytest.raises(InputError, match=r"Wide\.State\.b has the size"):
         nf_class()
 
 

@@ -103,7 +103,11 @@ def test_a_hook_takes_what_it_needs_and_is_none_of_the_others(own_nf: Load) -> N
     [
         (["self.core.counts[state.packets] = 1"], 1, set()),
         (["for i in range(4):", "    self.core.counts[hash_of(i, pkt.src)] += 1"], 4, {"src"}),
-        (["for i in range(2):", "    for j in range(3):", "        self.core.counts[i + j * pkt.ttl] += 1"], 6, {"ttl"}),
+        (
+            ["for i in range(2):", "    for j in range(3):", "        self.core.counts[i + j * pkt.ttl] += 1"],
+            6,
+            {"ttl"},
+        ),
         (["self.core.counts[pkt.length] = 1"], 1, None),
     ],
 )
