@@ -1,7 +1,7 @@
 """NFs with arrays, bits, random numbers and hashes: both engines agree on them, and they do what they say."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -27,7 +27,8 @@ from fajita.splitmix import SplitMix
 from fajita.tuning import Tuning
 from fajita.verify import EndDifference, verify_blocks
 from tests.array_nfs import ALL, BloomFilter, CountMin, Histogram, LargeState, PerHost, Reservoir
-from tests.test_differential import assert_engines_agree, given_traffic
+from tests.random_nf import random_nf
+from tests.test_differential import FIRST_SEED, RANDOM_NFS, assert_engines_agree, given_traffic
 from tests.traffic import Traffic, many_flows, traffic
 
 
@@ -72,6 +73,22 @@ def test_engines_agree_on_all_of_them_in_a_chain(packets: Traffic) -> None:
 
 def test_engines_agree_while_tables_with_large_entries_grow() -> None:
     assert_engines_agree(everything(), many_flows(3000, repeats=2))
+
+
+@pytest.fixture(scope="module")
+def random_chain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Chain]:
+    """Makes the chain of an NF of random source, once."""
+    folder = tmp_path_factory.mktemp("nfs")
+    return cache(lambda seed: Chain([random_nf(1000 + seed, folder)(timeout="5us")]))
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + RANDOM_NFS))
+@given_traffic
+@given(packets=traffic())
+def test_engines_agree_on_nfs_of_random_source(
+    random_chain: Callable[[int], Chain], seed: int, packets: Traffic
+) -> None:
+    assert_engines_agree(random_chain(seed), packets)
 
 
 def test_all_of_them_are_asked_for() -> None:
