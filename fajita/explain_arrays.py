@@ -1,4 +1,4 @@
-"""The arrays of a chain's NFs, for people: how large they are, which of their elements are prefetched, and why not all."""
+"""The arrays of a chain's NFs, for people: their sizes, which of their elements are prefetched, and why others not."""
 
 from collections.abc import Iterator
 
