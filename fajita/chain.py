@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.plan import Plan, make_plan
+from fajita.quantities import given_size
 from fajita.settings import check_settings
 from fajita.tuning import FULL, Tuning
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Chain:
-    """NFs in the order packets meet them. settings: see `fajita.settings.check_settings`; InputError for a wrong one."""
+    """NFs in the order packets meet them. settings: of `fajita.settings.check_settings`; InputError for a wrong one."""
 
     def __init__(self, nfs: Iterable[NF], *, name: str = "chain", **settings: Any) -> None:
         nfs = _instances(nfs)
@@ -46,14 +47,19 @@ class Chain:
 
         return load_chain(path)
 
-    def run(self, source: "Source", **options: Any) -> "Run":
+    def run(self, source: "Source", *, memory: str | None = None, **options: Any) -> "Run":
         """Run the chain over a capture file, a FrameBlock or several; options as of `fajita.run.execute`.
 
-        InputError where the input is at fault. If packets were processed before, its `run` has what came of them.
+        memory: what flow tables may take at most, with its unit. Records that NFs emit are kept in memory, unless
+        `records` says where they go. InputError where the input is at fault. If packets were processed before, its
+        `run` has what came of them.
         """
+        from fajita.records import KeptRecords
         from fajita.run import execute
 
-        run = execute(self.plan, source, **options)
+        if memory is not None:
+            options["memory_bytes"] = given_size("memory", memory)
+        run = execute(self.plan, source, **{"records": KeptRecords(), **options})
         if run.error is not None:
             run.error.run = run
             raise run.error

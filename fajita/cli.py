@@ -18,9 +18,12 @@ from fajita.io.frames import FrameBlock
 from fajita.options import (
     ChainFile,
     Cores,
+    Drain,
     EngineName,
     JsonFile,
     Limit,
+    Memory,
+    NoAuxiliary,
     NoPrefetch,
     Order,
     Pcap,
@@ -33,6 +36,7 @@ from fajita.options import (
     one_core,
 )
 from fajita.output_file import check_outputs, write_json, write_text
+from fajita.quantities import given_size
 from fajita.tuning import Tuning
 
 app = typer.Typer(
@@ -69,8 +73,12 @@ def run(
     cores: Cores = "1",
     engine: Annotated[EngineName, typer.Option(help="Which engine.")] = EngineName.compiled,
     json_file: JsonFile = None,
-    export: Annotated[Path | None, typer.Option("--export", metavar="DIR", help="Write the state, as Parquet.")] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="DIR", help="Write state and records, as Parquet.")
+    ] = None,
     limit: Limit = None,
+    memory: Memory = None,
+    drain: Drain = False,
     quiet: Quiet = False,
     strict: Strict = False,
 ) -> int:
@@ -79,14 +87,18 @@ def run(
     from fajita.run import execute
 
     one_core(cores)
+    memory_bytes = None if memory is None else given_size("--memory", memory)
     check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
     # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
     with interruptible() as interruption:
         plan = Chain.load(chain).plan
+        records = None
         if export is not None:
             from fajita.export import check_folder
+            from fajita.records import RecordFiles
 
             check_folder(export)
+            records = RecordFiles(export, plan)
         with console.reading_progress(plan.name, quiet) as progress:
             done = execute(
                 plan,
@@ -95,6 +107,9 @@ def run(
                 engine=engine.value,
                 limit=limit,
                 strict=strict,
+                records=records,
+                memory_bytes=memory_bytes,
+                drain=drain,
                 progress=progress,
                 interruption=interruption,
             )
@@ -164,9 +179,10 @@ def explain(
     chain: ChainFile,
     source: Annotated[bool, typer.Option("--source", help="Print the generated kernel.")] = False,
     no_prefetch: NoPrefetch = False,
+    no_auxiliary: NoAuxiliary = False,
 ) -> int:
     """Say how a chain will be run: tables, entries, lookups and why; or print the kernel made for it."""
-    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch))
+    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary))
     if source:
         from fajita.kernel.generate import generate
 
@@ -248,6 +264,7 @@ def bench(
     size: Size = 60,
     seed: Seed = 1,
     no_prefetch: NoPrefetch = False,
+    no_auxiliary: NoAuxiliary = False,
     quiet: Quiet = False,
 ) -> int:
     """Measure how fast a chain is on packets in memory, one core."""
@@ -259,7 +276,7 @@ def bench(
     check_outputs(outputs, inputs=(chain,))
     if plot_file is not None:
         load_pyplot()
-    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch))
+    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary))
     rows: list[dict[str, Any]] = []
     status = 0
     with console.progress_bar(f"bench {plan.name}", False, quiet) as update:

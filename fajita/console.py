@@ -98,14 +98,15 @@ def reading_progress(description: str, quiet: bool) -> Iterator[Callable[["Captu
 
 def print_report(report: dict[str, Any]) -> None:
     """The report of a run, to standard output."""
-    packets, flows, seconds = report["packets"], report["flows"], report["seconds"]
+    packets, seconds = report["packets"], report["seconds"]
     counts = ", ".join(f"{packets[name]:,} {name}" for name in ("in", "out", "dropped", "other"))
     spent = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compile", "read", "process", "write", "total"))
     parts: list[RenderableType] = [
         Text.assemble((report["chain"], "bold"), f": {report['engine']} engine, {report['cores']} core"),
         f"packets  {counts}",
         f"bytes    {report['bytes']['in']:,} in, {report['bytes']['out']:,} out",
-        f"flows    {flows['created']:,} created, {flows['active']:,} active, {flows['expired']:,} expired",
+        f"flows    {_flows(report['flows'])}",
+        *_memory(report),
         f"seconds  {spent}",
         f"speed    {report['mpps']:.2f} Mpps (read, process and write)",
         "",
@@ -122,28 +123,49 @@ def print_report(report: dict[str, Any]) -> None:
     _show(*parts)
 
 
+#: What is told of flows only where there are some.
+_LOSSES = ("evicted", "refused")
+
+
+def _flows(flows: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in flows.items() if count or name not in _LOSSES)
+
+
+def _memory(report: dict[str, Any]) -> list[str]:
+    """What the tables of a chain take, in a line if it has any."""
+    if not report["tables"]:
+        return []
+    used, limit = report["memory"]["used_bytes"], report["memory"]["limit_bytes"]
+    at_most = "" if limit is None else f" of at most {_size(limit)}"
+    return [f"memory   {_size(used)}{at_most} for tables"]
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 2**30:,.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.1f} MiB"
+
+
 def _nf_table(report: dict[str, Any]) -> Table:
     table = Table(**_TABLE_STYLE)
-    for heading, justify in (
-        ("nf", "left"),
-        ("in", "right"),
-        ("out", "right"),
-        ("dropped", "right"),
-        ("summary", "left"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    # Few NFs emit records.
+    numbers = ["in", "out", "dropped", *(["records"] if any(nf["records"] for nf in report["nfs"]) else [])]
+    table.add_column("nf")
+    for heading in numbers:
+        table.add_column(heading, justify="right")
+    table.add_column("summary")
     for nf in report["nfs"]:
-        counts = (f"{nf[name]:,}" for name in ("in", "out", "dropped"))
+        counts = (f"{nf[name]:,}" for name in numbers)
         table.add_row(nf["name"], *counts, _inline(nf["summary"]))
     return table
 
 
 def _flow_tables(report: dict[str, Any]) -> Table:
-    table = Table(**_TABLE_STYLE)
-    for heading in ("table", "entries", "capacity", "memory"):
+    table, rows = Table(**_TABLE_STYLE), report["tables"]
+    losses = [name for name in _LOSSES if any(row[name] for row in rows)]
+    for heading in ("table", "entries", "capacity", "memory", *losses):
         table.add_column(heading, justify="left" if heading == "table" else "right")
-    for row in report["tables"]:
-        table.add_row(row["key"], f"{row['entries']:,}", f"{row['capacity']:,}", f"{row['bytes'] / 2**20:.1f} MiB")
+    for row in rows:
+        counts = (f"{row[name]:,}" for name in losses)
+        table.add_row(row["key"], f"{row['entries']:,}", f"{row['capacity']:,}", _size(row["bytes"]), *counts)
     return table
 
 

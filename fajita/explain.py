@@ -4,10 +4,14 @@ from collections.abc import Iterator
 
 from fajita.explain_arrays import array_lines
 from fajita.kernel.layout import BURST
+from fajita.kernel.slots import RECORD_BYTES
 from fajita.kernel.table import FILL, GROUP
-from fajita.packet import Layer
+from fajita.lifetime import SWEPT_PER_PACKET
+from fajita.nf import EXPIRE_IN
+from fajita.packet import REMEMBERED_NS, Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 from fajita.prefetching import lines_ahead
+from fajita.settings import Settings
 
 #: For how many flows the memory of a table is told.
 _EXAMPLE_FLOWS = (65_536, 1_048_576)
@@ -15,13 +19,13 @@ _EXAMPLE_FLOWS = (65_536, 1_048_576)
 _LINK = Layer.ETHERNET | Layer.VLAN
 _IP = _LINK | Layer.IP | Layer.IPV4 | Layer.IPV6
 _TRANSPORT = Layer.FLOW | Layer.PORTS | Layer.TCP | Layer.UDP | Layer.ICMP
+_LATER_FRAGMENT = _IP | Layer.FRAGMENT
 #: Kinds of frames and all layers that one of them may have.
 _KINDS: dict[str, Layer] = {
     "ARP": _LINK,
     "malformed headers": _LINK,
-    "IPv4": (_IP & ~Layer.IPV6) | _TRANSPORT,
-    "IPv6": (_IP & ~Layer.IPV4) | _TRANSPORT,
-    "later fragments": _IP,
+    "IPv4": (_IP & ~Layer.IPV6) | _TRANSPORT | Layer.FRAGMENT,
+    "IPv6": (_IP & ~Layer.IPV4) | _TRANSPORT | Layer.FRAGMENT,
     "TCP": _IP | Layer.FLOW | Layer.PORTS | Layer.TCP,
     "UDP": _IP | Layer.FLOW | Layer.PORTS | Layer.UDP,
     "ICMP": _IP | Layer.FLOW | Layer.ICMP,
@@ -40,6 +44,8 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield from _table_lines(plan, table)
     if not plan.tables:
         yield "no tables: no network function keeps state per key"
+    if plan.settings.inner:
+        yield "keys and fields are those of the packet inside tunnels: GRE, IP in IP, VXLAN, GENEVE, GTP-U"
     if any(nf.nf.state_arrays or nf.nf.core_arrays for nf in plan.nfs):
         yield ""
         yield from array_lines(plan)
@@ -55,14 +61,38 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"  segment {number}: {parse}{lookup}run {names}{elements}"
     action = "passed on" if plan.settings.other == "pass" else "dropped"
     yield ""
+    yield _fragments(plan)
     yield f"frames that none of them is about ({', '.join(_unseen(plan))}) are {action} and counted by reason"
+
+
+#: By a chain's `fragments`: what becomes of a later fragment that has no first.
+_EARLY = {"pass": "passes as a packet of no flow", "flow": "is of a flow with ports 0", "drop": "is dropped"}
+
+
+def _fragments(plan: Plan) -> str:
+    if not plan.datagrams:
+        return "later fragments are packets without ports: no network function here asks for their flow"
+    return (
+        f"later fragments are of the flow of their first, if that is one of the latest {plan.datagrams:,} first ones"
+        f" and came less than {REMEMBERED_NS / 1e9:g} s before; without it one {_EARLY[plan.settings.fragments]}"
+    )
 
 
 def _unseen(plan: Plan) -> list[str]:
     """Kinds of frames that no NF of the chain is about."""
     needed = [layer for nf in plan.nfs for layer in _needed(plan, nf)]
-    unseen = [kind for kind, there in _KINDS.items() if not any(layer & there == layer for layer in needed)]
+    unseen = [kind for kind, there in _kinds(plan).items() if not any(layer & there == layer for layer in needed)]
     return [*unseen, "unknown link types"]
+
+
+def _kinds(plan: Plan) -> dict[str, Layer]:
+    """The kinds of frames, and later fragments as far as NFs may be about them or not."""
+    if not plan.datagrams:
+        return _KINDS | {"later fragments": _LATER_FRAGMENT}
+    if plan.drops_fragments:
+        return _KINDS
+    has_flow = Layer.FLOW if plan.settings.fragments == "flow" else Layer(0)
+    return _KINDS | {"later fragments without their first": _LATER_FRAGMENT | has_flow}
 
 
 def _needed(plan: Plan, nf: NFPlan) -> list[Layer]:
@@ -76,36 +106,84 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
     yield f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields) or 'nothing'})"
     yield f"  a lookup of its own because: {table.why}"
     for side in table.sides:
-        yield from _side_lines(table, side, plan)
+        yield from _side_lines(plan, table, side)
     yield "  after the key, whose top byte marks whose state is there:"
     if table.last_seen is not None:
         yield f"    time of the last packet: bytes {table.last_seen}-{table.last_seen + 7}"
+    if table.slot is not None:
+        yield f"    number of its slot: bytes {table.slot}-{table.slot + 3}"
     if table.direction is not None:
         yield f"    direction of the first packet: byte {table.direction}"
     for nf in (plan.nfs[index] for index in table.nfs):
-        timeout = f", given back after {nf.nf.timeout_ns / 1e9:g} s idle" if nf.nf.timeout_ns is not None else ""
         place = f"bytes {nf.state_start}-{nf.state_start + nf.state_bytes - 1}" if nf.state_bytes else "no fields"
         if nf.array_bytes:
             place += f", arrays in bytes {nf.array_start}-{nf.array_start + nf.array_bytes - 1}"
         families = [f"IPv{side.packing.family}" for side in table.sides if nf.handles(side.packing)]
         only = f", {families[0]} only" if len(families) < len(table.sides) else ""
-        yield f"    {nf.nf.name}: {place}{timeout}{only}"
+        emits = ", emits records" if nf.translated.may_emit else ""
+        yield f"    {nf.nf.name}: {place}{_timeout(nf)}{only}{emits}"
+    yield f"  flows that are idle: {_idle(table)}"
+    yield f"  flows at most: {_most(plan.settings)}"
 
 
-def _side_lines(table: TablePlan, side: TableSide, plan: Plan) -> Iterator[str]:
+def _timeout(nf: NFPlan) -> str:
+    """When the states of an NF end."""
+    if not nf.ends_idle:
+        return ""
+    usual = "" if nf.timeout_ns is None else f"{_seconds(nf.timeout_ns)} idle"
+    if nf.expire_in is None:
+        return f", given back after {usual}"
+    return f", given back when {EXPIRE_IN} says{f', else after {usual}' if usual else ''}"
+
+
+def _idle(table: TablePlan) -> str:
+    """How flows end that have no more packets."""
+    if not table.idle_ends:
+        return "kept"
+    return (
+        f"ended at their next packet, or by a search that takes {_seconds(table.round_ns)} of packet time through all"
+        f" slots, {SWEPT_PER_PACKET} a packet at most"
+    )
+
+
+#: What becomes of the packets of new flows that find a table full.
+_WHEN_FULL = {
+    "drop": "packets of new ones are dropped",
+    "bypass": "packets of new ones pass its network functions by",
+    "evict": "a new one takes the place of one that had no packet since evictions last came by",
+}
+
+
+def _most(settings: Settings) -> str:
+    """How many flows a table takes, and what happens then."""
+    if settings.capacity is None:
+        most = "as many as fit the memory that tables may take"
+    else:
+        most = f"{settings.capacity:,} of all families"
+    return f"{most}; then {_WHEN_FULL[settings.full]}"
+
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{nanoseconds / 1e9:g} s"
+
+
+def _side_lines(plan: Plan, table: TablePlan, side: TableSide) -> Iterator[str]:
     family = f"IPv{side.packing.family}" if side.packing.family else "all packets"
-    lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''} a packet"
+    lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''}"
     ahead = lines_ahead(table, side, plan.tuning)
-    if any(plan.nfs[index].nf.state_arrays for index in table.nfs) or ahead < side.lines:
-        lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''}, {ahead} prefetched at once"
-    yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines}) and a tag byte"
-    sizes = ", ".join(f"{side_bytes(side, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in _EXAMPLE_FLOWS)
+    has_arrays = any(plan.nfs[index].nf.state_arrays for index in table.nfs)
+    lines += f", {ahead} prefetched at once" if has_arrays or ahead < side.lines else " a packet"
+    slot = f", a tag byte and a slot of {RECORD_BYTES} bytes" if table.slot is not None else " and a tag byte"
+    yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines}){slot}"
+    examples = _EXAMPLE_FLOWS if plan.settings.capacity is None else (plan.settings.capacity,)
+    sizes = ", ".join(f"{side_bytes(table, side, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in examples)
     yield f"    memory: {sizes}"
 
 
-def side_bytes(side: TableSide, flows: int) -> int:
-    """Bytes of tags and entries of a side of a table that has grown to hold so many flows."""
+def side_bytes(table: TablePlan, side: TableSide, flows: int) -> int:
+    """Bytes of tags, entries and slots of a side of a table that has grown to hold so many flows."""
     groups = 1
     while groups * FILL < flows:
         groups *= 2
-    return groups * GROUP * (side.entry_bytes + 1)
+    slots = groups * FILL * RECORD_BYTES if table.slot is not None else 0
+    return groups * (GROUP * (side.entry_bytes + 1) + 1) + slots

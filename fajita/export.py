@@ -22,14 +22,18 @@ _HEXADECIMAL = pa.array([f"{byte:02x}" for byte in range(256)])
 
 
 def state_table(engine: Engine, plan: Plan, nf: NFPlan) -> pa.Table:
-    """The state of an NF: a row per entry, IPv4 before IPv6, sorted by key; the key's fields, then the state's.
+    """The state of an NF: a row per entry, IPv4 before IPv6, sorted by key; columns as of `rows_table`."""
+    return rows_table(plan, nf, engine.rows(nf))
+
+
+def rows_table(plan: Plan, nf: NFPlan, sides: list[NDArray[np.void]]) -> pa.Table:
+    """Rows of an NF by side of its table, in their order: the key's fields, then the state's.
 
     Addresses are text, flags booleans, everything else integers of the width they are kept in; arrays are lists.
     """
     assert nf.table is not None
-    table = plan.tables[nf.table]
-    sides = zip(table.sides, engine.rows(nf), strict=True)
-    return pa.concat_tables([_side_table(rows, side.packing, nf) for side, rows in sides])
+    pairs = zip(plan.tables[nf.table].sides, sides, strict=True)
+    return pa.concat_tables([_side_table(rows, side.packing, nf) for side, rows in pairs])
 
 
 def _side_table(rows: NDArray[np.void], packing: Packing, nf: NFPlan) -> pa.Table:

@@ -25,6 +25,9 @@ PASS = 0
 DROP = 1
 
 
+#: The field of a State in which the NF says after what idle time it ends: nanoseconds, 0 for the usual `timeout`.
+EXPIRE_IN = "expire_in"
+
 #: The names of an NF and its state become names in the kernel, joined by `__`, and names of files.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 #: What every NF can be given beside its parameters.
@@ -176,10 +179,16 @@ class NF:
         cls.params_model = _params_model(cls)
         if cls.key is not None and not isinstance(cls.key, Key):
             _refuse_class(cls, ".key is not a granularity", "for example: key = five_tuple")
+        if EXPIRE_IN in cls.state_arrays:
+            _refuse_class(cls, f".State.{EXPIRE_IN} is an array", "use u64 or i64")
+        if EXPIRE_IN in cls.state_fields and cls.state_fields[EXPIRE_IN].bytes != 8:
+            _refuse_class(cls, f".State.{EXPIRE_IN} has the type {cls.state_fields[EXPIRE_IN].name}", "use u64 or i64")
         if (cls.state_fields or cls.state_arrays) and cls.key is None:
             _refuse_class(cls, " has State but no key", "for example: key = five_tuple")
         if cls.key is not None and cls.about not in (None, Layer.IPV4, Layer.IPV6):
             _refuse_class(cls, f".about is {cls.about!r} beside a key", "Layer.IPV4, Layer.IPV6, or leave it out")
+        if cls.emit is not NF.emit:
+            _refuse_class(cls, ".emit has a name that the NF uses itself", "choose another")
         if not callable(getattr(cls, "packet", None)):
             _refuse_class(cls, " has no method packet", "write: def packet(self, pkt, state)")
 
@@ -272,6 +281,10 @@ class NF:
         if nanoseconds <= 0:
             raise ParameterError(("timeout",), f"timeout of {type(self).__name__} is {timeout}", "more than 0")
         return nanoseconds
+
+    def emit(self, state: Any) -> None:
+        """In packet, new_flow and expire: write a record, a row of the flow's key and of its state as it is now."""
+        raise NotImplementedError  # each engine has its own
 
     def prepare(self) -> None:
         """Derive attributes from the parameters; raise ValueError where they make no sense together."""

@@ -39,6 +39,16 @@ Pcap = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many packets.")]
 Cores = Annotated[str, typer.Option("--cores", help="Cores to use; one, for now.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="What flow tables may take at most, such as 4GB; half of what the machine has free if left out.",
+        show_default=False,
+    ),
+]
+Drain = Annotated[bool, typer.Option("--drain", help="At the end, end all flows as if they were idle.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Neither report nor progress; warnings and errors only.")]
 Strict = Annotated[bool, typer.Option("--strict", help="A capture cut off at the end is an error.")]
 JsonFile = Annotated[
@@ -47,6 +57,9 @@ JsonFile = Annotated[
 Size = Annotated[int, typer.Option("--size", help="Bytes of a frame, without the Ethernet checksum.")]
 NoPrefetch = Annotated[
     bool, typer.Option("--no-prefetch", help="Do not prefetch array elements and further lines of entries.")
+]
+NoAuxiliary = Annotated[
+    bool, typer.Option("--no-auxiliary", help="Look every table up; no entry remembers the place of a coarser one.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other traffic, the same seed the same.")]
 

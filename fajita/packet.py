@@ -11,10 +11,11 @@ from enum import IntFlag
 class Layer(IntFlag):
     """Which headers of a frame are wholly captured and well formed; a field is there if its layer is.
 
-    IP: IPV4 or IPV6. FLOW: the 5-tuple is known: IP, not a later fragment, and ports where the protocol has them.
-    PORTS: the four bytes of source and destination port (TCP, UDP, SCTP). TCP, UDP, ICMP (or ICMPv6): the whole fixed
-    header.
+    IP: IPV4 or IPV6. FLOW: the 5-tuple is known: IP, and ports where the protocol has them; of a later fragment, those
+    of its first. PORTS: the four bytes of source and destination port (TCP, UDP, SCTP). TCP, UDP, ICMP (or ICMPv6): the
+    whole fixed header. A later fragment has none of these four.
     VLAN: an IEEE 802.1Q tag right after the MAC addresses.
+    FRAGMENT: a part of an IP packet that was cut up, the first or a later one.
     """
 
     ETHERNET = 1
@@ -27,6 +28,7 @@ class Layer(IntFlag):
     VLAN = 128
     IPV6 = 256
     IP = 512
+    FRAGMENT = 1024
 
 
 #: No layer: a field that cannot be written.
@@ -184,7 +186,41 @@ MAXIMUM_EXTENSIONS = 8
 EXTENSIONS = (0, 43, 60, 135, 139, 140)
 FRAGMENT_EXTENSION, AUTHENTICATION_EXTENSION = 44, 51
 
+#: What tells a fragment from a whole packet: more fragments and the offset, of IPv4 (RFC 791, 3.1) in a field with two
+#: other flags, of IPv6 (RFC 8200, 4.5) with two reserved bits.
+IPV4_FRAGMENT_BITS, IPV4_OFFSET_BITS = 0x3FFF, 0x1FFF
+IPV6_FRAGMENT_BITS, IPV6_OFFSET_BITS = 0xFFF9, 0xFFF8
+#: Later fragments find the flow of one of the latest so many first fragments,
+MAXIMUM_DATAGRAMS = 4096
+#: if that came less than so long before (nanoseconds of packet time; RFC 791, 3.2 suggests 15 s, RFC 8200, 4.5 60 s).
+REMEMBERED_NS = 30 * 10**9
+
 VLAN_TYPES = (0x8100, 0x88A8, 0x9100, 0x9200)
 MPLS_TYPES = (0x8847, 0x8848)
 IPV4_TYPE, ARP_TYPE, IPV6_TYPE, PPPOE_TYPE = 0x0800, 0x0806, 0x86DD, 0x8864
 PPP_IPV4, PPP_IPV6 = 0x0021, 0x0057
+
+#: Of a chain about the packets inside tunnels: so many tunnels, one in the other, are followed, so that a hostile frame
+#: costs bounded work, and an IP header that begins further in the frame is not looked at: every offset has 16 bits.
+MAXIMUM_TUNNELS = 4
+MAXIMUM_INNER_OFFSET = 1 << 15
+#: IP in IP (RFC 2003, RFC 4213) and GRE (RFC 2784).
+IPV4_PROTOCOL, IPV6_PROTOCOL, GRE_PROTOCOL = 4, 41, 47
+TUNNEL_PROTOCOLS = (IPV4_PROTOCOL, IPV6_PROTOCOL, GRE_PROTOCOL)
+#: UDP destination ports: RFC 7348, RFC 8926, 3GPP TS 29.281.
+VXLAN_PORT, GENEVE_PORT, GTP_PORT = 4789, 6081, 2152
+TUNNEL_PORTS = (VXLAN_PORT, GENEVE_PORT, GTP_PORT)
+#: The type of an Ethernet frame in GRE (RFC 7637) and GENEVE.
+BRIDGING_TYPE = 0x6558
+#: GRE (RFC 2784, RFC 2890): a checksum, a key and a sequence number are there; and what has to be 0: the rest of RFC
+#: 1701 and the version.
+GRE_CHECKSUM, GRE_KEY, GRE_SEQUENCE, GRE_ZEROS = 0x8000, 0x2000, 0x1000, 0x4C07
+#: The flag of VXLAN that says that there is a network identifier (RFC 7348, 5).
+VXLAN_VALID = 0x08
+#: GENEVE (RFC 8926, 3.4): version; a control packet is for the tunnel's ends alone; words of options.
+GENEVE_VERSION, GENEVE_CONTROL, GENEVE_OPTIONS = 0xC0, 0x80, 0x3F
+#: GTP-U (3GPP TS 29.281, 5): version 1 and not GTP'; a user's packet; the flags for four bytes more (extension headers,
+#: sequence number, N-PDU number); and so many extension headers are stepped over.
+GTP_KIND_BITS, GTP_KIND, GTP_USER_PACKET = 0xF0, 0x30, 255
+GTP_OPTIONAL, GTP_EXTENSION = 0x07, 0x04
+MAXIMUM_GTP_EXTENSIONS = 8

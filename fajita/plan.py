@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from fajita.errors import InputError
 from fajita.key import Key, Packing
-from fajita.nf import NF
-from fajita.packet import Layer
+from fajita.lifetime import CHOSEN_TIMEOUT_NS
+from fajita.nf import EXPIRE_IN, NF
+from fajita.packet import MAXIMUM_DATAGRAMS, Layer
 from fajita.prefetching import add_prefetch
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
@@ -22,15 +23,18 @@ MAXIMUM_LIST = 1 << 24
 class NFPlan:
     """One NF in its place. table: index of its table, or None. mark: its bit in the entry's marks.
 
-    offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the start of the core area and
-    of the constants, the last by the names that the lists have in the kernel. array_start, array_bytes: its arrays in
-    an entry, apart from the rest of its state. random: the place in the core area of its random numbers' state.
+    timeout_ns: idle time after which its state ends; expire_in: offset of the field in which a state may have one of
+    its own; both None: never. offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the
+    start of the core area and of the constants, the last by the names that the lists have in the kernel. offsets: of
+    the fields that are stored, and of all arrays. array_start, array_bytes: its arrays in an entry, apart from the rest
+    of its state. random: the place in the core area of its random numbers' state.
     """
 
     index: int
     translated: TranslatedNF
     table: int | None = None
     mark: int = 0
+    timeout_ns: int | None = None
     offsets: dict[str, int] = field(default_factory=dict)
     core_offsets: dict[str, int] = field(default_factory=dict)
     constant_offsets: dict[str, int] = field(default_factory=dict)
@@ -53,6 +57,16 @@ class NFPlan:
     def nf(self) -> NF:
         """The NF itself."""
         return self.translated.nf
+
+    @property
+    def expire_in(self) -> int | None:
+        """Where a state says after what idle time it ends (ns; 0: after the usual one), from the end of the key."""
+        return self.offsets.get(EXPIRE_IN)
+
+    @property
+    def ends_idle(self) -> bool:
+        """Whether states of it may end because their flow is idle."""
+        return self.timeout_ns is not None or EXPIRE_IN in self.translated.stored
 
     @property
     def layer(self) -> Layer:
@@ -89,14 +103,31 @@ class TableSide:
         return -(-size // LINE_BYTES)
 
 
+@dataclass(frozen=True)
+class Link:
+    """Where a coarser entry is found: a finer entry of the packet remembers its place.
+
+    table: the finer one's. families: of packets that go this way; the others are looked up. A place is a number that
+    may point anywhere, as entries move and end: what is found there is used if its key is the packet's, else the flow
+    is looked up and the place written down anew.
+    """
+
+    table: int
+    families: tuple[int, ...]
+
+
 @dataclass
 class TablePlan:
     """One flow table, with a side for each packing of its key that an NF handles.
 
-    segment: the one at whose beginning a packet's key is read and looked up. last_seen: byte offset, from the end of
-    the key, of the time of the flow's last packet, None where nothing expires. direction: of a byte, for a key of both
-    directions: 1 if the first packet's key had to be turned around to be kept. scalar_bytes: from the end of the key to
-    that of all states but for their arrays, which follow.
+    segment: the one at whose beginning a packet's key is read and looked up. Byte offsets from the end of the key, None
+    where an entry does without: last_seen, of the time of the flow's last packet; slot, of the number of its slot;
+    direction, of a byte: 1 if the first packet's key had to be turned around to be kept. idle_ends: states may end
+    because a flow is idle; shortest_timeout_ns: by the shortest timeout, if any has a fixed one; round_ns: the time in
+    which the search for idle entries goes once through all slots. evicts: a full table ends another flow for a new one.
+    link: how entries are found without a search; the key is then read where the first NF of the table runs. links:
+    where an entry has its links to entries of coarser tables, by their indices. scalar_bytes: from the end of the key
+    to that of all this and of all states but for their arrays, which follow.
     """
 
     index: int
@@ -106,9 +137,19 @@ class TablePlan:
     nfs: list[int] = field(default_factory=list)
     sides: list[TableSide] = field(default_factory=list)
     last_seen: int | None = None
+    slot: int | None = None
     direction: int | None = None
     scalar_bytes: int = 0
-    shortest_timeout_ns: int = 0
+    idle_ends: bool = False
+    shortest_timeout_ns: int | None = None
+    round_ns: int = 0
+    evicts: bool = False
+    link: Link | None = None
+    links: dict[int, int] = field(default_factory=dict)
+
+    def is_linked(self, family: int) -> bool:
+        """Whether packets of a family, 4 or 6, find their entry by a link."""
+        return self.link is not None and family in self.link.families
 
     def side_of(self, family: int) -> TableSide | None:
         """The side for packets of a family: 6, or 4 for all others."""
@@ -125,7 +166,10 @@ class Segment:
 
 @dataclass
 class Plan:
-    """What a chain compiles to. constants: the values of the lists that NFs index, as int64."""
+    """What a chain compiles to. constants: the values of the lists that NFs index, as int64.
+
+    datagrams: how many first fragments are remembered, so that later ones find their flow; 0: nothing needs that.
+    """
 
     name: str
     settings: Settings
@@ -134,6 +178,7 @@ class Plan:
     segments: list[Segment]
     core_bytes: int
     constants: list[int]
+    datagrams: int = 0
     tuning: Tuning = FULL
 
     def __repr__(self) -> str:
@@ -146,6 +191,15 @@ class Plan:
         first = next(index for index in table.nfs if self.nfs[index].handles(side.packing))
         return next(number for number, segment in enumerate(self.segments) if first in segment.nfs)
 
+    def tables_run_in(self, number: int) -> list[TablePlan]:
+        """The tables of NFs of a segment."""
+        used = {self.nfs[index].table for index in self.segments[number].nfs}
+        return [table for table in self.tables if table.index in used]
+
+    def is_drained(self, table: TablePlan) -> bool:
+        """Whether the end of its entries means something to an NF; else they are worth more than an empty table."""
+        return any("expire" in self.nfs[index].translated.hooks for index in table.nfs)
+
     @property
     def sides(self) -> list[TableSide]:
         """The sides of all tables, in the order of their indices."""
@@ -155,6 +209,11 @@ class Plan:
     def tells_ipv6(self) -> bool:
         """Whether some table has a side for IPv6 alone, so that the kernel has code of its own for it."""
         return any(side.packing.family == 6 for side in self.sides)
+
+    @property
+    def drops_fragments(self) -> bool:
+        """Whether a later fragment that comes before its first is dropped."""
+        return self.settings.fragments == "drop"
 
     def follows_in_group(self, nf: "NFPlan") -> bool:
         """Whether an NF sees just the packets that the one before it lets go on: same segment, table and families."""
@@ -172,19 +231,22 @@ def _counted(count: int, noun: str) -> str:
 
 def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = FULL) -> Plan:
     """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
-    plans = [_plan_nf(index, nf) for index, nf in enumerate(nfs)]
-    tables, segments = _assign_tables(plans)
+    plans = [_plan_nf(index, nf, settings) for index, nf in enumerate(nfs)]
+    from fajita.assignment import assign_tables
+
+    tables, segments = assign_tables(plans, evicts=settings.full == "evict", links=tuning.auxiliary)
     _add_sides(tables, plans)
     for table in tables:
-        _lay_out(table, plans)
+        _lay_out(table, plans, [other.index for other in tables if other.link and other.link.table == table.index])
     for plan in plans:
         add_prefetch(plan, [] if plan.table is None else tables[plan.table].sides, tuning)
-    core_bytes = _place_core(plans)
-    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), tuning)
+    core_bytes, datagrams = _place_core(plans), _datagrams(plans, tables, settings)
+    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), datagrams, tuning)
 
 
-def _plan_nf(index: int, nf: NF) -> NFPlan:
-    return NFPlan(index, translate(nf))
+def _plan_nf(index: int, nf: NF, settings: Settings) -> NFPlan:
+    timeout_ns = nf.timeout_ns if nf.timeout_ns is not None or nf.granularity is None else settings.timeout_ns
+    return NFPlan(index, translate(nf), timeout_ns=timeout_ns)
 
 
 def _add_sides(tables: list[TablePlan], plans: list[NFPlan]) -> None:
@@ -202,113 +264,95 @@ def _add_sides(tables: list[TablePlan], plans: list[NFPlan]) -> None:
                 raise InputError(what, "", "another key")
 
 
-def _assign_tables(plans: list[NFPlan]) -> tuple[list[TablePlan], list[Segment]]:
-    """NFs with the same key share a table until a header field of the key is rewritten in between.
-
-    A rewrite makes every key that contains the field stale, but for one case: where an NF gives each flow of its own
-    key one fixed new header (a load balancer, a NAT), the flow stays one flow, and NFs with the same key stay with it.
-    An NF whose key needs a lookup after a rewrite in the same segment opens a new segment; any other lookup is made at
-    the beginning of the segment, before its NFs. Where an NF has the key of a table but cannot share it, the key is the
-    same nevertheless: it is read where the table's is.
-    """
-    tables: list[TablePlan] = []
-    segments = [Segment()]
-    current: dict[str, TablePlan] = {}
-    rewritten_ever: dict[str, str] = {}
-    rewritten_in_segment: set[str] = set()
-    for plan in plans:
-        key = plan.nf.granularity
-        if key is not None:
-            table = current.get(key.name)
-            if table is None and rewritten_in_segment & set(key.fields):
-                segments.append(Segment())
-                rewritten_in_segment = set()
-            refusal = "" if table is None else _refusal_to_share(table, plan, plans, segments[-1])
-            if table is None or refusal:
-                lookup = len(segments) - 1 if table is None else table.segment
-                table = TablePlan(len(tables), key, refusal or _why(key, rewritten_ever), lookup)
-                tables.append(table)
-                segments[lookup].tables.append(table.index)
-                current[key.name] = table
-            plan.table, plan.mark = table.index, len(table.nfs)
-            table.nfs.append(plan.index)
-        segments[-1].nfs.append(plan.index)
-        writes = plan.translated.writes
-        rewritten_in_segment |= writes
-        rewritten_ever |= dict.fromkeys(writes, plan.nf.name)
-        current = {
-            name: table
-            for name, table in current.items()
-            if not writes & set(table.key.fields) or (table.index == plan.table and plan.translated.rewrites_per_flow)
-        }
-    return tables, segments
-
-
-def _refusal_to_share(table: TablePlan, plan: NFPlan, plans: list[NFPlan], segment: Segment) -> str:
-    """Why an NF of this segment cannot use a table that has its key; empty if it can.
-
-    A segment runs for a whole burst before the next. If a lookup in it ended states of NFs of the next, it would do so
-    before earlier packets of the burst have met those.
-    """
-    if len(table.nfs) >= MAXIMUM_SHARING:
-        return f"an entry serves at most {MAXIMUM_SHARING} network functions"
-    expires = any(plans[index].nf.timeout_ns is not None for index in [*table.nfs, plan.index])
-    if expires and not set(table.nfs) <= set(segment.nfs):
-        return "a timeout ends states, and between the network functions with this key lies another lookup"
-    return ""
-
-
-def _why(key: Key, rewritten: dict[str, str]) -> str:
-    stale = {rewritten[name] for name in key.fields if name in rewritten}
-    if stale:
-        return f"{', '.join(sorted(stale))} rewrites a field of the key before it"
-    return "the first with this key"
-
-
 def _aligned(offset: int, size: int) -> int:
     return -(-offset // size) * size
 
 
-def _lay_out(table: TablePlan, plans: list[NFPlan]) -> None:
-    """An entry: the key's words, the time of the last packet if anything expires, the NFs' states in their order."""
-    offset = 0  # from the end of the key
-    timeouts = [t for t in (plans[index].nf.timeout_ns for index in table.nfs) if t is not None]
-    if timeouts:
-        table.last_seen, table.shortest_timeout_ns = offset, min(timeouts)
-        offset += 8
+class _Room:
+    """Places in what follows the key of an entry: one behind the other, or in a gap between the states of two NFs.
+
+    Not in one within a state, which is cleared as a whole when it ends.
+    """
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._gaps: list[tuple[int, int]] = []
+
+    def begin_state(self, size: int) -> int:
+        """Go on at a multiple of `size`."""
+        start, self.end = self.end, _aligned(self.end, size)
+        if start < self.end:
+            self._gaps.append((start, self.end))
+        return self.end
+
+    def append(self, size: int, alignment: int | None = None) -> int:
+        """A place of that size behind all others; aligned to its size if nothing else is said."""
+        at = _aligned(self.end, alignment or size)
+        self.end = at + size
+        return at
+
+    def fit(self, size: int) -> int:
+        """A place of that size in a gap, or behind all others."""
+        for number, (start, end) in enumerate(self._gaps):
+            at = _aligned(start, size)
+            if at + size <= end:
+                self._gaps[number] = (at + size, end)
+                return at
+        return self.append(size)
+
+
+def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
+    """An entry: the key's words, the time of the last packet if entries end, the NFs' states in their order."""
+    nfs, room = [plans[index] for index in table.nfs], _Room()
+    _time(table, nfs)
+    if table.idle_ends or table.evicts:
+        table.last_seen = room.append(8)
     if table.key.symmetric:
-        table.direction = offset
-        offset += 1
-    for index in table.nfs:
-        plan = plans[index]
-        fields = type(plan.nf).state_fields
-        plan.state_start = _aligned(offset, max((kind.bytes for kind in fields.values()), default=1))
-        offset = plan.state_start
+        table.direction = room.append(1)
+    for plan in nfs:
+        # A field that nothing stores is 0 for ever and takes no room.
+        stored = plan.translated.stored
+        fields = {name: kind for name, kind in type(plan.nf).state_fields.items() if name in stored}
+        plan.state_start = room.begin_state(max((kind.bytes for kind in fields.values()), default=1))
         for name, kind in fields.items():
-            offset = _aligned(offset, kind.bytes)
-            plan.offsets[name] = offset
-            offset += kind.bytes
-        plan.state_bytes = offset - plan.state_start
-    table.scalar_bytes = offset
-    for index in table.nfs:
-        offset = _place_arrays(plans[index], offset)
+            plan.offsets[name] = room.append(kind.bytes)
+        plan.state_bytes = room.end - plan.state_start
+    if table.last_seen is not None:
+        table.slot = room.fit(4)
+    table.links = {other: room.fit(4) for other in linked}
+    table.scalar_bytes = room.end
+    for plan in nfs:
+        _place_arrays(plan, room)
     for side in table.sides:
-        size = side.key_bytes + offset
+        size = side.key_bytes + room.end
         # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
         side.entry_bytes = max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
 
 
-def _place_arrays(plan: NFPlan, offset: int) -> int:
-    """Place the arrays of an NF's state from an offset on; the offset where they end."""
+def _place_arrays(plan: NFPlan, room: _Room) -> None:
     arrays = plan.nf.state_arrays
-    if arrays:
-        offset = plan.array_start = _aligned(offset, max(kind.element.bytes for kind in arrays.values()))
+    plan.array_start = room.begin_state(max((kind.element.bytes for kind in arrays.values()), default=1))
     for name, kind in arrays.items():
-        offset = _aligned(offset, kind.element.bytes)
-        plan.offsets[name] = offset
-        offset += kind.bytes
-    plan.array_bytes = offset - plan.array_start if arrays else 0
-    return offset
+        plan.offsets[name] = room.append(kind.bytes, kind.element.bytes)
+    plan.array_bytes = room.end - plan.array_start
+
+
+def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
+    """When states of a table end."""
+    fixed = [nf.timeout_ns for nf in nfs if nf.timeout_ns is not None]
+    chosen = [CHOSEN_TIMEOUT_NS for nf in nfs if EXPIRE_IN in nf.translated.stored]
+    if fixed or chosen:
+        table.idle_ends, table.shortest_timeout_ns = True, min(fixed, default=None)
+        table.round_ns = max(1, min(fixed + chosen) // 2)
+
+
+def _datagrams(plans: list[NFPlan], tables: list[TablePlan], settings: Settings) -> int:
+    """How many datagrams to remember: some if an NF asks for a packet's flow or its ports, or the chain drops by it."""
+    needed = [side.packing.layer for table in tables for side in table.sides]
+    needed += [plan.layer for plan in plans if plan.table is None]
+    has_ports = any({"src_port", "dst_port"} & set(table.key.fields) for table in tables)
+    asks = has_ports or any(layer & Layer.FLOW for layer in needed) or settings.fragments == "drop"
+    return MAXIMUM_DATAGRAMS if asks else 0
 
 
 def _place_core(plans: list[NFPlan]) -> int:

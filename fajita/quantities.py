@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from fajita.errors import InputError
+
 _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]*)\s*")
 
 _RATE_UNITS = {
@@ -62,6 +64,15 @@ def parse_size(value: Any) -> int:
     """Turn 64kB into bytes."""
     number, unit = _split(value, _SIZE_UNITS, "64kB")
     return _whole(value, number, _SIZE_UNITS[unit], "B")
+
+
+def given_size(option: str, value: Any) -> int:
+    """The bytes of a size that an option was given; InputError that names it."""
+    try:
+        return parse_size(value)
+    except ValueError:
+        right = f"a number and a unit, such as 4GB (units: {', '.join(_SIZE_UNITS)})"
+        raise InputError(f"{option} {value}", right=right) from None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fajita.engine.counters import Counters
+from fajita.engine.counters import Counters, TableCounters
 from fajita.engine.rows import states_only
 from fajita.nf import NF
 from fajita.plan import NFPlan, Plan
@@ -14,7 +14,10 @@ from fajita.run import Run
 
 
 def make_report(run: Run) -> dict[str, Any]:
-    """The report; `other` in `drops` are frames that no NF was about, where the chain drops them."""
+    """The report. In `drops`, `other` are frames that no NF was about, `table …` packets of flows without an entry.
+
+    fragments: later ones that found the flow of their first, and that did not, where an NF asks for it.
+    """
     counters, plan = run.engine.counters(), run.plan
     seconds = run.seconds
     busy = seconds.read + seconds.process + seconds.write
@@ -31,8 +34,10 @@ def make_report(run: Run) -> dict[str, Any]:
         "bytes": {"in": counters.bytes_in, "out": counters.bytes_out},
         "drops": _drops(plan, counters),
         "other": counters.other,
+        "fragments": asdict(counters.fragments),
         "flows": _flows(plan, counters),
-        "tables": _tables(run, counters),
+        "tables": (tables := _tables(run, counters)),
+        "memory": {"limit_bytes": run.engine.memory_bytes, "used_bytes": sum(table["bytes"] for table in tables)},
         "nfs": [_nf(run, nf, counters) for nf in plan.nfs],
         "shards": [{"core": 0, "packets": counters.packets_in, "busy_seconds": round(seconds.process, 6)}],
         "seconds": {name: round(value, 6) for name, value in asdict(seconds).items()},
@@ -51,27 +56,40 @@ def _drops(plan: Plan, counters: Counters) -> dict[str, dict[str, int]]:
     if plan.settings.other == "drop":
         # An NF may have been given this name too.
         drops["other"] = drops.get("other", {}) | counters.other
+    if plan.settings.full == "drop":
+        names = _table_names(plan)
+        drops |= {names[i]: {"full": counted.refused} for i, counted in enumerate(counters.tables) if counted.refused}
+    if plan.drops_fragments and counters.fragments.early:
+        drops["fragments"] = drops.get("fragments", {}) | {"before its first": counters.fragments.early}
     return {name: reasons for name, reasons in drops.items() if reasons}
 
 
+def _table_names(plan: Plan) -> list[str]:
+    """What the tables are called among the reasons for drops; no NF can be. Numbers as `explain` gives them."""
+    keys = [table.key.name for table in plan.tables]
+    return [f"table {key}" if keys.count(key) == 1 else f"table {number} {key}" for number, key in enumerate(keys)]
+
+
 def _flows(plan: Plan, counters: Counters) -> dict[str, int]:
-    """Of the finest table, the first whose key has the most fields. Tables grow: none is evicted or refused."""
-    if not plan.tables:
-        return {"created": 0, "active": 0, "expired": 0, "evicted": 0, "refused": 0}
-    finest = max(plan.tables, key=lambda table: len(table.key.fields))
-    counted = counters.tables[finest.index]
-    return {
-        "created": counted.created,
-        "active": counted.active,
-        "expired": counted.expired,
-        "evicted": 0,
-        "refused": 0,
-    }
+    """Of the finest table, the first whose key has the most fields."""
+    counted = TableCounters()
+    if plan.tables:
+        counted = counters.tables[max(plan.tables, key=lambda table: len(table.key.fields)).index]
+    return {name: getattr(counted, name) for name in ("created", "active", "expired", "evicted", "refused")}
 
 
 def _tables(run: Run, counters: Counters) -> list[dict[str, Any]]:
     return [
-        {"key": table.key.name, "entries": counted.active, "capacity": capacity, "bytes": size}
+        {
+            "key": table.key.name,
+            "entries": counted.active,
+            "capacity": capacity,
+            "bytes": size,
+            "created": counted.created,
+            "expired": counted.expired,
+            "evicted": counted.evicted,
+            "refused": counted.refused,
+        }
         for table, counted, (capacity, size) in zip(
             run.plan.tables, counters.tables, run.engine.table_memory(), strict=True
         )
@@ -87,6 +105,7 @@ def _nf(run: Run, nf: NFPlan, counters: Counters) -> dict[str, Any]:
         "in": counted.received,
         "out": counted.received - dropped,
         "dropped": dropped,
+        "records": counted.records,
         "summary": _summary(run, nf),
     }
 

@@ -14,6 +14,7 @@ from fajita.errors import InputError, nearest
 from fajita.interruption import Interruption
 from fajita.io.frames import FrameBlock, limited
 from fajita.plan import NFPlan, Plan
+from fajita.records import KeptRecords, RecordSink, hand_over
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +52,7 @@ class Seconds:
 class Run:
     """What came of a run: counters and state in `engine`, times, and what is to be said of the input.
 
+    sink: where the records went that NFs emitted; None: nowhere.
     error: what ended the run early; what was done before is all there. interrupted: somebody asked it to stop.
     """
 
@@ -58,6 +60,7 @@ class Run:
     engine: Engine
     engine_name: str
     seconds: Seconds
+    sink: RecordSink | None = None
     warnings: list[str] = field(default_factory=list)
     error: InputError | None = None
     interrupted: bool = False
@@ -87,6 +90,17 @@ class Run:
             raise InputError(f"{name} keeps no state per key", self.plan.name, right)
         return state_table(self.engine, self.plan, nf)
 
+    def records(self, name: str) -> "pa.Table":
+        """The records that the NF with that name has emitted, columns as in `table`, each family's in their order."""
+        nf = self.nf(name)
+        if not nf.translated.may_emit:
+            emitting = [each.nf.name for each in self.plan.nfs if each.translated.may_emit]
+            right = f"one of {', '.join(emitting)}" if emitting else ""
+            raise InputError(f"{name} emits no records", self.plan.name, right)
+        if not isinstance(self.sink, KeptRecords):
+            raise InputError("the records of this run were not kept", self.plan.name, "give it no `records`")
+        return self.sink.table(self.plan, nf)
+
     def core(self, name: str) -> dict[str, Any]:
         """The variables, once per worker, of the NF with that name in the chain; empty if it has none.
 
@@ -110,21 +124,27 @@ def execute(
     engine: str = "compiled",
     limit: int | None = None,
     strict: bool = False,
+    records: RecordSink | None = None,
+    memory_bytes: int | None = None,
+    drain: bool = False,
     progress: Callable[["Capture | None", int], None] = lambda capture, packets: None,
     interruption: Interruption | None = None,
 ) -> Run:
     """Run a chain over a source. An error in the middle ends the run and is kept in it; one at the start is raised.
 
     out: a capture file to write. limit: packets after which to stop, at least 1. strict: a file cut off at the end is
-    an error. progress is called with the capture and the packets so far after each block. interruption: signals that
-    end the run between two blocks, or while it waits for the next; so does a KeyboardInterrupt among the blocks.
+    an error. records: where the records go that NFs emit, after each block; None: they are counted and dropped.
+    memory_bytes: what flow tables may take at most; None: half of what the machine has free. drain: at the end, however
+    it came, all flows end as if they were idle. progress is called with the capture and the packets so far after each
+    block. interruption: signals that end the run between two blocks, or while it waits for the next; so does a
+    KeyboardInterrupt among the blocks.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}", "", "at least 1")
     seconds, interruption = Seconds(), interruption or Interruption()
     with seconds.spent_on("total"), ExitStack() as open_files:
         with seconds.spent_on("compile"):
-            run = Run(plan, make_engine(plan, engine), engine, seconds)
+            run = Run(plan, make_engine(plan, engine, memory_bytes), engine, seconds, records)
         # To open a FIFO is to wait for whoever is at its other end.
         with seconds.spent_on("compile"), interruption.immediate():
             capture, blocks = _open_source(source, strict, limit, open_files)
@@ -134,13 +154,23 @@ def execute(
             for block in _timed(blocks, seconds, interruption):
                 with seconds.spent_on("process"):
                     run.engine.process(block)
+                with seconds.spent_on("write"):
+                    hand_over(run.engine, plan, records)
                 if writer is not None:
                     with seconds.spent_on("write"):
                         writer.write(block)
                 packets += len(block)
                 progress(capture, packets)
+        if drain:
+            with _kept_in(run), seconds.spent_on("process"):
+                run.engine.drain()
         with _kept_in(run), seconds.spent_on("write"):
             open_files.close()
+        with _kept_in(run), seconds.spent_on("write"):
+            hand_over(run.engine, plan, records)
+        with _kept_in(run), seconds.spent_on("write"):
+            if records is not None:
+                records.close()
         run.warnings = capture.warnings if capture is not None else []
     return run
 
@@ -156,15 +186,17 @@ def _kept_in(run: Run) -> Iterator[None]:
         run.interrupted = True
 
 
-def make_engine(plan: Plan, name: str) -> Engine:
+def make_engine(plan: Plan, name: str, memory_bytes: int | None = None) -> Engine:
     """The engine with that name, one of ENGINES."""
     if name == "compiled":
         from fajita.engine.compiled import CompiledEngine
 
-        return CompiledEngine(plan)
+        return CompiledEngine(plan, memory_bytes=memory_bytes)
     if name == "reference":
         from fajita.reference import ReferenceEngine
 
+        if memory_bytes is not None:
+            raise InputError("the reference engine knows no limit of memory", right="give the chain a capacity instead")
         return ReferenceEngine(plan)
     raise InputError(f"no engine {name!r}", right=f"one of {', '.join(ENGINES)}")
 

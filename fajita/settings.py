@@ -1,4 +1,4 @@
-"""What a chain as a whole can be told: what becomes of other frames, when flows end, how many may be kept."""
+"""What a chain as a whole can be told: what becomes of other frames, when flows end, how many may be kept, tunnels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from fajita.quantities import parse_duration
 CHOICES: dict[str, tuple[str, ...]] = {
     "other": ("pass", "drop"),
     "full": ("drop", "bypass", "evict"),
+    "fragments": ("pass", "flow", "drop"),
 }
 #: More entries have no number in a table.
 MAXIMUM_CAPACITY = 1 << 31
@@ -22,13 +23,17 @@ class Settings:
     other: what becomes of frames that no NF is about. timeout_ns: idle time after which a state ends, for NFs without
     one of their own; None: never. capacity: entries of each table; None: as many as there is memory for. full: what
     becomes of the packet of a new flow that finds its table full: it is dropped, or it passes the NFs of the table by,
-    or it takes the place of another flow.
+    or it takes the place of another flow. fragments: what becomes of a later fragment whose first has not come: NFs
+    that ask for its flow do not see it, or it is of a flow with ports 0, or it is dropped before any NF. inner: NFs are
+    about the packets inside tunnels.
     """
 
     other: str = "pass"
     timeout_ns: int | None = None
     capacity: int | None = None
     full: str = "drop"
+    fragments: str = "pass"
+    inner: bool = False
 
 
 class SettingError(InputError):
@@ -40,7 +45,13 @@ class SettingError(InputError):
 
 
 def check_settings(
-    *, other: object = "pass", timeout: object = None, capacity: object = None, full: object = "drop"
+    *,
+    other: object = "pass",
+    timeout: object = None,
+    capacity: object = None,
+    full: object = "drop",
+    fragments: object = "pass",
+    inner: object = False,
 ) -> Settings:
     """The settings as a chain gives them, `timeout` with its unit; SettingError for what is none."""
     return Settings(
@@ -48,12 +59,20 @@ def check_settings(
         timeout_ns=_duration("timeout", timeout),
         capacity=_capacity(capacity),
         full=_choice("full", full),
+        fragments=_choice("fragments", fragments),
+        inner=_truth("inner", inner),
     )
 
 
 def _choice(setting: str, value: object) -> str:
     if value not in CHOICES[setting] or not isinstance(value, str):
         raise SettingError(setting, f"{setting} is {value!r}", " or ".join(CHOICES[setting]))
+    return value
+
+
+def _truth(setting: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise SettingError(setting, f"{setting} is {value!r}", "true or false")
     return value
 
 

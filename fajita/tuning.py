@@ -7,10 +7,12 @@ from dataclasses import dataclass
 class Tuning:
     """What the kernel of a chain is given.
 
-    prefetch: elements of arrays, and lines of an entry beyond its first, are asked for before the NFs run.
+    prefetch: elements of arrays, and lines of an entry beyond its first, are asked for before the NFs run. auxiliary:
+    entries remember where those of coarser tables are.
     """
 
     prefetch: bool = True
+    auxiliary: bool = True
 
 
 #: Everything that helps.

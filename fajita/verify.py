@@ -1,7 +1,8 @@
 """Show that the two engines agree on a chain and its traffic, or where they first do not.
 
-Both get copies of every block in memory of their own. After each block all verdicts and all bytes are compared, at the
-end all counters, the state of every flow and the variables of every worker.
+Both get copies of every block in memory of their own. After each block all verdicts, all bytes and all records are
+compared, at the end all counters, the state of every flow and the variables of every worker; then once more, with the
+records, when all flows are ended.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from fajita.engine.counters import Counters
 from fajita.engine.interface import Engine
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP, FrameBlock
-from fajita.key import KeyColumn
+from fajita.key import KeyColumn, Packing
 from fajita.plan import NFPlan, Plan
 
 #: So many differing counters and rows are told one by one; the rest as a number.
@@ -52,6 +53,23 @@ class PacketDifference:
 
 
 @dataclass(frozen=True)
+class RecordDifference:
+    """The first record of an NF that differs after packets that were the same. packets: how many had been run by then.
+
+    number: from 1, among the NF's records of this family since then; outcomes: the record by engine, as text.
+    """
+
+    nf: str
+    packets: int
+    number: int
+    outcomes: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"all packets agree, but after {self.packets:,} of them {self.nf} emits record {self.number}:"]
+        return "\n".join([*lines, *(f"{engine}: {record}" for engine, record in self.outcomes.items())])
+
+
+@dataclass(frozen=True)
 class EndDifference:
     """Counters, states or worker variables that differ after all packets were the same, one line each."""
 
@@ -69,7 +87,7 @@ class VerifyResult:
     """packets: how many were compared, those of a differing block included. difference: None if there is none."""
 
     packets: int
-    difference: PacketDifference | EndDifference | None
+    difference: PacketDifference | RecordDifference | EndDifference | None
 
 
 def default_engines(plan: Plan) -> dict[str, Engine]:
@@ -95,10 +113,18 @@ def verify_blocks(
         copies = [_private_copy(block) for _ in engines]
         for engine, copy in zip(engines.values(), copies, strict=True):
             engine.process(copy)
-        packets += len(block)
+        before, packets = packets, packets + len(block)
         if difference := _packet_difference(block, dict(zip(engines, copies, strict=True))):
             return VerifyResult(packets, difference)
+        if wrong_record := _record_difference(plan, engines, before):
+            return VerifyResult(packets, wrong_record)
     lines = tuple(_end_differences(plan, engines))
+    if not lines:
+        for engine in engines.values():
+            engine.drain()
+        if wrong_record := _record_difference(plan, engines, packets):
+            return VerifyResult(packets, wrong_record)
+        lines = tuple(f"{line}, after all flows have ended" for line in _end_differences(plan, engines))
     return VerifyResult(packets, EndDifference(lines) if lines else None)
 
 
@@ -124,6 +150,38 @@ def _packet_difference(block: FrameBlock, results: dict[str, FrameBlock]) -> Pac
         Outcome(name, bool(result.verdict[index]), bytes(result.frame(index))) for name, result in results.items()
     )
     return PacketDifference(block.first + index + 1, int(block.link[index]), bytes(block.frame(index)), (left, right))
+
+
+def _record_difference(plan: Plan, engines: dict[str, Engine], packets: int) -> RecordDifference | None:
+    """The first difference in what was emitted since the last call, after so many packets."""
+    for nf in plan.nfs:
+        if not nf.translated.may_emit or nf.table is None:
+            continue
+        taken = [engine.take_records(nf) for engine in engines.values()]
+        for side, first, second in zip(plan.tables[nf.table].sides, *taken, strict=True):
+            if np.array_equal(first, second):
+                continue
+            both = min(len(first), len(second))
+            number = next(iter(np.flatnonzero(first[:both] != second[:both]).tolist()), both)
+            rows = [rows[number].tolist() if number < len(rows) else None for rows in (first, second)]
+            texts = _record_texts(nf, side.packing, rows)
+            return RecordDifference(nf.nf.name, packets, number + 1, dict(zip(engines, texts, strict=True)))
+    return None
+
+
+def _record_texts(nf: NFPlan, packing: Packing, rows: list[tuple[Any, ...] | None]) -> list[str]:
+    """A record of each engine, None if it has none: the flow, the fields, and the elements in which the two differ."""
+    texts = ["nothing" if row is None else ": ".join(_row_texts(nf, packing, row)) for row in rows]
+    left, right = rows
+    if left is not None and right is not None:
+        first_array = len(packing.columns) + len(type(nf.nf).state_fields)
+        for name, one, other in zip(nf.nf.state_arrays, left[first_array:], right[first_array:], strict=True):
+            for index in np.flatnonzero(one != other)[:MAXIMUM_SHOWN].tolist():
+                texts = [
+                    f"{text} {name}[{index}]={elements[index]}"
+                    for text, elements in zip(texts, (one, other), strict=True)
+                ]
+    return texts
 
 
 def _end_differences(plan: Plan, engines: dict[str, Engine]) -> Iterator[str]:
@@ -193,14 +251,19 @@ def _states_by_flow(plan: Plan, nf: NFPlan, engine: Engine) -> dict[str, tuple[s
     assert nf.table is not None
     fields, states = type(nf.nf).state_fields, {}
     for side, rows in zip(plan.tables[nf.table].sides, engine.rows(nf), strict=True):
-        columns = side.packing.columns
         for row in rows.tolist():
-            key = zip(columns, row, strict=False)
-            flow = " ".join(f"{column.name}={_key_text(column, value)}" for column, value in key)
-            state = row[len(columns) :]
-            text = " ".join(f"{name}={value}" for name, value in zip(fields, state, strict=False))
-            states[f"{nf.nf.name}, flow {flow}"] = (text or "an entry", state[len(fields) :])
+            flow, text = _row_texts(nf, side.packing, row)
+            states[f"{nf.nf.name}, {flow}"] = (text, row[len(side.packing.columns) + len(fields) :])
     return states
+
+
+def _row_texts(nf: NFPlan, packing: Packing, row: tuple[Any, ...]) -> tuple[str, str]:
+    """What a row says: the flow, and the fields of the state."""
+    columns = packing.columns
+    key, state = row[: len(columns)], row[len(columns) :]
+    flow = " ".join(f"{column.name}={_key_text(column, value)}" for column, value in zip(columns, key, strict=True))
+    fields = zip(type(nf.nf).state_fields, state, strict=False)
+    return f"flow {flow}", " ".join(f"{name}={value}" for name, value in fields) or "an entry"
 
 
 def _key_text(column: KeyColumn, value: Any) -> str:

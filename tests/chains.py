@@ -8,12 +8,14 @@ from typing import Any
 import fajita.nfs
 from fajita.chain import Chain
 from fajita.nf import NF
+from fajita.settings import CHOICES
 
 #: Idle times between the steps of `traffic.traffic`, so that some flows time out.
 _TIMEOUTS = (None, None, "5us", "1ms", "1s")
 
 #: Parameters to choose from, for the NFs that cannot do without or that have more than one way to run.
 _PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "FlowCounter": [{}, {"records": True}],
     "LoadBalancer": [
         {"servers": ["10.0.0.1"]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"]},
@@ -59,10 +61,19 @@ def random_chain(seed: int) -> Chain:
     """One to five NFs, all choices by the seed."""
     random = Random(seed)
     nfs = [_random_nf(random, f"nf{index}") for index in range(random.randint(1, 5))]
-    return Chain(nfs, name=f"random_{seed}", other=random.choice(("pass", "drop")))
+    return Chain(nfs, name=f"random_{seed}", **random_settings(random))
+
+
+def random_settings(random: Random) -> dict[str, Any]:
+    """Settings of a chain; tables that are full after a few flows are as likely as such that grow."""
+    return {name: random.choice(values) for name, values in CHOICES.items()} | {
+        "timeout": random.choice(_TIMEOUTS),
+        "capacity": random.choice((None, None, 1, 2, 3, 7)),
+        "inner": random.random() < 0.4,
+    }
 
 
 def describe(chain: Chain) -> str:
     """The chain in one line, so that it can be written down again."""
     nfs = [f"{type(nf).__name__}(key={nf.granularity}, timeout_ns={nf.timeout_ns}, {nf.params()})" for nf in chain.nfs]
-    return f"{chain.name}, other {chain.settings.other}: " + " -> ".join(nfs)
+    return f"{chain.name}, {chain.settings}: " + " -> ".join(nfs)

@@ -65,6 +65,7 @@ class RandomNF(NF):
 {state}
         seen: flag
         marks: Bits[21]
+        expire_in: i64
 
     class Core:
 {core}
@@ -103,6 +104,10 @@ class _Writer:
         lines = ["", f"    def {name}(self, {parameters}):"]
         for _ in range(statements):
             lines += self._statement(2, name == "packet")
+            if self.random.random() < 0.1:
+                lines += ["        self.emit(state)"]
+            elif self.random.random() < 0.1:
+                lines += [f"        if {self._condition(2)}:", "            self.emit(state)"]
         return [*lines, f"        {last}"]
 
     def _verdict(self) -> str:
@@ -157,6 +162,8 @@ class _Writer:
         return lines
 
     def _target(self) -> str:
+        if self.random.random() < 0.03:
+            return "state.expire_in"
         area, short = self.random.choice((("state", "s"), ("self.core", "c")))
         if self.random.random() < 0.3:
             return f"{area}.a_{self.random.choice(_INTEGER_TYPES)}[{self._index()}]"

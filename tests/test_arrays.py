@@ -21,6 +21,7 @@ from fajita.kernel.bounds import CHECKED, REGIONS
 from fajita.nf import NF
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.load_balancer import LoadBalancer
+from fajita.plan import Plan
 from fajita.reference import ReferenceEngine
 from fajita.run import ENGINES
 from fajita.splitmix import SplitMix
@@ -57,6 +58,12 @@ def everything() -> Chain:
     return Chain([*nfs, *(nf_class() for nf_class in ALL[3:])])
 
 
+@cache
+def without_links() -> Plan:
+    """The same with a second segment, as what would be found by a link is looked up."""
+    return everything().plan_with(Tuning(auxiliary=False))
+
+
 @pytest.mark.parametrize("nf_class", ALL, ids=lambda nf_class: nf_class.__name__)
 @given_traffic
 @given(packets=traffic())
@@ -68,6 +75,7 @@ def test_engines_agree_on_an_nf_with_arrays(nf_class: type[NF], packets: Traffic
 @given(packets=traffic())
 def test_engines_agree_on_all_of_them_in_a_chain(packets: Traffic) -> None:
     assert_engines_agree(everything(), packets)
+    assert verify_blocks(without_links(), packets.blocks()).difference is None
     assert not REGIONS.violations
 
 
@@ -93,7 +101,8 @@ def test_engines_agree_on_nfs_of_random_source(
 
 def test_all_of_them_are_asked_for() -> None:
     planned = everything().plan
-    assert len(planned.segments) == 2
+    assert planned.tables[-1].link is not None
+    assert len(without_links().segments) == 2
     with_hook = {nf.nf.name for nf in planned.nfs if nf.translated.prefetch is not None}
     assert with_hook == {"count_min", "bloom_filter", "histogram", "per_host", "reservoir", "large_state"}
 
@@ -221,4 +230,5 @@ def test_elements_that_differ_are_named() -> None:
 @pytest.mark.skipif(not CHECKED, reason="needs a build with bounds checks")
 def test_nothing_is_touched_outside() -> None:
     assert_engines_agree(everything(), many_flows(200, repeats=1))
+    assert verify_blocks(without_links(), many_flows(200, repeats=1).blocks()).difference is None
     assert not REGIONS.violations

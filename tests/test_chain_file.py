@@ -8,6 +8,7 @@ from fajita.chain import Chain
 from fajita.chain_file import load_chain
 from fajita.errors import InputError
 from fajita.quantities import RateValue
+from fajita.settings import Settings
 
 EXAMPLES = Path(__file__).parents[1] / "chains"
 LIMITER = "- rate_limiter: {rate: 1Gbps, burst: 64kB"
@@ -53,8 +54,19 @@ def test_defaults_and_settings(tmp_path: Path) -> None:
 
 
 def test_name_other_and_a_byte_order_mark(tmp_path: Path) -> None:
-    chain = load(tmp_path, "\ufeffname: my chain\nother: drop\nnfs: [mac_swap]\n")
-    assert (chain.name, chain.settings.other) == ("my chain", "drop")
+    chain = load(tmp_path, "\ufeffname: my chain\nother: drop\nfragments: flow\nnfs: [mac_swap]\n")
+    assert (chain.name, chain.settings.other, chain.settings.fragments) == ("my chain", "drop", "flow")
+
+
+def test_when_flows_end_and_how_many_there_may_be(tmp_path: Path) -> None:
+    chain = load(tmp_path, "timeout: 90s\ncapacity: 10_000\nfull: evict\nnfs: [flow_counter]\n")
+    assert chain.settings == Settings(timeout_ns=90 * 10**9, capacity=10_000, full="evict")
+    assert chain.plan.nfs[0].timeout_ns == 90 * 10**9
+
+
+def test_inner_is_a_truth_value(tmp_path: Path) -> None:
+    assert load(tmp_path, "nfs: [mac_swap]\ninner: true\n").settings.inner
+    assert not load(tmp_path, "nfs: [mac_swap]\n").settings.inner
 
 
 def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
@@ -93,6 +105,20 @@ def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
         ("nfs: [mac_swap]\n? [a]\n: b\n", 2, "a key is a list where text is needed", ""),
         ("nfs: [mac_swap]\nname: x\nname: y\n", 3, "name stands twice in the same mapping, first in line 2", ""),
         ("nfs: [mac_swap]\nother: maybe\n", 2, "other is 'maybe'", "pass or drop"),
+        ("nfs: [mac_swap]\nfull: evct\n", 2, "full is 'evct'", "drop or bypass or evict"),
+        ("nfs: [mac_swap]\ncapacity: 0\n", 2, "capacity is 0", "a number of flows, 1 to 2,147,483,648"),
+        ("nfs: [mac_swap]\ncapacity: 10k\n", 2, "capacity is '10k'", "a number of flows"),
+        ("nfs: [mac_swap]\nfull: evict\ncapacity: 1.5\n", 3, "capacity is 1.5", "a number of flows"),
+        ("nfs: [mac_swap]\ncapacity: [3]\n", 2, "capacity is [3]", "a number of flows"),
+        ("nfs: [mac_swap]\ntimeout: 30\n", 2, "timeout of the chain: 30 is not a quantity such as 30s", ""),
+        ("nfs: [mac_swap]\ntimeout: 0s\n", 2, "timeout of the chain is 0s", "more than 0"),
+        ("nfs: [mac_swap]\ntimeout:\n", 2, "timeout has no value", "give one or leave it out"),
+        ("nfs: [mac_swap]\ncapacity:\n", 2, "capacity has no value", "give one or leave it out"),
+        ("nfs: [mac_swap]\ntimout: 3s\n", 2, "a chain has no setting timout", "did you mean timeout?"),
+        ("nfs: [mac_swap]\nfragments: hold\n", 2, "fragments is 'hold'", "pass or flow or drop"),
+        ("nfs: [mac_swap]\ninner: vxlan\n", 2, "inner is 'vxlan'", "true or false"),
+        ("nfs: [mac_swap]\ninner: 1\n", 2, "inner is 1", "true or false"),
+        ("nfs: [mac_swap]\ninner:\n", 2, "inner has no value", "give one or leave it out"),
         ("nfs: [mac_swap]\nname: 3\n", 2, "name is `3` where text is needed", "put it in quotes"),
         ("nfs: [mac_swap]\nname: ''\n", 2, "the chain's name is empty", ""),
         ('nfs: [mac_swap]\nname: "a\\nb"\n', 2, "name is `a\\nb`, with characters that cannot be shown", ""),
@@ -130,7 +156,7 @@ def test_own_nf_relative_to_the_chain(tmp_path: Path) -> None:
         ("nfs:\n- flow_counter:\n    timeout:\n", 3, "timeout has no value", "give one"),
         ("nfs:\n- mac_swap:\n    timeout: 1s\n", 3, "MacSwap keeps no state per key", ""),
         # Parameters.
-        ("nfs:\n- flow_counter:\n    self: 1\n", 3, "FlowCounter has no parameter self", "its parameters: none"),
+        ("nfs:\n- flow_counter:\n    self: 1\n", 3, "FlowCounter has no parameter self", "its parameters: records"),
         ("nfs:\n- mac_swap\n- rate_limiter:\n    rate: 1Gbps\n", 3, "RateLimiter needs the parameter burst", "its"),
         (
             "nfs:\n- rate_limiter:\n    rate: 1Gbps\n    brst: 64kB\n",

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,61 @@ def test_run_stops_at_the_limit(capsys, tmp_path):
         assert (result.status, result.err) == (0, "")
         assert json.loads(result.out)["packets"]["in"] == done
         assert packets_of(out) == packets_of(capture)[:done]
+
+
+ENDED = """
+from fajita import NF, PASS, five_tuple, u64
+
+
+class Ended(NF):
+    key = five_tuple
+
+    class State:
+        packets: u64
+
+    class Core:
+        ended: u64
+
+    def packet(self, pkt, state):
+        state.packets += 1
+        return PASS
+
+    def expire(self, state):
+        self.core.ended += 1
+"""
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """A chain whose only network function counts the flows that end."""
+    (tmp_path / "own.py").write_text(ENDED)
+    (tmp_path / "ended.yaml").write_text("nfs: ['./own.py:Ended']\n")
+    return tmp_path / "ended.yaml"
+
+
+@pytest.mark.parametrize("limit", [(), ("--limit", 15)])
+def test_run_ends_all_flows_if_asked_to(capsys, tmp_path, ended, limit):
+    arguments = ("run", ended, "--pcap", some_capture(tmp_path), "--json", "-", *limit)
+    for drain, flows in (((), 0), (("--drain",), 10)):
+        result = call(capsys, *arguments, *drain)
+        assert (result.status, result.err) == (0, "")
+        report = json.loads(result.out)
+        assert report["nfs"][0]["summary"]["ended"] == report["flows"]["expired"] == flows
+        assert report["flows"]["active"] == 10 - flows
+
+
+def test_memory_of_tables_is_told_and_limited(capsys, tmp_path):
+    capture = some_capture(tmp_path, flows=2000, repeats=1)
+    result = call(capsys, "run", ONE, "--pcap", capture)
+    (line,) = (line for line in result.out.splitlines() if line.startswith("memory "))
+    assert re.fullmatch(r"memory   \d+\.0 MiB of at most [\d,.]+ [MG]iB for tables", line)
+    result = call(capsys, "run", ONE, "--pcap", capture, "--memory", "8MiB")
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert "packets  2,000 in, 768 out, 1,232 dropped, 0 other" in lines
+    assert "flows    768 created, 768 active, 0 expired, 1,232 refused" in lines
+    assert "memory   8.0 MiB of at most 8.0 MiB for tables" in lines
+    assert lines[-1].split() == ["table", "five_tuple", "full", "1,232"]
 
 
 def test_json_to_standard_output_stands_alone(capsys, tmp_path):

@@ -21,9 +21,28 @@ REPORT = {
     "drops": {"nf": {"[/x] :-) reason": 4}, "other": {"arp": 3}},
     "other": {"arp": 3},
     "flows": {"created": 3, "active": 2, "expired": 1, "evicted": 0, "refused": 0},
-    "tables": [{"key": "five_tuple", "entries": 2, "capacity": 768, "bytes": 3 << 20}],
+    "tables": [
+        {
+            "key": "five_tuple",
+            "entries": 2,
+            "capacity": 768,
+            "bytes": 3 << 20,
+            "created": 3,
+            "expired": 1,
+            "evicted": 0,
+            "refused": 0,
+        }
+    ],
+    "memory": {"limit_bytes": 11 << 30, "used_bytes": 3 << 20},
     "nfs": [
-        {"name": "n" * 60, "in": 9, "out": 2, "dropped": 7, "summary": {"[a]": 12345, "b": {"c": [1], "d": "x" * 90}}}
+        {
+            "name": "n" * 60,
+            "in": 9,
+            "out": 2,
+            "dropped": 7,
+            "records": 0,
+            "summary": {"[a]": 12345, "b": {"c": [1], "d": "x" * 90}},
+        }
     ],
     "seconds": {"compile": 1.0, "read": 0.5, "process": 0.25, "write": 0.0, "total": 1.75},
     "mpps": 12.3456,
@@ -37,6 +56,7 @@ def test_a_report_stands_there_as_it_is(capsys):
         "packets  1,234,567 in, 1,234,560 out, 7 dropped, 3 other",
         "bytes    10 in, 9 out",
         "flows    3 created, 2 active, 1 expired",
+        "memory   3.0 MiB of at most 11.0 GiB for tables",
         "seconds  compile 1.000, read 0.500, process 0.250, write 0.000, total 1.750",
         "speed    12.35 Mpps (read, process and write)",
         "",
@@ -52,6 +72,17 @@ def test_a_report_stands_there_as_it_is(capsys):
     ]
 
 
+def test_records_have_a_column_where_there_are_any(capsys):
+    nf = REPORT["nfs"][0]
+    console.print_report(REPORT | {"nfs": [nf | {"name": "a", "records": 1234}, nf | {"name": "b"}]})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:5] for line in lines[7:10]] == [
+        ["nf", "in", "out", "dropped", "records"],
+        ["a", "9", "2", "7", "1,234"],
+        ["b", "9", "2", "7", "0"],
+    ]
+
+
 def test_frames_of_no_nf_that_passed_are_told_too(capsys):
     console.print_report(REPORT | {"drops": {}, "tables": []})
     lines = capsys.readouterr().out.splitlines()
@@ -59,6 +90,29 @@ def test_frames_of_no_nf_that_passed_are_told_too(capsys):
     assert not any(line.startswith("table") for line in lines)
     console.print_report(REPORT | {"drops": {}, "other": {}})
     assert "where" not in capsys.readouterr().out
+
+
+def test_flows_that_were_evicted_or_refused_are_told_where_there_are_some(capsys):
+    (table,) = REPORT["tables"]
+    tables = [table | {"refused": 1234}, table | {"key": "source", "bytes": 5 << 29}]
+    console.print_report(REPORT | {"flows": REPORT["flows"] | {"refused": 1234}, "tables": tables})
+    lines = capsys.readouterr().out.splitlines()
+    assert "flows    3 created, 2 active, 1 expired, 1,234 refused" in lines
+    at = next(number for number, line in enumerate(lines) if line.startswith("table "))
+    assert [line.split() for line in lines[at : at + 3]] == [
+        ["table", "entries", "capacity", "memory", "refused"],
+        ["five_tuple", "2", "768", "3.0", "MiB", "1,234"],
+        ["source", "2", "768", "2.5", "GiB", "0"],
+    ]
+    console.print_report(REPORT | {"tables": [table | {"evicted": 7, "refused": 5}]})
+    assert "memory  evicted  refused" in capsys.readouterr().out
+
+
+def test_memory_is_told_of_chains_that_have_tables(capsys):
+    console.print_report(REPORT | {"tables": []})
+    assert "memory" not in capsys.readouterr().out
+    console.print_report(REPORT | {"memory": {"limit_bytes": None, "used_bytes": 100_000}})
+    assert "\nmemory   0.1 MiB for tables\n" in capsys.readouterr().out
 
 
 def test_measurements_are_never_folded(capsys):

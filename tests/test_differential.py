@@ -10,12 +10,13 @@ For a longer run than the default:
 import os
 from collections.abc import Callable
 from functools import cache
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from fajita import ANY_KEY, NF, PASS, Packet, connection, five_tuple, u32, u64
 from fajita.chain import Chain
-from fajita.nf import NF
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -23,7 +24,7 @@ from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.verify import verify_blocks
-from tests.chains import describe, random_chain, shipped_nfs, variants
+from tests.chains import describe, random_chain, random_settings, shipped_nfs, variants
 from tests.random_nf import random_nf
 from tests.traffic import Traffic, many_flows, traffic
 
@@ -33,6 +34,55 @@ RANDOM_NFS = int(os.environ.get("FAJITA_RANDOM_NFS", "4"))
 FIRST_SEED = int(os.environ.get("FAJITA_FIRST_SEED", "0"))
 
 SERVERS = ["10.0.0.1", "10.0.0.9", "172.16.0.1"]
+
+
+class Ends(NF):
+    """Keeps which flows ended in which order, in one number."""
+
+    key = five_tuple
+    keys = ANY_KEY
+
+    class State:
+        number: u32
+        packets: u32
+
+    class Core:
+        flows: u32
+        order: u64
+
+    def new_flow(self, pkt: Packet, state: State) -> None:
+        self.core.flows += 1
+        state.number = self.core.flows
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        state.packets += 1
+        return PASS
+
+    def expire(self, state: State) -> None:
+        self.core.order = (self.core.order ^ (state.number << 16) ^ state.packets) * 0x100000001B3
+
+
+class Chooses(NF):
+    """Ends flows to some ports sooner, to others later."""
+
+    key = connection
+
+    class State:
+        expire_in: u64
+
+    class Core:
+        order: u64
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        if pkt.dst_port & 1:
+            state.expire_in = 1_000_000
+        elif pkt.is_tcp:
+            state.expire_in = 3_000_000_000
+        return PASS
+
+    def expire(self, state: State) -> None:
+        self.core.order = (self.core.order ^ state.expire_in) * 0x100000001B3 + 1
+
 
 CHAINS = {
     "one table, shared": Chain(
@@ -65,7 +115,34 @@ CHAINS = {
             RateLimiter(rate="100kpps", burst=1, key="address_pair", timeout="1s"),
         ]
     ),
+    "records": Chain(
+        [
+            FlowCounter(name="ended", key="connection", timeout="5us", records=True),
+            FlowCounter(name="shared", key="connection", timeout="1ms", records=True),
+            RateLimiter(rate="1Mpps", burst=4),
+            FlowCounter(name="sources", key="source", timeout="1s", records=True),
+        ]
+    ),
+    "inside tunnels": Chain(
+        [
+            SourceCounter(timeout="5us"),
+            LoadBalancer(servers=SERVERS, key="source", timeout="1ms"),
+            FlowCounter(key="connection"),
+            MacSwap(),
+        ],
+        inner=True,
+    ),
     "no state": Chain([MacSwap()], other="drop"),
+    "full: evict": Chain(
+        [Ends(timeout="1ms"), Ends(name="sources", key="source"), LoadBalancer(servers=SERVERS)],
+        capacity=3,
+        full="evict",
+    ),
+    "full: drop": Chain([Ends(), Ends(name="sources", key="source")], capacity=3, timeout="5us"),
+    "full: bypass": Chain(
+        [FlowCounter(), Ends(name="sources", key="source"), FlowCounter(name="again")], capacity=2, full="bypass"
+    ),
+    "timeouts of their own": Chain([Chooses(), Ends(key="source", timeout="1s"), Chooses(name="more", timeout="5us")]),
 }
 
 given_traffic = settings(
@@ -121,6 +198,7 @@ def nfs_of_seed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Cha
         return Chain(
             [first(name="first", timeout="5us"), FlowCounter(timeout="1ms"), second(name="second", timeout="1ms")],
             name=f"random_nfs_{seed}",
+            **random_settings(Random(seed)),
         )
 
     return make

@@ -39,7 +39,7 @@ def pasted(tmp_path: Path) -> Path:
 
 
 def test_engines_agree_on_the_example_with_arrays(tmp_path: Path) -> None:
-    (tmp_path / "sketch.py").write_text(blocks(WRITING, "python")[1])
+    (tmp_path / "sketch.py").write_text(blocks(WRITING, "python")[2])
     (tmp_path / "sketch.yaml").write_text("nfs:\n- ./sketch.py:Sketch: {width: 1024}\n")
     packets = many_flows(500, 2).blocks()
     assert verify_blocks(Chain.load(tmp_path / "sketch.yaml").plan, packets).difference is None

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from fajita import Chain, FrameBlock
+from fajita import NF, PASS, Chain, FrameBlock, Packet, five_tuple, u64
 from fajita.engine.compiled import CompiledEngine
 from fajita.explain import explain, side_bytes
 from fajita.nfs.destination_counter import DestinationCounter
@@ -75,6 +75,12 @@ def test_each_nf_with_its_timeout_and_segment():
     assert ", ".join(segments) == "flow_counter, rate_limiter, load_balancer, destination_counter"
 
 
+def test_who_emits_records_and_what_nothing_stores():
+    text = explain(Chain([FlowCounter(timeout="1s", records=True), FlowCounter(name="silent")]).plan)
+    assert re.search(r"^    flow_counter: bytes 8-39, given back after 1 s idle, emits records$", text, re.M)
+    assert re.search(r"^    silent: bytes 40-55$", text, re.M)
+
+
 def test_what_happens_to_other_frames():
     assert explain(chain().plan).endswith("are passed on and counted by reason")
     assert explain(chain("drop").plan).endswith("are dropped and counted by reason")
@@ -83,10 +89,16 @@ def test_what_happens_to_other_frames():
 @pytest.mark.parametrize(
     ("nfs", "unseen"),
     [
-        ([FlowCounter()], "ARP, malformed headers, later fragments, unknown link types"),
+        ([FlowCounter()], "ARP, malformed headers, later fragments without their first, unknown link types"),
         ([SourceCounter()], "ARP, malformed headers, unknown link types"),
-        ([LoadBalancer(servers=["10.0.0.1"])], "ARP, malformed headers, IPv6, later fragments, unknown link types"),
-        ([FlowCounter(key="destination_port")], "ARP, malformed headers, later fragments, ICMP, unknown link types"),
+        (
+            [LoadBalancer(servers=["10.0.0.1"])],
+            "ARP, malformed headers, IPv6, later fragments without their first, unknown link types",
+        ),
+        (
+            [FlowCounter(key="destination_port")],
+            "ARP, malformed headers, ICMP, later fragments without their first, unknown link types",
+        ),
         ([FlowCounter(), MacSwap()], "unknown link types"),
     ],
     ids=["flows", "addresses", "IPv4 alone", "ports", "Ethernet"],
@@ -96,10 +108,33 @@ def test_which_frames_are_other(nfs, unseen):
     assert last == f"frames that none of them is about ({unseen}) are passed on and counted by reason"
 
 
+@pytest.mark.parametrize(
+    ("setting", "early", "unseen"),
+    [
+        ("pass", "passes as a packet of no flow", True),
+        ("flow", "is of a flow with ports 0", False),
+        ("drop", "is dropped", False),
+    ],
+)
+def test_what_becomes_of_later_fragments(setting, early, unseen):
+    *_, fragments, other = explain(Chain([FlowCounter()], fragments=setting).plan).splitlines()
+    assert fragments.startswith("later fragments are of the flow of their first, if that is one of the latest 4,096 ")
+    assert fragments.endswith(f"came less than 30 s before; without it one {early}")
+    assert ("fragments" in other) == unseen
+    (*_, fragments, _) = explain(Chain([SourceCounter()], fragments="pass").plan).splitlines()
+    assert fragments == "later fragments are packets without ports: no network function here asks for their flow"
+
+
 def test_a_chain_without_state():
     text = explain(Chain([MacSwap()]).plan)
     assert "no tables: no network function keeps state per key" in text
     assert "segment 0: parse all, run mac_swap" in text
+
+
+def test_whose_keys_and_fields_in_tunnels():
+    line = "keys and fields are those of the packet inside tunnels: GRE, IP in IP, VXLAN, GENEVE, GTP-U\n"
+    assert line in explain(Chain([FlowCounter()], inner=True).plan)
+    assert line not in explain(Chain([FlowCounter()]).plan)
 
 
 @pytest.mark.parametrize("flows", [1, 700, 5000])
@@ -111,10 +146,11 @@ def test_memory_is_what_a_table_takes(flows):
     engine.process(FrameBlock.from_frames([]))
     ((capacity, size),) = engine.table_memory()
     ipv4, ipv6 = engine.plan.tables[0].sides
-    least = engine.tables[ipv6.index].capacity
-    expected = side_bytes(ipv4, capacity - least) + side_bytes(ipv6, least)
+    least = engine.tables[0].sides[ipv6.index].capacity
+    table = engine.plan.tables[0]
+    expected = side_bytes(table, ipv4, capacity - least) + side_bytes(table, ipv6, least)
     huge_page = 2 << 20
-    assert expected <= size <= expected + 4 * huge_page
+    assert expected <= size <= expected + 5 * huge_page
 
 
 def test_arrays_and_which_of_their_elements_are_prefetched():
@@ -144,3 +180,59 @@ def test_without_prefetching():
     text = explain(Chain([LargeState()]).plan_with(Tuning(prefetch=False)))
     assert "state.ports[pkt.dst_port & 4095]: not prefetched (--no-prefetch)" in text
     assert "and prefetch elements" not in text
+
+
+def lines_of(chain: Chain, beginning: str) -> list[str]:
+    return [line.strip() for line in explain(chain.plan).splitlines() if line.strip().startswith(beginning)]
+
+
+class Chooses(NF):
+    """Says of each flow when it ends."""
+
+    key = five_tuple
+
+    class State:
+        expire_in: u64
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        state.expire_in = pkt.length
+        return PASS
+
+
+def test_when_flows_end_that_have_no_more_packets():
+    nfs = [FlowCounter(), SourceCounter(timeout="3s"), Chooses(key="five_tuple")]
+    idle = "flows that are idle: "
+    search = "ended at their next packet, or by a search that takes {} s of packet time through all slots, 4 a packet"
+    assert lines_of(Chain(nfs[:1]), idle) == [f"{idle}kept"]
+    found = lines_of(Chain(nfs), idle)
+    assert [line.removesuffix(" at most") for line in found] == [idle + search.format(0.5), idle + search.format(1.5)]
+    assert lines_of(Chain(nfs), "chooses") == ["chooses: bytes 24-31, given back when expire_in says"]
+    assert lines_of(Chain(nfs, timeout="1min"), "chooses") == [
+        "chooses: bytes 24-31, given back when expire_in says, else after 60 s idle"
+    ]
+    # The chain's timeout is for those without one of their own.
+    assert lines_of(Chain(nfs, timeout="1min"), "flow_counter")[0].endswith(", given back after 60 s idle")
+    assert lines_of(Chain(nfs, timeout="1min"), "source_counter")[0].endswith(", given back after 3 s idle")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "as many as fit the memory that tables may take; then packets of new ones are dropped"),
+        ({"capacity": 10_000}, "10,000 of all families; then packets of new ones are dropped"),
+        ({"full": "bypass"}, "as many as fit the memory that tables may take; then packets of new ones pass its"),
+        ({"capacity": 1, "full": "evict"}, "1 of all families; then a new one takes the place of one that had no"),
+    ],
+)
+def test_how_many_flows_there_may_be_and_what_happens_then(settings, told):
+    (line,) = lines_of(Chain([FlowCounter()], **settings), "flows at most: ")
+    assert line.removeprefix("flows at most: ").startswith(told)
+
+
+def test_slots_have_their_place_and_their_memory():
+    text = explain(Chain([FlowCounter(timeout="1s")]).plan)
+    assert re.search(r"^    number of its slot: bytes \d+-\d+$", text, re.M)
+    assert text.count(", a tag byte and a slot of 16 bytes") == 2
+    text = explain(Chain([FlowCounter()], capacity=10_000).plan)
+    assert "slot" not in text
+    assert re.findall(r"memory: (.*)", text) == ["0.517 MiB at 10,000 flows", "1.02 MiB at 10,000 flows"]

@@ -125,8 +125,8 @@ def test_the_key_comes_first_and_orders_the_rows():
         ("10.0.0.2", "1.1.1.0", (7, 7)),
     ]
     table = Chain([FlowCounter()]).run(FrameBlock.from_frames([frame(*flow) for flow in flows])).table("flow_counter")
-    assert table.column_names == ["src", "dst", "src_port", "dst_port", "protocol", "packets", "bytes"]
-    assert [str(field.type) for field in table.schema] == ["string"] * 2 + ["uint16"] * 2 + ["uint8"] + ["uint64"] * 2
+    assert table.column_names == ["src", "dst", "src_port", "dst_port", "protocol", *FlowCounter.state_fields]
+    assert [str(field.type) for field in table.schema] == ["string"] * 2 + ["uint16"] * 2 + ["uint8"] + ["uint64"] * 6
     rows = [(row["src"], row["dst"], (row["src_port"], row["dst_port"])) for row in table.to_pylist()]
     assert rows == [flows[2], flows[3], flows[1], flows[0]]
 

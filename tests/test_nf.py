@@ -56,6 +56,13 @@ def inner(types: dict[str, Any], **values: Any) -> type:
     return type("Inner", (), {"__annotations__": types, **values})
 
 
+def test_emit_is_fajitas_own() -> None:
+    with pytest.raises(InputError, match=r"Wrong\.emit has a name that the NF uses itself; choose another"):
+        declare(emit=lambda self, state: None)
+    with pytest.raises(InputError, match=r"Wrong\.Params\.emit has a name that the NF uses itself"):
+        declare(Params=inner({"emit": int}))
+
+
 def test_fields_are_known_by_type_and_order() -> None:
     assert list(Counter.state_fields.items()) == [
         ("packets", StateType("u64", 8)),

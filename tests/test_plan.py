@@ -1,5 +1,6 @@
 """From a chain to tables: who shares a lookup, where a rewrite needs another, how entries are laid out."""
 
+import linecache
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from fajita import plan as planner
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.key import five_tuple, source
+from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import ANY_KEY, NF, PASS, PacketView
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
@@ -22,7 +24,7 @@ from fajita.packet import Layer
 from fajita.plan import LINE_BYTES, MAXIMUM_SHARING, Plan, TablePlan
 from fajita.prefetching import lines_ahead
 from fajita.settings import Settings
-from fajita.state_types import Array, Bits, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.state_types import Array, Bits, array_of, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 from fajita.tuning import Tuning
 
 SERVERS = ["10.0.0.1", "10.0.0.2"]
@@ -146,7 +148,84 @@ def test_nf_without_a_key_has_no_table() -> None:
 
 def test_last_seen_only_where_something_expires() -> None:
     planned = plan(FlowCounter(timeout="2s"), limiter(timeout="1s"), SourceCounter())
-    assert [(table.last_seen, table.shortest_timeout_ns) for table in planned.tables] == [(0, 10**9), (None, 0)]
+    assert [(table.last_seen, table.shortest_timeout_ns) for table in planned.tables] == [(0, 10**9), (None, None)]
+    assert [(table.idle_ends, table.round_ns) for table in planned.tables] == [(True, 10**9 // 2), (False, 0)]
+    assert planned.tables[0].slot is not None
+    assert planned.tables[1].slot is None
+
+
+class Chooses(NF):
+    """Says of each state when it ends."""
+
+    key = five_tuple
+
+    class State:
+        expire_in: u64
+
+    def packet(self, pkt: PacketView, state: State) -> int:
+        state.expire_in = pkt.length
+        return PASS
+
+
+class Ends(NF):
+    """Has something to do at the end of a flow."""
+
+    key = five_tuple
+
+    class State:
+        packets: u32
+
+    def packet(self, pkt: PacketView, state: State) -> int:
+        return PASS
+
+    def expire(self, state: State) -> None:
+        state.packets = 0
+
+
+def test_the_timeout_of_the_chain_is_for_nfs_with_a_key_and_none_of_their_own() -> None:
+    planned = Chain([FlowCounter(), limiter(timeout="1s"), MacSwap(), SourceCounter()], timeout="5s").plan
+    assert [nf.timeout_ns for nf in planned.nfs] == [5 * 10**9, 10**9, None, 5 * 10**9]
+    assert [table.shortest_timeout_ns for table in planned.tables] == [10**9, 5 * 10**9]
+
+
+def test_the_hand_goes_round_in_half_the_shortest_timeout() -> None:
+    def rounds(*nfs: NF) -> list[int]:
+        return [table.round_ns for table in plan(*nfs).tables]
+
+    assert rounds(FlowCounter(timeout="1ns")) == [1]
+    assert rounds(Chooses()) == [CHOSEN_TIMEOUT_NS // 2]
+    assert rounds(Chooses(timeout="1ms")) == [10**6 // 2]
+    assert rounds(Chooses(), FlowCounter(timeout="10s")) == [CHOSEN_TIMEOUT_NS // 2]
+
+
+def test_a_state_that_says_when_it_ends_has_no_timeout_that_all_can_be_tested_for() -> None:
+    (table,) = plan(Chooses(), Ends()).tables
+    assert (table.idle_ends, table.shortest_timeout_ns) == (True, None)
+    assert [nf.ends_idle for nf in plan(Chooses(), Ends()).nfs] == [True, False]
+
+
+def test_entries_have_slots_where_something_ends_them_or_is_to_be_done_at_their_end() -> None:
+    assert plan(FlowCounter()).tables[0].slot is None
+    assert plan(Ends()).tables[0].slot is not None
+    assert plan(Ends()).tables[0].last_seen is None
+    assert plan(FlowCounter(timeout="1s")).tables[0].slot is not None
+    (table,) = Chain([FlowCounter()], capacity=9, full="evict").plan.tables
+    assert (table.evicts, table.last_seen) == (True, 0)
+    assert table.slot is not None
+    (table,) = Chain([FlowCounter()], capacity=9).plan.tables
+    assert (table.evicts, table.last_seen, table.slot) == (False, None, None)
+
+
+def test_the_number_of_a_slot_lies_in_a_gap_if_there_is_one() -> None:
+    (table,) = plan(with_state(0, [u32], [], None), with_state(1, [u64], [], "1s")).tables
+    assert table.slot == 8 + 4
+
+
+def test_nfs_of_two_segments_share_no_table_that_evicts() -> None:
+    nfs = [FlowCounter(), balancer(key="source"), DestinationCounter(), FlowCounter(name="same", key="vlan")]
+    assert len(Chain([FlowCounter(name="links", key="vlan"), *nfs]).plan.tables) == 4
+    planned = Chain([FlowCounter(name="links", key="vlan"), *nfs], full="evict").plan
+    assert planned.tables[-1].why.startswith("a full table evicts flows, and between")
 
 
 def test_first_segment_of_a_table() -> None:
@@ -270,36 +349,52 @@ def test_list_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
 TYPES = (u8, u16, u32, u64, i8, i16, i32, i64, flag, ipv4, mac)
 
 
-def with_state(number: int, state: Sequence[Any], core: Sequence[Any], timeout: str | None) -> NF:
-    """An NF with fields of these types."""
+def with_state(number: int, state: Sequence[tuple[Any, bool]], core: Sequence[Any], timeout: str | None) -> NF:
+    """An NF with fields of these types, which it stores or not."""
     members = {
         "key": source,
-        "State": type("State", (), {"__annotations__": {f"s{i}": kind for i, kind in enumerate(state)}}),
+        "State": type("State", (), {"__annotations__": {f"s{i}": kind for i, (kind, _) in enumerate(state)}}),
         "Core": type("Core", (), {"__annotations__": {f"c{i}": kind for i, kind in enumerate(core)}}),
-        "packet": pass_on,
+        "packet": storing([(f"s{i}", kind) for i, (kind, is_stored) in enumerate(state) if is_stored]),
     }
     return type("WithState", (NF,), members)(name=f"nf{number}", timeout=timeout)
 
 
-def pass_on(self: NF, pkt: PacketView, state: Any) -> int:
-    return PASS
+def storing(fields: Sequence[tuple[str, Any]]) -> Any:
+    """A method `packet` that stores these fields; its source is where Python looks for that of any function."""
+    stores = [
+        f"    state.{name}{'[0]' if array_of(kind) else ''} = {'True' if kind is flag or kind in BITS else '1'}\n"
+        for name, kind in fields
+    ]
+    lines = ["def packet(self, pkt, state):\n", *stores, "    return PASS\n"]
+    source = "".join(lines)
+    file = f"<{source}>"
+    linecache.cache[file] = (len(source), None, lines, file)
+    names: dict[str, Any] = {"PASS": PASS}
+    exec(compile(source, file, "exec"), names)
+    return names["packet"]
 
 
 @st.composite
 def layouts(draw: st.DrawFn) -> Plan:
     fields = st.lists(st.sampled_from(TYPES), max_size=12)
+    state = st.lists(st.tuples(st.sampled_from(TYPES), st.booleans()), max_size=12)
     timeouts = st.sampled_from((None, "1s", "5us"))
     count = draw(st.integers(1, 12))
-    return plan(*(with_state(number, draw(fields), draw(fields), draw(timeouts)) for number in range(count)))
+    return plan(*(with_state(number, draw(state), draw(fields), draw(timeouts)) for number in range(count)))
 
 
 def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
     """Offset and size of all that an entry holds after its key."""
     places = []
-    if table.last_seen is not None:
-        places.append((table.last_seen, 8))
+    for offset, size in ((table.last_seen, 8), (table.slot, 4), (table.direction, 1)):
+        if offset is not None:
+            places.append((offset, size))
     for nf in (planned.nfs[index] for index in table.nfs):
-        places += [(nf.offsets[name], kind.bytes) for name, kind in type(nf.nf).state_fields.items()]
+        fields = type(nf.nf).state_fields
+        scalars = {name: offset for name, offset in nf.offsets.items() if name in fields}
+        assert list(scalars) == [name for name in fields if name in nf.translated.stored]
+        places += [(offset, fields[name].bytes) for name, offset in scalars.items()]
     return places
 
 
@@ -313,20 +408,34 @@ def check_places(places: list[tuple[int, int]], end: int) -> None:
     assert all(offset < end for offset in used)
 
 
-ARRAYS = (Array[u8, 3], Array[u64, 5], Array[i16, 1], Array[ipv4, 70], Bits[9], Bits[1000])
+BITS = (Bits[9], Bits[1000])
+ARRAYS = (Array[u8, 3], Array[u64, 5], Array[i16, 1], Array[ipv4, 70], *BITS)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.lists(st.tuples(*[st.lists(st.sampled_from((*TYPES, *ARRAYS)), max_size=6)] * 2), min_size=1, max_size=5),
+    st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.sampled_from((*TYPES, *ARRAYS)), st.booleans()), max_size=6),
+            st.lists(st.sampled_from((*TYPES, *ARRAYS)), max_size=6),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from((None, "1s")),
 )
-def test_layout_with_arrays(fields: list[tuple[list[Any], list[Any]]]) -> None:
+def test_layout_with_arrays(fields: list[tuple[list[tuple[Any, bool]], list[Any]]], timeout: str | None) -> None:
     """Scalars lie where they would without arrays, which follow, in one piece for each NF."""
-    planned = plan(*(with_state(number, *both, None) for number, both in enumerate(fields)))
+    planned = plan(*(with_state(number, *both, timeout) for number, both in enumerate(fields)))
     bare = plan(
         *(
-            with_state(number, *[[kind for kind in kinds if kind not in ARRAYS] for kinds in both], None)
-            for number, both in enumerate(fields)
+            with_state(
+                number,
+                [(kind, is_stored) for kind, is_stored in state if kind not in ARRAYS],
+                [kind for kind in core if kind not in ARRAYS],
+                timeout,
+            )
+            for number, (state, core) in enumerate(fields)
         )
     )
     (table,) = planned.tables
@@ -355,7 +464,9 @@ def test_layout_with_arrays(fields: list[tuple[list[Any], list[Any]]]) -> None:
 def test_lines_of_entries_that_are_asked_for_at_once() -> None:
     def lines(*state: Any, prefetch: bool = True) -> list[int]:
         tuning = Tuning(prefetch=prefetch)
-        planned = planner.make_plan("lines", [with_state(0, state, (), None)], Settings(), tuning)
+        planned = planner.make_plan(
+            "lines", [with_state(0, [(kind, True) for kind in state], (), None)], Settings(), tuning
+        )
         return [lines_ahead(planned.tables[0], side, tuning) for side in planned.tables[0].sides]
 
     assert lines(u64) == [1, 1]
@@ -389,5 +500,5 @@ def test_layout(planned: Plan) -> None:
                 assert side.entry_bytes % LINE_BYTES == 0
             assert side.lines == max(1, side.entry_bytes // LINE_BYTES)
             # Not a byte more than the rounding needs.
-            end = side.key_bytes + ends[-1]
+            end = side.key_bytes + max((at + size for at, size in taken(planned, table)), default=0)
             assert side.entry_bytes < max(17, 2 * end if end <= LINE_BYTES else end + LINE_BYTES)

@@ -109,12 +109,14 @@ def test_packets_and_flows_equal_the_independent_count(name: str, oracle: Module
         assert connections == int(INDEX[name]["flows"])
 
 
-@pytest.mark.parametrize("chain", ["three", "hosts_around_rewrite"])
+@pytest.mark.parametrize("chain", ["three", "hosts_around_rewrite", "inside_tunnels"])
 def test_engines_agree_on_every_capture(chain: str, tmp_path: Path) -> None:
     file = ROOT / "chains" / f"{chain}.yaml"
     if not file.exists():
         file = tmp_path / f"{chain}.yaml"
+        inner = "true" if chain == "inside_tunnels" else "false"
         file.write_text(
+            f"inner: {inner}\n"
             "nfs: [source_counter, load_balancer: {servers: [10.0.0.1, 10.0.0.2, 10.0.0.3]}, destination_counter]\n"
         )
     plan = Chain.load(file).plan

@@ -16,6 +16,8 @@ from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
+from fajita.plan import MAXIMUM_SHARING
+from fajita.run import ENGINES
 from tests.traffic import many_flows, traffic
 
 #: The stable interface, with the type of each value; a list stands for a list of such.
@@ -26,9 +28,22 @@ SHAPE = {
     "packets": {"in": int, "out": int, "dropped": int, "other": int},
     "bytes": {"in": int, "out": int},
     "drops": dict,
+    "fragments": {"followed": int, "early": int},
     "flows": {"created": int, "active": int, "expired": int, "evicted": int, "refused": int},
-    "tables": [{"key": str, "entries": int, "capacity": int, "bytes": int}],
-    "nfs": [{"name": str, "type": str, "in": int, "out": int, "dropped": int, "summary": dict}],
+    "tables": [
+        {
+            "key": str,
+            "entries": int,
+            "capacity": int,
+            "bytes": int,
+            "created": int,
+            "expired": int,
+            "evicted": int,
+            "refused": int,
+        }
+    ],
+    "memory": {"limit_bytes": int, "used_bytes": int},
+    "nfs": [{"name": str, "type": str, "in": int, "out": int, "dropped": int, "records": int, "summary": dict}],
     "shards": [{"core": int, "packets": int, "busy_seconds": float}],
     "seconds": {"compile": float, "read": float, "process": float, "write": float, "total": float},
     "mpps": float,
@@ -56,6 +71,9 @@ CHAINS = {
         other="drop",
     ),
     "swap": lambda: Chain([MacSwap(), RateLimiter(rate="1Mbps", burst="100B")], name="swap"),
+    "full": lambda: Chain([FlowCounter(), SourceCounter(timeout="1ms")], name="full", capacity=2),
+    "full, bypass": lambda: Chain([FlowCounter(), SourceCounter()], name="bypass", capacity=2, full="bypass"),
+    "full, evict": lambda: Chain([FlowCounter(), SourceCounter()], name="evict", capacity=2, full="evict"),
     "stateless": lambda: Chain([MacSwap()], name="stateless", other="drop"),
 }
 
@@ -67,8 +85,8 @@ def chain_named(name: str) -> Chain:
 
 def without_machine(report: dict) -> dict:
     """What has to be the same from both engines."""
-    tables = [{"key": table["key"], "entries": table["entries"]} for table in report["tables"]]
-    rest = {name: report[name] for name in report.keys() - {"engine", "seconds", "mpps", "shards"}}
+    tables = [{name: table[name] for name in table.keys() - {"capacity", "bytes"}} for table in report["tables"]]
+    rest = {name: report[name] for name in report.keys() - {"engine", "seconds", "mpps", "shards", "memory"}}
     return rest | {"tables": tables, "shards": [shard["packets"] for shard in report["shards"]]}
 
 
@@ -87,14 +105,18 @@ def test_numbers_add_up_and_engines_agree(name, sample):
     assert packets["other"] == other
     assert report["bytes"]["in"] == sum(sample.wire)
     assert all(nf["in"] == nf["out"] + nf["dropped"] for nf in nfs)
-    assert packets["dropped"] == sum(nf["dropped"] for nf in nfs) + (other if chain.settings.other == "drop" else 0)
+    flows, tables = report["flows"], report["tables"]
+    by_chain = other if chain.settings.other == "drop" else 0
+    for_room = sum(table["refused"] for table in tables) if chain.settings.full == "drop" else 0
+    assert packets["dropped"] == sum(nf["dropped"] for nf in nfs) + by_chain + for_room
     assert packets["dropped"] == sum(sum(reasons.values()) for reasons in report["drops"].values())
     assert all(count > 0 for reasons in report["drops"].values() for count in reasons.values())
     assert [shard["packets"] for shard in report["shards"]] == [packets["in"]]
-    flows, tables = report["flows"], report["tables"]
-    assert flows["created"] == flows["active"] + flows["expired"]
     assert flows["active"] == (tables[0]["entries"] if tables else 0)
-    assert all(table["entries"] <= table["capacity"] for table in tables)
+    for table in tables:
+        assert table["entries"] <= table["capacity"]
+        assert table["created"] == table["entries"] + table["expired"] + table["evicted"]
+    assert report["memory"]["used_bytes"] == sum(table["bytes"] for table in tables) <= report["memory"]["limit_bytes"]
     if name == "limited":
         flow_counter, source_counter, limiter, _, destination_counter = nfs
         # Those with a 5-tuple see fewer: not every IPv4 packet has ports.
@@ -133,6 +155,51 @@ def test_flows_that_time_out_are_expired():
     block = FrameBlock.from_frames(traffic.frames[:1] * 2, late)
     report = Chain([FlowCounter(timeout="10ms")]).run(block).report
     assert report["flows"] == {"created": 2, "active": 1, "expired": 1, "evicted": 0, "refused": 0}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_packets_of_flows_without_an_entry_are_among_the_drops(engine):
+    chain = Chain([SourceCounter(), FlowCounter()], capacity=5)
+    report = chain.run(many_flows(8, repeats=3).blocks(), engine=engine).report
+    # Each of the flows has a source of its own: the table of sources is met first.
+    assert report["drops"] == {"table source": {"full": 9}}
+    assert report["packets"] == {"in": 24, "out": 15, "dropped": 9, "other": 0}
+    assert [(table["created"], table["refused"]) for table in report["tables"]] == [(5, 9), (5, 0)]
+    report = chain.run(many_flows(8, repeats=1).blocks(), engine=engine).report
+    assert report["flows"] == {"created": 5, "active": 5, "expired": 0, "evicted": 0, "refused": 0}
+
+
+def test_tables_of_one_key_are_told_apart():
+    limiters = [RateLimiter(name=f"nf{n}", rate="1Gbps", burst="1MB") for n in range(MAXIMUM_SHARING + 1)]
+    report = Chain(limiters, capacity=2).run(many_flows(3, repeats=1).blocks()).report
+    assert [table["key"] for table in report["tables"]] == ["five_tuple", "five_tuple"]
+    assert report["drops"] == {"table 0 five_tuple": {"full": 1}}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("full", "evicted", "refused"), [("bypass", 0, 9), ("evict", 9 + 5, 0)])
+def test_other_losses_are_counted_but_drop_nothing(engine, full, evicted, refused):
+    chain = Chain([FlowCounter()], capacity=5, full=full)
+    report = chain.run(many_flows(8, repeats=3).blocks(), engine=engine).report
+    assert report["drops"] == {}
+    assert report["packets"]["dropped"] == 0
+    assert (report["flows"]["evicted"], report["flows"]["refused"]) == (
+        report["tables"][0]["evicted"],
+        report["tables"][0]["refused"],
+    )
+    assert report["flows"]["refused"] == refused
+    assert (report["flows"]["evicted"] > 0) == (evicted > 0)
+    assert report["flows"]["created"] == report["flows"]["active"] + report["flows"]["evicted"]
+
+
+def test_the_memory_of_tables_is_told_with_its_limit():
+    chain = Chain([FlowCounter()])
+    memory = chain.run([], memory="64MiB").report["memory"]
+    assert memory == {"limit_bytes": 64 << 20, "used_bytes": 8 << 20}
+    assert chain.run([]).report["memory"]["limit_bytes"] > 64 << 20
+    memory = chain.run(many_flows(5, 1).blocks(), engine="reference").report["memory"]
+    assert memory["limit_bytes"] is None
+    assert memory["used_bytes"] > 0
 
 
 def test_an_nf_named_other_keeps_its_drops():

@@ -5,12 +5,13 @@ import signal
 import numpy as np
 import pytest
 
-from fajita import NF, PASS, Chain, FrameBlock, InputError, u64
+from fajita import NF, PASS, Chain, FrameBlock, InputError, five_tuple, u64
 from fajita import Packet as View
 from fajita.interruption import interruptible
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
+from fajita.nfs.source_counter import SourceCounter
 from fajita.run import ENGINES, execute
 from tests.command import some_capture
 from tests.io.captures import Packet, pcap_header, pcap_record, read_packets
@@ -130,12 +131,72 @@ class Total(NF):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_variables_of_a_worker(engine):
-    run = Chain([Total(), FlowCounter()]).run(TRAFFIC.blocks(), engine=engine)
+    run = Chain([Total(), SourceCounter()]).run(TRAFFIC.blocks(), engine=engine)
     assert run.core("total") == {"packets": 20}
-    assert run.core("flow_counter") == {}
+    assert run.core("source_counter") == {}
     assert run.report["nfs"][0]["summary"] == {"packets": 20}
     with pytest.raises(InputError, match=r"total keeps no state per key; its variables are in run\.core\('total'\)"):
         run.table("total")
+
+
+class Ended(NF):
+    """Counts its flows that have ended."""
+
+    key = five_tuple
+
+    class State:
+        packets: u64
+
+    class Core:
+        ended: u64
+        packets: u64
+
+    def packet(self, pkt: View, state: State) -> int:
+        state.packets += 1
+        return PASS
+
+    def expire(self, state: State) -> None:
+        self.core.ended += 1
+        self.core.packets += state.packets
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_run_may_end_all_flows(engine):
+    chain = Chain([Ended()])
+    run = chain.run(TRAFFIC.blocks(), engine=engine)
+    assert run.core("ended") == {"ended": 0, "packets": 0}
+    run = chain.run(TRAFFIC.blocks(), engine=engine, drain=True)
+    assert run.core("ended") == {"ended": 10, "packets": 20}
+    assert run.report["flows"] == {"created": 10, "active": 0, "expired": 10, "evicted": 0, "refused": 0}
+    assert run.table("ended").num_rows == 0
+
+
+def broken_off(error: BaseException):
+    yield FrameBlock.from_frames(TRAFFIC.frames)
+    raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), InputError("broken")], ids=["interrupted", "broken"])
+def test_a_run_that_ends_early_ends_its_flows_too_if_asked_to(error):
+    for drain, ended in ((True, 10), (False, 0)):
+        run = execute(Chain([Ended()]).plan, broken_off(error), drain=drain)
+        assert run.report["packets"]["in"] == 20
+        assert run.core("ended")["ended"] == ended
+
+
+def test_memory_has_a_limit():
+    chain = Chain([Ended()])
+    report = chain.run(many_flows(2000, 1).blocks(), memory="12MiB").report
+    assert report["flows"]["active"] == 768
+    assert report["drops"] == {"table five_tuple": {"full": 2000 - 768}}
+    assert report["memory"]["used_bytes"] <= report["memory"]["limit_bytes"] == 12 << 20
+    with pytest.raises(InputError, match="the tables need 12 MiB to begin with and may take 11 MiB") as caught:
+        chain.run([], memory="11MiB")
+    assert caught.value.run is None
+    with pytest.raises(InputError, match=r"memory 12; a number and a unit, such as 4GB \(units: B, kB"):
+        chain.run([], memory="12")
+    with pytest.raises(InputError, match="the reference engine knows no limit of memory; give the chain a capacity"):
+        chain.run([], memory="12MiB", engine="reference")
 
 
 def test_short_repr():

@@ -12,13 +12,16 @@ from fajita.verify import (
     MAXIMUM_SHOWN,
     EndDifference,
     PacketDifference,
+    RecordDifference,
     default_engines,
     dissect,
     hex_lines,
     verify_blocks,
 )
+from tests.nfs.test_connection import segment
 from tests.traffic import LINKS, many_flows
 
+NOTHING = "reverse_packets=0 reverse_bytes=0 first_ns=0"
 CHAIN = Chain([FlowCounter(), LoadBalancer(servers=["192.0.2.1", "192.0.2.2"])])
 TRAFFIC = many_flows(40, repeats=2)
 
@@ -73,6 +76,49 @@ class ForgetsFlows(ReferenceEngine):
 
     def rows(self, nf):
         return [rows[:0] for rows in super().rows(nf)]
+
+
+class RecordsInAnotherOrder(ReferenceEngine):
+    """Hands over the last record first."""
+
+    def take_records(self, nf):
+        return [rows[::-1] for rows in super().take_records(nf)]
+
+
+class LosesRecords(ReferenceEngine):
+    """Hands over all but the last."""
+
+    def take_records(self, nf):
+        return [rows[:-1] for rows in super().take_records(nf)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "number", "expected"),
+    [
+        (RecordsInAnotherOrder, 1, ["right: flow {first}: packets=1 ", "wrong: flow {second}: packets=1 "]),
+        (LosesRecords, 2, ["right: flow {second}: packets=1 ", "wrong: nothing"]),
+    ],
+)
+@pytest.mark.parametrize("family", [4, 6])
+def test_wrong_records_are_named(wrong, number, expected, family):
+    nf = FlowCounter(timeout="1us", records=True)
+    source, destination = ("10.0.0.1", "10.0.0.2") if family == 4 else ("2001:db8::1", "2001:db8::2")
+    frames = [segment(source, destination, port, 80) for port in (1, 2)]
+    blocks = [FrameBlock.from_frames(frames, [at, at], first=first) for at, first in ((0, 0), (10_000, 2))]
+    engines = {"right": ReferenceEngine, "wrong": wrong}
+    plan = Chain([nf]).plan
+    result = verify_blocks(plan, blocks, lambda plan: {name: engine(plan) for name, engine in engines.items()})
+    assert isinstance(result.difference, RecordDifference)
+    assert (result.packets, result.difference.packets, result.difference.number) == (4, 2, number)
+    text = str(result.difference)
+    assert text.startswith(f"all packets agree, but after 2 of them flow_counter emits record {number}:\n")
+    flows = {
+        name: f"src={source} dst={destination} src_port={port} dst_port=80 protocol=6"
+        for name, port in (("first", 1), ("second", 2))
+    }
+    for line in expected:
+        assert line.format(**flows) in text
+    assert verify_blocks(plan, blocks).difference is None
 
 
 def _blocks():
@@ -139,8 +185,8 @@ def test_wrong_bytes_are_marked():
             WrongRows,
             [
                 "flow_counter, flow src=10.0.0.0 dst=192.0.2.0 src_port=0 dst_port=53 protocol=17: "
-                "right has packets=2 bytes=84, wrong has nothing",
-                "right has packets=2 bytes=84, wrong has packets=2 bytes=85",
+                f"right has packets=2 bytes=84 {NOTHING} last_ns=0, wrong has nothing",
+                f"{NOTHING} last_ns=0, wrong has packets=2 bytes=84 {NOTHING} last_ns=1",
             ],
         ),
         (WrongCore, ["load_balancer, variable turn: right has 40, wrong has 41"]),

@@ -27,12 +27,16 @@ from fajita.packet import (
     AUTHENTICATION_EXTENSION,
     EXTENSIONS,
     FRAGMENT_EXTENSION,
+    GRE_PROTOCOL,
     ICMP_PROTOCOL,
     ICMPV6_PROTOCOL,
+    IPV4_PROTOCOL,
     IPV4_TYPE,
+    IPV6_PROTOCOL,
     IPV6_TYPE,
     MAXIMUM_EXTENSIONS,
     MAXIMUM_TAGS,
+    MAXIMUM_TUNNELS,
     PPP_IPV4,
     PPP_IPV6,
     PPPOE_TYPE,
@@ -40,6 +44,7 @@ from fajita.packet import (
     TCP_PROTOCOL,
     UDP_PROTOCOL,
 )
+from tests.tunnels import gre_bodies, udp_bodies
 
 LINKS = (ETHERNET, RAW_IP, LINUX_SLL, LINUX_SLL2, BSD_NULL, PPP, UNKNOWN_LINK)
 
@@ -96,6 +101,7 @@ def ipv4_packet(
     *,
     options: bytes = b"",
     fragment: int = 0,
+    identification: int = 0x1234,
     total_length: int | None = None,
     tos: int = 0,
     ttl: int = 64,
@@ -104,15 +110,15 @@ def ipv4_packet(
     words = 5 + len(options) // 4
     length = 4 * words + len(body) if total_length is None else total_length
     addresses = struct.pack(">II", src, dst) + options
-    head = struct.pack(">BBHHHBB", 0x40 | words, tos, length, 0x1234, fragment, ttl, protocol)
+    head = struct.pack(">BBHHHBB", 0x40 | words, tos, length, identification, fragment, ttl, protocol)
     checksum = internet_checksum(head + bytes(2) + addresses)
     return head + struct.pack(">H", checksum) + addresses + body
 
 
-def extension(kind: int, following: int, *, units: int = 0, fragment: int = 0) -> bytes:
+def extension(kind: int, following: int, *, units: int = 0, fragment: int = 0, identification: int = 7) -> bytes:
     """An IPv6 extension header of type `kind`; units: its length field; fragment: offset and flags (RFC 8200, 4.5)."""
     if kind == FRAGMENT_EXTENSION:
-        return struct.pack(">BBHI", following, 0, fragment, 7)
+        return struct.pack(">BBHI", following, 0, fragment, identification)
     size = 4 * (units + 2) if kind == AUTHENTICATION_EXTENSION else 8 * (units + 1)
     return struct.pack(">BB", following, units) + bytes(max(0, size - 2))
 
@@ -126,13 +132,15 @@ def ipv6_packet(
     extensions: Sequence[int] = (),
     units: int = 0,
     fragment: int = 0,
+    identification: int = 7,
     payload_length: int | None = None,
     hop_limit: int = 64,
 ) -> bytes:
     """An IPv6 packet with extension headers of these types before its body of type `protocol`."""
     chain = [*extensions, protocol]
     headers = b"".join(
-        extension(kind, following, units=units, fragment=fragment) for kind, following in pairwise(chain)
+        extension(kind, following, units=units, fragment=fragment, identification=identification)
+        for kind, following in pairwise(chain)
     )
     length = len(headers) + len(body) if payload_length is None else payload_length
     return struct.pack(">IHBB", 6 << 28 | 0xABCDE, length, chain[0], hop_limit) + src + dst + headers + body
@@ -270,11 +278,42 @@ def ipv6_packets(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
+def tunnelled(draw: st.DrawFn, kind: int, packet: bytes) -> tuple[int, bytes]:
+    """EtherType and bytes of a packet around another one."""
+    is_ipv6, payload_length = draw(st.booleans()), draw(_usually(None, 0, 24, 65535))
+    tagged = with_tags(kind, packet, draw(_usually([], ["vlan"], ["mpls"])))
+    frame = with_link(ETHERNET, *tagged)
+    src, dst, ipv6_src, ipv6_dst = *ADDRESSES[1:3], *IPV6_ADDRESSES[1:]
+    protocol = draw(st.sampled_from((IPV4_PROTOCOL, GRE_PROTOCOL, UDP_PROTOCOL, UDP_PROTOCOL)))
+    if protocol == GRE_PROTOCOL:
+        body = draw(gre_bodies(*tagged, frame))
+    elif protocol == UDP_PROTOCOL:
+        port, carried = draw(udp_bodies(kind, packet, frame))
+        body = udp_datagram(src, dst, 50000, port, carried, checksum=draw(st.booleans()))
+        if is_ipv6 and body[6:8] != bytes(2):
+            checksum = ipv6_checksum(ipv6_src, ipv6_dst, protocol, body[:6] + bytes(2) + body[8:]) or 0xFFFF
+            body = body[:6] + checksum.to_bytes(2, "big") + body[8:]
+    else:
+        protocol, body = IPV6_PROTOCOL if kind == IPV6_TYPE else IPV4_PROTOCOL, packet
+    if is_ipv6:
+        extensions = draw(_usually((), (60,), (44,)))
+        return IPV6_TYPE, ipv6_packet(
+            ipv6_src, ipv6_dst, protocol, body, extensions=extensions, payload_length=payload_length
+        )
+    options, fragment = draw(_usually(b"", b"\x01" * 4)), draw(_usually(0, 0x2000, 1))
+    return IPV4_TYPE, ipv4_packet(
+        src, dst, protocol, body, options=options, fragment=fragment, total_length=payload_length
+    )
+
+
+@st.composite
 def linked_frames(draw: st.DrawFn) -> tuple[bytes, int]:
     """A frame that is what its headers say, and its link code."""
     link = draw(_usually(ETHERNET, *LINKS))
     kind = draw(st.sampled_from((IPV4_TYPE,) * 9 + (IPV6_TYPE,) * 5 + (ARP_TYPE, 0x88CC)))
     packet = draw({IPV4_TYPE: ipv4_packets(), IPV6_TYPE: ipv6_packets()}.get(kind, st.just(bytes(28))))
+    for _ in range(draw(st.sampled_from((0,) * 9 + (1, 1, 1, 1, 2, MAXIMUM_TUNNELS + 1)))):
+        kind, packet = draw(tunnelled(kind, packet))
     if link in (ETHERNET, LINUX_SLL, LINUX_SLL2):
         depth = draw(_usually(0, 1, 2, MAXIMUM_TAGS, MAXIMUM_TAGS + 1))
         tags = [draw(st.sampled_from(("vlan", "qinq", "mpls", "pppoe"))) for _ in range(depth)]
@@ -291,8 +330,48 @@ def damaged_frames(draw: st.DrawFn) -> tuple[bytes, int]:
     altered = bytearray(frame)
     for _ in range(draw(st.integers(1, 3))):
         if altered:
-            altered[draw(st.integers(0, min(60, len(altered)) - 1))] = draw(st.integers(0, 255))
+            altered[draw(st.integers(0, min(draw(st.sampled_from((60, 160))), len(altered)) - 1))] = draw(
+                st.integers(0, 255)
+            )
     return bytes(altered), link
+
+
+@st.composite
+def datagrams(draw: st.DrawFn) -> list[tuple[bytes, int]]:
+    """Fragments with one identification, more than are of one datagram: first ones with several ports, later ones."""
+    link, tags = draw(_usually(ETHERNET, RAW_IP)), draw(st.sampled_from(([], ["vlan"])))
+    protocols = (UDP_PROTOCOL, TCP_PROTOCOL, ICMP_PROTOCOL, 60)
+    parts = st.tuples(
+        st.sampled_from((0, 0, 1, 2)),  # offset in units of 8 bytes
+        st.booleans(),  # more fragments
+        st.sampled_from(PORTS),
+        st.sampled_from(protocols[: draw(st.integers(1, len(protocols)))]),
+        _usually(0, 1),  # whether from another host
+    )
+    is_ipv6, identification = draw(st.booleans()), draw(st.sampled_from((0, 0x1234, 0xFFFF)))
+    made = []
+    for offset, more, port, protocol, host in draw(st.lists(parts, min_size=2, max_size=8)):
+        body = struct.pack(">HHHH", port, 53, 8 + 16, 0) + bytes(16)
+        if is_ipv6:
+            source, destination, fragment = IPV6_ADDRESSES[host], IPV6_ADDRESSES[2], offset << 3 | more
+            extensions = draw(_usually((44,), (0, 44), (44, 44), (44, 60)))
+            packet = ipv6_packet(
+                source,
+                destination,
+                protocol,
+                body,
+                extensions=extensions,
+                fragment=fragment,
+                identification=identification,
+            )
+        else:
+            fragment = more << 13 | offset
+            packet = ipv4_packet(
+                ADDRESSES[host], ADDRESSES[2], protocol, body, fragment=fragment, identification=identification
+            )
+        kind, packet = with_tags(IPV6_TYPE if is_ipv6 else IPV4_TYPE, packet, tags if link == ETHERNET else [])
+        made.append((with_link(link, kind, packet), link))
+    return made
 
 
 noise = st.tuples(st.binary(max_size=60), st.sampled_from(LINKS))
@@ -301,7 +380,7 @@ noise = st.tuples(st.binary(max_size=60), st.sampled_from(LINKS))
 frames = st.one_of(linked_frames(), linked_frames(), linked_frames(), damaged_frames(), noise)
 
 #: From one packet to the next, nanoseconds. Chains of `chains` have timeouts between these.
-_STEPS_NS = (0, 1, 1_000, 10_000, 1_000_000, 2_000_000_000, -1_000, -5_000_000)
+_STEPS_NS = (0, 1, 1_000, 10_000, 1_000_000, 2_000_000_000, 31_000_000_000, -1_000, -5_000_000)
 #: When traffic begins: today; where times turn negative to an NF, in 2262; and at the beginning of time.
 _FIRST_TIMES_NS = (1_700_000_000_000_000_000, 1_700_000_000_000_000_000, (1 << 63) - 1_000_000, 0)
 
@@ -310,6 +389,8 @@ _FIRST_TIMES_NS = (1_700_000_000_000_000_000, 1_700_000_000_000_000_000, (1 << 6
 def traffic(draw: st.DrawFn, max_packets: int = 48) -> Traffic:
     """Some packets, many of them again and again, over more than one burst, in one or more blocks."""
     distinct = draw(st.lists(frames, min_size=draw(st.sampled_from((1, 3, 8))), max_size=10))
+    for fragments in draw(st.lists(datagrams(), max_size=2)):
+        distinct += fragments
     least = draw(st.sampled_from((0, max_packets // 2, max_packets)))
     # One draw of bytes, not one of each number: hypothesis takes most of the time of a test.
     order = draw(st.binary(min_size=least, max_size=max_packets))

@@ -1,21 +1,26 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.counters import Counters, NFCounters, TableCounters
-from fajita.engine.memory import huge_pages
+from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters
+from fajita.engine.fragments import FragmentMemory
+from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
+from fajita.engine.records import RecordBuffers
 from fajita.engine.rows import elements
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
-from fajita.kernel.generate import generate
-from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, place_scratch, place_statistics
-from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE
+from fajita.kernel.generate import generate, stages
+from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, place_scratch, place_statistics
+from fajita.kernel.slots import TABLE_BYTES
+from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
+from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
 
@@ -37,29 +42,45 @@ def _core_area(size: int) -> NDArray[np.generic]:
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, memory_bytes: int | None = None) -> None:
+        """memory_bytes: what the tables may take; None: half of what the machine has free."""
         self.plan = plan
         self._run = _kernel(generate(plan))
-        self._scratch = np.zeros(2 * place_scratch(plan).total // 8, np.int64)
+        self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _core_area(plan.core_bytes)
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
-        self._descriptors = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
+        self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
+        self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
         #: What stands for an entry that is not there.
         self._nowhere = np.zeros(max((side.entry_bytes for side in plan.sides), default=1), np.uint8)
-        self._descriptors[:, NOWHERE // 8] = self._nowhere.ctypes.data
-        #: One for each side of each table of the plan.
+        self._sides[:, NOWHERE // 8] = self._nowhere.ctypes.data
+        self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
+        self._clocks = np.full(len(plan.segments), FIRST_CLOCK_NS, np.int64)
+        capacity = plan.settings.capacity
         self.tables = [
-            FlowTable(table, side, self._descriptors[side.index]) for table in plan.tables for side in table.sides
+            FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
+            for table in plan.tables
         ]
+        self._budget.check()
+        for table in self.tables:
+            for side in table.plan.sides:
+                self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
+        self._records = RecordBuffers(plan, [side for table in self.tables for side in table.sides])
+        self._listed = np.zeros(0, np.int64)
+        self.fragments = FragmentMemory(plan)
         self._packets_in = 0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
         self._place("constants", self._constants)
         self._place("statistics", self._statistics)
+        self._place("sides", self._sides)
         self._place("tables", self._descriptors)
+        self._place("clocks", self._clocks)
+        self._place("records", self._records.descriptors)
+        self._place("fragments", self.fragments.words)
 
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
@@ -70,32 +91,56 @@ class CompiledEngine:
         self._context[CONTEXT["end"] // 8] = len(block)
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
-        self._allow_memory(block)
+        self.fragments.begin_block()
         try:
-            while full := self._run(self._context.ctypes.data):
-                self.tables[full - 1].grow()
-                self._allow_memory(block)
-        finally:  # a table that cannot grow ends the run, but what was done counts
+            self._run_to_the_end(block)
+        finally:  # an interruption ends the run, but what was done counts
             self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()
 
-    def _allow_memory(self, block: FrameBlock) -> None:
+    def _run_to_the_end(self, block: FrameBlock | None = None) -> None:
+        """Let the kernel run, and do what it asks for in between."""
+        self._allow_memory(block)
+        while (asks := self._run(self._context.ctypes.data)) != DONE:
+            if asks == RECORDS_FULL:
+                self._records.empty()
+            else:
+                self._attend(asks - 1)
+                self._allow_memory(block)
+
+    def _attend(self, side: int) -> None:
+        """What the kernel asks for on behalf of a side of a table."""
+        for table in self.plan.tables:
+            for number, each in enumerate(table.sides):
+                if each.index == side:
+                    self.tables[table.index].attend(number)
+
+    def drain(self) -> None:
+        """End all entries of each table with an NF that has `expire`, in the order of their keys."""
+        for table in self.tables:
+            if not self.plan.is_drained(table.plan):
+                continue
+            listed = table.entries_by_key()
+            self._place("listed", listed)
+            self._context[CONTEXT["drained"] // 8] = 1 + table.plan.index
+            self._context[CONTEXT["listed_end"] // 8] = listed.ctypes.data + listed.nbytes
+            self._listed = listed
+            self._run_to_the_end()
+        self._context[CONTEXT["drained"] // 8] = 0
+
+    def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""
         if not CHECKED:
             return
-        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._descriptors]
-        own.append(self._nowhere)
-        areas = [area for table in self.tables for area in table.areas()]
-        columns: list[NDArray[Any]] = [
-            block.address,
-            block.captured,
-            block.wire,
-            block.time_ns,
-            block.link,
-            block.verdict,
-        ]
-        frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
+        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere]
+        own += [self._sides, self._descriptors, self._clocks, self._listed, self.fragments.words]
+        areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
+        columns: list[NDArray[Any]] = []
+        frames: Iterable[tuple[int, int]] = ()
+        if block is not None:
+            columns = [block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict]
+            frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
         allow_only([*own, *areas, *columns], frames)
 
     def counters(self) -> Counters:
@@ -110,14 +155,11 @@ class CompiledEngine:
             bytes_in=in_bytes,
             bytes_out=in_bytes - dropped_bytes,
             other={reason: count for reason, count in other.items() if count},
+            fragments=FragmentCounters(self.fragments.followed, self.fragments.early),
             nfs=self._nf_counters(words),
             tables=[
-                TableCounters(
-                    sum(side.created for side in sides),
-                    sum(side.expired for side in sides),
-                    sum(side.entries for side in sides),
-                )
-                for sides in self._sides_of_tables()
+                TableCounters(table.created, table.expired, table.evicted, table.refused, table.entries)
+                for table in self.tables
             ],
         )
 
@@ -126,20 +168,22 @@ class CompiledEngine:
         for nf in self.plan.nfs:
             places, reasons = self._layout.drops[nf.index], nf.translated.reasons
             drops = {reason: words[at // 8] for reason, at in zip(reasons, places, strict=True)}
+            records = self._records.count(nf)
             counted = self._layout.received[nf.index]
             if counted is None:
-                counters.append(NFCounters(counters[-1].received - sum(counters[-1].drops.values()), drops))
+                counters.append(NFCounters(counters[-1].received - sum(counters[-1].drops.values()), drops, records))
             else:
-                counters.append(NFCounters(words[counted // 8], drops))
+                counters.append(NFCounters(words[counted // 8], drops, records))
         return counters
-
-    def _sides_of_tables(self) -> list[list[FlowTable]]:
-        return [[self.tables[side.index] for side in table.sides] for table in self.plan.tables]
 
     def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
-        return [side.rows(nf, arrays=arrays) for side in self._sides_of_tables()[nf.table]]
+        return self.tables[nf.table].rows(nf, arrays=arrays)
+
+    def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
+        """What an NF that may emit has emitted since the last call, by side of its table, in this order."""
+        return [buffer.take() for buffer in self._records.of(nf)]
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """The variables of an NF's worker; its arrays as they are now."""
@@ -155,7 +199,9 @@ class CompiledEngine:
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
-        return [
-            (sum(side.capacity for side in sides), sum(side.bytes for side in sides))
-            for sides in self._sides_of_tables()
-        ]
+        return [(table.capacity, table.bytes) for table in self.tables]
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What the tables may take together."""
+        return self._budget.limit_bytes

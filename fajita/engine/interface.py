@@ -15,6 +15,9 @@ class Engine(Protocol):
     def process(self, block: FrameBlock) -> None:
         """Rewrite the frames in place and fill in the verdicts."""
 
+    def drain(self) -> None:
+        """End all entries of each table with an NF that has `expire`, in the order of their keys."""
+
     def counters(self) -> Counters:
         """What has been counted so far."""
 
@@ -24,8 +27,18 @@ class Engine(Protocol):
         arrays: whether it has the arrays of the state.
         """
 
+    def take_records(self, nf: NFPlan) -> list[NDArray[Any]]:
+        """The records of an NF that may emit, by side of its table: of rows.row_dtype, in the order they were emitted.
+
+        Each is handed over once: what was emitted since the last call.
+        """
+
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """The variables of an NF's worker; arrays, where asked for, as arrays of numpy."""
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What the tables may take together; None: no limit."""

@@ -40,11 +40,16 @@ def state_column(name: str, key_fields: set[str]) -> str:
 
 def sort_rows(rows: NDArray[np.void], packing: Packing) -> NDArray[np.void]:
     """By key, so that the order depends neither on the engine nor on the number of workers."""
+    return rows[order_of(rows, packing)]
+
+
+def order_of(rows: NDArray[np.void], packing: Packing) -> NDArray[np.intp]:
+    """The indices of rows in the order of their keys."""
     keys: list[NDArray[np.generic]] = []
     for column in packing.columns:
         values = rows[column.name]
         keys += [values[:, 0], values[:, 1]] if column.kind == "ipv6" else [values]
-    return rows[np.lexsort(keys[::-1])] if keys else rows
+    return np.lexsort(keys[::-1]) if keys else np.arange(len(rows))
 
 
 def states_only(sides: list[NDArray[np.void]], key: Key, nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:

@@ -1,29 +1,43 @@
-"""The memory of a flow table: tags, entries and the descriptor that the kernel reads; and how it grows."""
-
-import secrets
+"""The memory of a flow table of a worker: its sides, and the slots of its entries."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.memory import huge_pages
-from fajita.engine.rows import elements, row_dtype, sort_rows, state_column, turn_around
-from fajita.kernel import table as kernel
-from fajita.key import KeyColumn
-from fajita.plan import NFPlan, TablePlan, TableSide
+from fajita.engine.memory import Budget, huge_pages
+from fajita.engine.side import SideMemory
+from fajita.errors import InputError
+from fajita.kernel import slots as kernel
+from fajita.lifetime import FIRST_CLOCK_NS
+from fajita.plan import NFPlan, TablePlan
+from fajita.settings import MAXIMUM_CAPACITY
 
-_FIRST_GROUPS = 64
+_CHUNK_SLOTS = 1 << kernel.CHUNK_BITS
 
 
 class FlowTable:
-    """One side of a table of a worker. The descriptor is a view of the engine's, shared with the kernel."""
+    """A table of a worker. The descriptors, one of its own and one per side of the plan, are views of the engine's.
 
-    def __init__(self, plan: TablePlan, side: TableSide, descriptor: NDArray[np.int64]) -> None:
-        self.plan, self.side = plan, side
+    capacity: entries at most; None: as many as the budget of memory allows.
+    """
+
+    def __init__(
+        self,
+        plan: TablePlan,
+        descriptor: NDArray[np.int64],
+        sides: NDArray[np.int64],
+        budget: Budget,
+        capacity: int | None,
+    ) -> None:
+        self.plan = plan
         self._words = descriptor
-        self._areas: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
-        self._set(kernel.SECRET_0, _secret())
-        self._set(kernel.SECRET_1, _secret())
-        self._allocate(_FIRST_GROUPS)
+        self._most = MAXIMUM_CAPACITY if capacity is None else capacity
+        self.sides = [SideMemory(plan, side, sides[side.index], budget, capacity) for side in plan.sides]
+        self._directory = np.zeros(MAXIMUM_CAPACITY // _CHUNK_SLOTS + 1, np.int64)
+        self._chunks: list[NDArray[np.uint8]] = []
+        self._set(kernel.DIRECTORY, self._directory.ctypes.data)
+        self._set(kernel.CAPACITY, self._most)
+        self._set(kernel.DUE, FIRST_CLOCK_NS)
+        self._make_slots()
 
     def _get(self, word: int) -> int:
         return int(self._words[word // 8])
@@ -31,99 +45,82 @@ class FlowTable:
     def _set(self, word: int, value: int) -> None:
         self._words[word // 8] = value
 
-    def _allocate(self, groups: int) -> None:
-        places = groups * kernel.GROUP
-        tags, entries = huge_pages(places), huge_pages(places * self.side.entry_bytes)
-        self._areas.append((tags, entries))
-        self._set(kernel.TAGS, tags.ctypes.data)
-        self._set(kernel.ENTRIES_AT, entries.ctypes.data)
-        self._set(kernel.MASK, groups - 1)
-        self._set(kernel.LIMIT, groups * kernel.FILL)
+    def attend(self, side: int) -> None:
+        """What the kernel asks for on behalf of a side of the table (`SideMemory.attend`)."""
+        self.sides[side].attend()
+        self._make_slots()
 
-    def grow(self) -> None:
-        """Begin to move to a table of twice the size; the kernel does the moving, a few groups per burst."""
-        del self._areas[:-1]
-        self._set(kernel.OLD_ENTRIES_AT, self._get(kernel.ENTRIES_AT))
-        self._set(kernel.OLD_MASK, self._get(kernel.MASK))
-        self._set(kernel.OLD_NEXT, 0)
-        old_tags = self._get(kernel.TAGS)
-        self._allocate(2 * (self._get(kernel.MASK) + 1))
-        self._set(kernel.OLD_TAGS, old_tags)
+    def _make_slots(self) -> None:
+        """A slot for each entry that there may be until a side grows again, as far as the machine has memory for it.
+
+        The budget has it: a side takes it along with its own.
+        """
+        if self.plan.slot is None:
+            return
+        needed = min(self._most, sum(side.capacity for side in self.sides))
+        while len(self._chunks) * _CHUNK_SLOTS < needed:
+            try:
+                chunk = huge_pages(_CHUNK_SLOTS * kernel.RECORD_BYTES)
+            except InputError:
+                if not self._chunks:
+                    raise
+                self._most = len(self._chunks) * _CHUNK_SLOTS
+                break
+            self._directory[len(self._chunks)] = chunk.ctypes.data
+            self._chunks.append(chunk)
+        self._set(kernel.CAPACITY, self._most)
+
+    def areas(self) -> list[NDArray[np.generic]]:
+        """The memory the kernel may touch, beside the descriptors."""
+        return [self._directory, *self._chunks, *(area for side in self.sides for area in side.areas())]
 
     def free_moved(self) -> None:
-        """Give back the memory of the old table once all of it has moved. Not while a kernel runs."""
-        if self._get(kernel.OLD_TAGS) == 0:
-            del self._areas[:-1]
-
-    def areas(self) -> list[NDArray[np.uint8]]:
-        """The memory the kernel may touch."""
-        return [area for pair in self._areas for area in pair]
+        """Give back what no side needs any more. Not while a kernel runs."""
+        for side in self.sides:
+            side.free_moved()
 
     @property
     def entries(self) -> int:
         """Entries in the table."""
-        return self._get(kernel.COUNT)
+        return self._get(kernel.ENTRIES)
 
     @property
     def created(self) -> int:
-        """Entries made so far."""
+        """Entries begun so far."""
         return self._get(kernel.CREATED)
 
     @property
     def expired(self) -> int:
-        """Entries that ended by their timeout so far."""
+        """Entries that ended because their flow was idle, or because the run was over."""
         return self._get(kernel.EXPIRED)
 
     @property
+    def evicted(self) -> int:
+        """Entries that ended for another to begin."""
+        return self._get(kernel.EVICTED)
+
+    @property
+    def refused(self) -> int:
+        """Packets of new flows that found the table full."""
+        return self._get(kernel.REFUSED)
+
+    @property
     def capacity(self) -> int:
-        """Entries the table takes before it grows."""
-        return self._get(kernel.LIMIT)
+        """Entries the table takes, at most or before it grows."""
+        return min(self._get(kernel.CAPACITY), sum(side.capacity for side in self.sides))
 
     @property
     def bytes(self) -> int:
-        """Memory of tags and entries, of the old table too while it grows."""
-        return sum(area.nbytes for area in self.areas())
+        """Memory of tags, entries and slots."""
+        return sum(side.bytes for side in self.sides) + sum(chunk.nbytes for chunk in self._chunks)
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:
-        """The state of one NF of this table, a row per entry that has any, sorted by key; without its arrays if so."""
-        parts = [self._rows_of(tags, entries, nf, arrays) for tags, entries in self._areas]
-        return sort_rows(np.concatenate(parts), self.side.packing)
+    def entries_by_key(self) -> NDArray[np.int64]:
+        """Where all entries are, as slots have it: address of the state, the side in the lowest bit."""
+        return np.concatenate([side.entries_by_key() | number for number, side in enumerate(self.sides)])
 
-    def _rows_of(
-        self, tags: NDArray[np.uint8], entries: NDArray[np.uint8], nf: NFPlan, arrays: bool
-    ) -> NDArray[np.void]:
-        width, states = self.side.entry_bytes, self.side.key_bytes
-        places = len(entries) // width
-        lines = entries[: places * width].reshape(-1, width)[: len(tags)]
-        used = np.flatnonzero(tags[: len(lines)] > kernel.GONE)
-        used = used[(lines[used, states - 1] >> nf.mark & 1).astype(bool)]
-        scalars = lines[used, : states + self.plan.scalar_bytes]
-        rows = np.empty(len(used), row_dtype(self.side.packing, nf, arrays=arrays))
-        for column in self.side.packing.columns:
-            start = column.word * 8 + column.shift // 8
-            rows[column.name] = _numbers(scalars[:, start : start + column.bits // 8], column)
-        if self.plan.direction is not None:
-            turn_around(rows, scalars[:, states + self.plan.direction] == 1)
-        taken = {column.name for column in self.side.packing.columns}
-        for name, kind in type(nf.nf).state_fields.items():
-            start = states + nf.offsets[name]
-            values = np.ascontiguousarray(scalars[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
-            rows[state_column(name, taken)] = values
-        for name, array in nf.nf.state_arrays.items() if arrays else ():
-            start = states + nf.offsets[name]
-            rows[state_column(name, taken)] = elements(lines[used, start : start + array.bytes], array)
-        return rows
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
+        """The state of one NF of this table by side, a row per entry that has any, sorted by key.
 
-
-def _numbers(data: NDArray[np.uint8], column: KeyColumn) -> NDArray[np.uint64]:
-    """Bytes in network order, a row each, as numbers; of an IPv6 address both halves."""
-    if column.kind == "ipv6":
-        return np.ascontiguousarray(data).view(">u8").astype(np.uint64)
-    number = np.zeros((len(data), 8), np.uint8)
-    number[:, 8 - data.shape[1] :] = data
-    return number.view(">u8")[:, 0].astype(np.uint64) >> np.uint64(column.value_shift) & np.uint64(column.value_mask)
-
-
-def _secret() -> int:
-    """64 random bits as int64."""
-    return secrets.randbits(64) - (1 << 63)
+        arrays: whether with those of the state.
+        """
+        return [side.rows(nf, arrays=arrays) for side in self.sides]

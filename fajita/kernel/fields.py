@@ -1,12 +1,7 @@
-"""Reading and writing header fields in the frame, with checksums repaired as RFC 1624 (eqn. 3) says.
-
-A one's complement sum does not depend on byte order (RFC 1071, 2B), so checksums and the words they cover are loaded as
-the machine has them. A UDP checksum of 0 means none and stays; one that becomes 0 is sent as all ones (RFC 768).
-"""
-
-from typing import Any
+"""Reading and writing header fields in the frame, with the checksums that cover them repaired."""
 
 from fajita.kernel.arithmetic import maximum, shift_right_unsigned
+from fajita.kernel.checksum import fold, halves, repair, repair_udp
 from fajita.kernel.function import KernelFunction, kernel_function
 from fajita.kernel.memory import (
     load_be16,
@@ -17,12 +12,11 @@ from fajita.kernel.memory import (
     load_u32,
     load_u64,
     store_8,
-    store_16,
     store_be16,
     store_be32,
     store_be64,
 )
-from fajita.kernel.operation import I32, I64, Callee, llvm_intrinsic, operation
+from fajita.kernel.operation import Callee
 from fajita.kernel.parse import IP_SHIFT, OFFSET_MASK, PROTOCOL_SHIFT, TRANSPORT_SHIFT, ip_end
 from fajita.packet import FIELDS, Field, Layer, places
 
@@ -70,54 +64,26 @@ _STARTS: dict[str, KernelFunction] = {
 }
 
 
-@operation
-def _fold(builder: Any, total: Any) -> Any:
-    """A one's complement sum of less than 2**32 in 16 bits: both halves added at once to each other, with the carry."""
-    low = builder.trunc(total, I32)
-    turned = llvm_intrinsic(builder, "llvm.fshl.i32", I32, low, low, I32(16))
-    return builder.zext(builder.lshr(builder.add(low, turned), I32(16)), I64)
-
-
-@kernel_function
-def _halves(total):
-    """A sum of up to 2**34 in 32 bits and a carry, as the words of a one's complement sum may be grouped."""
-    return (total & 0xFFFFFFFF) + (total >> 32)
-
-
-@kernel_function
-def _repair(address, change):
-    """Add `change` to the checksum at an address."""
-    store_16(address, _fold((load_u16(address) ^ 0xFFFF) + change) ^ 0xFFFF)
-
-
-@kernel_function
-def _repair_udp(address, change):
-    if load_u16(address) != 0:
-        _repair(address, change)
-        if load_u16(address) == 0:
-            store_16(address, 0xFFFF)
-
-
 @kernel_function
 def _repair_pseudo(transport, headers, change):
     """After a change of what the pseudo header of TCP and UDP covers."""
     if headers & _UDP:
-        _repair_udp(transport + 6, change)
+        repair_udp(transport + 6, change)
     elif headers & _TCP:
-        _repair(transport + 16, change)
+        repair(transport + 16, change)
     elif (headers & _ICMPV6) == _ICMPV6:  # RFC 4443, 2.3; ICMP has no pseudo header
-        _repair(transport + 2, change)
+        repair(transport + 2, change)
 
 
 @kernel_function
 def _repair_transport(transport, headers, change):
     """After a change inside the transport header."""
     if headers & _UDP:
-        _repair_udp(transport + 6, change)
+        repair_udp(transport + 6, change)
     elif headers & _TCP:
-        _repair(transport + 16, change)
+        repair(transport + 16, change)
     elif headers & _ICMP:
-        _repair(transport + 2, change)
+        repair(transport + 2, change)
 
 
 @kernel_function
@@ -160,12 +126,12 @@ def _place_writer(field: Field) -> KernelFunction:
         else:
             store(header + offset, value)
         if repairs_ip or repairs_pseudo or repairs_transport:
-            total = _halves(inverted_old + _words(header + word, size))
+            total = halves(inverted_old + _words(header + word, size))
             if size == 8:
-                total = _halves(total)
-            change = _fold(total)
+                total = halves(total)
+            change = fold(total)
         if repairs_ip:
-            _repair(header + 10, change)
+            repair(header + 10, change)
         if repairs_pseudo:
             _repair_pseudo(start_of_transport(frame, headers), headers, change)
         if repairs_transport:

@@ -29,9 +29,20 @@ CONTEXT_WORDS = (
     "core",
     "constants",
     "statistics",
-    "tables",  # the descriptors of the tables, one after the other
+    "sides",  # the descriptors of the sides of all tables, one after the other
+    "tables",  # those of the tables
+    "records",  # those of the buffers for records
+    "fragments",  # what is remembered of first fragments
+    "clocks",  # of each segment the latest packet time that it has seen
+    "drained",  # 0, or 1 + the table whose entries are to be ended
+    "listed",  # the addresses of those, as slots have them: from here
+    "listed_end",  # to here
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
+
+#: What the kernel returns: the block is done, or the buffers for records have to be emptied before it goes on; any
+#: other number is 1 + the side that has to grow.
+DONE, RECORDS_FULL = 0, -1
 
 
 @dataclass(frozen=True)
@@ -81,14 +92,15 @@ class TableScratch:
 
 @dataclass(frozen=True)
 class Scratch:
-    """A scratch area: what one pass over a burst leaves for the next. There are two, one for the burst looked up ahead.
+    """A scratch area: what one pass over a burst leaves for the next. There is one for each burst on its way.
 
-    status: 1 seen by an NF, 2 dropped.
+    status: 1 seen by an NF, 2 dropped. datagram: of a fragment, what `fragments` says which slot it is about.
     """
 
     headers: int
     status: int
     tables: tuple[TableScratch, ...]
+    datagram: int
     total: int
 
 
@@ -100,4 +112,5 @@ def place_scratch(plan: Plan) -> Scratch:
         key_bytes = max(side.key_bytes for side in table.sides)
         tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes))
         at += (24 + key_bytes) * BURST
-    return Scratch(0, 8 * BURST, tuple(tables), at)
+    datagram, total = at, at + (8 * BURST if plan.datagrams else 0)
+    return Scratch(0, 8 * BURST, tuple(tables), datagram, total)

@@ -2,9 +2,10 @@
 
 Two short passes over the packets: parse, hash and prefetch tags; match tags and prefetch entries. Where a table has a
 side for IPv4 and one for IPv6, SECOND_SIDE in the hash says which of them a packet's flow belongs to; IPv6 packets are
-hashed by a function of their own, so that the loop has all registers for the others.
+hashed by a function of their own, so that the loop has all registers for the others, and so are fragments.
 """
 
+from fajita.kernel.fragment_pass import emit_hash_fragment
 from fajita.kernel.layout import Scratch, TableScratch
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.text import Text
@@ -21,7 +22,11 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     """`look_up_N(context, scratch, position, count)`: leaves headers, keys, hashes and entries in the scratch area."""
     segment = plan.segments[number]
     if plan.tells_ipv6 and segment.tables:
-        _emit_hash_ipv6(text, plan, number, scratch)
+        _emit_hash_apart(text, plan, number, scratch, family=6)
+    if plan.datagrams:
+        if segment.tables:
+            _emit_hash_apart(text, plan, number, scratch, family=4)
+        emit_hash_fragment(text, plan, number, scratch)
     text.line()
     text.line()
     text.line("@burst_function")
@@ -44,15 +49,41 @@ def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, 
             text.line(f"store_64(scratch + {scratch.headers} + 8 * j, headers)")
         else:
             text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
-        if plan.tells_ipv6 and segment.tables:
-            text.line(f"if headers & {int(Layer.IPV6)}:")
-            text.line(f"    hash_{number}_ipv6(context, scratch, j, frame, headers)")
-            text.line("    continue")
+        _emit_apart(text, plan, segment, number=number)
         for t in segment.tables:
-            _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
+            if not plan.tables[t].is_linked(4):
+                _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
 
 
-def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, family: int, check_status: bool) -> None:
+def _emit_apart(text: Text, plan: Plan, segment: Segment, *, number: int) -> None:
+    """The packets that functions of their own take care of."""
+    apart = Layer.IPV6 if plan.tells_ipv6 and segment.tables else Layer(0)
+    hash_ipv6 = f"hash_{number}_ipv6(context, scratch, j, frame, headers, start_of_transport(frame, headers))"
+    hash_fragment = f"hash_{number}_fragment(context, scratch, position, j, frame)"
+    if not apart and not plan.datagrams:
+        return
+    text.line(f"if headers & {int(apart | Layer.FRAGMENT if plan.datagrams else apart)}:")
+    with text.indented():
+        if apart and plan.datagrams:
+            text.line(f"if headers & {int(Layer.FRAGMENT)}:")
+            text.line(f"    {hash_fragment}")
+            text.line("else:")
+            text.line(f"    {hash_ipv6}")
+        else:
+            text.line(hash_ipv6 if apart else hash_fragment)
+        text.line("continue")
+
+
+def _emit_hash(
+    text: Text,
+    table: TablePlan,
+    scratch: Scratch,
+    *,
+    family: int,
+    check_status: bool,
+    transport: str = "start_of_transport(frame, headers)",
+) -> None:
+    """The key and hash of a packet of a family. transport: where its transport header is, or what stands for it."""
     t, place, side = table.index, scratch.tables[table.index], table.side_of(family)
     text.line(f"hashed_{t} = 0")
     if side is not None:
@@ -60,7 +91,8 @@ def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, family: int, c
         layer, s = int(side.packing.layer), side.index
         text.line(f"if {alive}(headers & {layer}) == {layer}:  # {table.key.name}")
         with text.indented():
-            _emit_key(text, table, side.packing, place)
+            emit_key(text, table, side.packing, transport)
+            emit_key_kept(text, table, side.packing, place)
             words = ", ".join(f"key_{word}" for word in range(side.packing.words))
             text.line(f"hashed_{t} = hash_{side.packing.words}(secret_0_{s}, secret_1_{s}, {words})")
             if len(table.sides) > 1:
@@ -69,19 +101,26 @@ def _emit_hash(text: Text, table: TablePlan, scratch: Scratch, *, family: int, c
     text.line(f"store_64(scratch + {place.hashed} + 8 * j, hashed_{t})")
 
 
-def _emit_hash_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
-    """`hash_N_ipv6(context, scratch, j, frame, headers)`: the first pass for one IPv6 packet."""
+def _emit_hash_apart(text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int) -> None:
+    """`hash_N_ipv6(context, scratch, j, frame, headers, transport)`, or ipv4: the first pass for one packet."""
     segment = plan.segments[number]
     text.line()
     text.line()
     text.line("@burst_function")
-    text.line(f"def hash_{number}_ipv6(context, scratch, j, frame, headers):")
+    text.line(f"def hash_{number}_ipv{family}(context, scratch, j, frame, headers, transport):")
     with text.indented():
         for t in segment.tables:
-            side = plan.tables[t].side_of(6)
+            table = plan.tables[t]
+            side = table.side_of(family)
+            if table.is_linked(family):
+                continue
             if side is not None:
                 _emit_side(text, side)
-            _emit_hash(text, plan.tables[t], scratch, family=6, check_status=number > 0)
+            _emit_hash(text, table, scratch, family=family, check_status=number > 0, transport="transport")
+            if side is not None and table.link is not None:
+                # The match pass leaves the table out, for the sake of all other packets.
+                _emit_match(text, plan, t, side)
+                text.line(f"store_64(scratch + {scratch.tables[t].entry} + 8 * j, entry_{t})")
 
 
 def _emit_side(text: Text, side: TableSide) -> None:
@@ -93,11 +132,16 @@ def _emit_side(text: Text, side: TableSide) -> None:
     text.line(f"secret_0_{s}, secret_1_{s} = load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)")
 
 
-def _emit_key(text: Text, table: TablePlan, packing: Packing, place: TableScratch) -> None:
-    """The words of the key, in variables and in the scratch area."""
+def emit_key(
+    text: Text, table: TablePlan, packing: Packing, transport: str = "start_of_transport(frame, headers)"
+) -> None:
+    """The words of the packet's key, in variables, and of a key of both directions which of them it is.
+
+    transport: where its transport header is, or what stands for it.
+    """
     words = range(packing.words)
     for word in words:
-        parts = [_key_part(part, packing) for part in packing.parts if part.word == word]
+        parts = [_key_part(part, packing, transport) for part in packing.parts if part.word == word]
         text.line(f"key_{word} = {' | '.join(parts) or '0'}")
     if table.key.symmetric:
         text.line(f"direction = is_turned_{packing.family}({', '.join(f'key_{word}' for word in words)})")
@@ -106,16 +150,22 @@ def _emit_key(text: Text, table: TablePlan, packing: Packing, place: TableScratc
             text.line("    key_0, key_1 = turned_addresses(key_0), turned_ports(key_1)")
         else:
             text.line("    key_0, key_1, key_2, key_3, key_4 = key_2, key_3, key_0, key_1, turned_ports(key_4)")
+
+
+def emit_key_kept(text: Text, table: TablePlan, packing: Packing, place: TableScratch) -> None:
+    """The same in the scratch area."""
+    if table.key.symmetric:
         text.line(f"store_64(scratch + {place.direction} + 8 * j, direction)")
-    for word in words:
+    for word in range(packing.words):
         text.line(f"store_64(scratch + {place.key + 8 * word} + {place.key_bytes} * j, key_{word})")
 
 
-def _key_part(part: KeyPart, packing: Packing) -> str:
+def _key_part(part: KeyPart, packing: Packing, transport: str) -> str:
     if part.start == "protocol":
         load = "read_protocol(frame, headers)"
     else:
-        load = f"load_u{part.bits}(start_of_{part.start}(frame, headers) + {part.offset})"
+        start = transport if part.start == "transport" else f"start_of_{part.start}(frame, headers)"
+        load = f"load_u{part.bits}({start} + {part.offset})"
     if part.mask != -1:
         load = f"({load} & {part.mask})"
     if part.layer & ~packing.layer and part.start != "protocol":
@@ -124,11 +174,12 @@ def _key_part(part: KeyPart, packing: Packing) -> str:
 
 
 def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch) -> None:
-    if not segment.tables:
+    tables = [t for t in segment.tables if plan.tables[t].link is None]
+    if not tables:
         return
     text.line("for j in range(count):")
     with text.indented():
-        for t in segment.tables:
+        for t in tables:
             place, (first, *others) = scratch.tables[t], plan.tables[t].sides
             text.line(f"hashed_{t} = load_i64(scratch + {place.hashed} + 8 * j)")
             if others:

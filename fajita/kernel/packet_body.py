@@ -6,10 +6,11 @@ Written once for the packets of each family, so that it is code for IPv4 or for 
 from contextlib import ExitStack
 from itertools import groupby
 
-from fajita.integers import wrap
+from fajita.kernel.entry_text import EntryText
 from fajita.kernel.layout import Scratch, Statistics
-from fajita.kernel.table import MARK_SHIFT
+from fajita.kernel.records import records_of_side
 from fajita.kernel.text import Text
+from fajita.packet import Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 
 
@@ -41,9 +42,14 @@ class PacketBody:
         self.nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
         earlier = [plan.nfs[index] for segment in plan.segments[:number] for index in segment.nfs]
         #: Whether a packet may have been dropped at the point that is being written.
-        self.may_be_dropped = any(nf.translated.may_drop for nf in earlier)
+        self.may_be_dropped = any(nf.translated.may_drop or self._may_be_full(nf) for nf in earlier)
+        self.entries = EntryText(text, plan, number, scratch, family=family)
         #: Tables whose hash and entry the variables hold by now.
         self.resolved: set[int] = set()
+
+    def _may_be_full(self, nf: NFPlan) -> bool:
+        """Whether a packet may be dropped on its way to an NF because the NF's table is full."""
+        return nf.table is not None and self.plan.settings.full == "drop"
 
     def emit(self) -> None:
         """The lines for one packet; `frame`, `headers`, `length`, `captured_bytes` and `time` are there."""
@@ -80,7 +86,10 @@ class PacketBody:
 
     def _emit_stateless(self, nf: NFPlan) -> None:
         layer = int(nf.layer)
-        self.text.line(f"if {self._alive()}(headers & {layer}) == {layer}:  # {nf.nf.name}")
+        # What is dropped before the NFs has no other layer.
+        is_met = self.plan.drops_fragments and not nf.layer & ~Layer.FRAGMENT
+        not_dropped = "headers != DROPPED and " if is_met else ""
+        self.text.line(f"if {self._alive()}{not_dropped}(headers & {layer}) == {layer}:  # {nf.nf.name}")
         with self.text.indented():
             self.text.line("seen = 1")
             self._emit_nf(nf)
@@ -95,15 +104,27 @@ class PacketBody:
                 self._count(nf, "missed")
         if side is None or not handling:
             return
-        if t not in self.resolved:
-            text.line(f"hashed_{t} = load_i64(scratch + {self.scratch.tables[t].hashed} + 8 * j)")
+        resolves = t not in self.resolved
+        if resolves:
+            self.entries.emit_has_key(table, side)
         text.line(f"if {self._alive()}hashed_{t} != 0:")
         with text.indented(), ExitStack() as nested:
             text.line("seen = 1")
-            text.line(f"headers |= {int(side.packing.layer)}  # known, so that nothing asks again")
-            if t not in self.resolved:
-                self._emit_resolve(table, side)
+            # Not ports: a later fragment has a key with them, but no transport header.
+            text.line(f"headers |= {int(side.packing.layer & ~Layer.PORTS)}  # known, so that nothing asks again")
+            if resolves:
+                self.entries.emit_resolve(table, side)
                 self.resolved.add(t)
+            self.may_be_dropped |= self.plan.settings.full == "drop"
+            text.line(f"if state_{t} == 0:  # the table is full")
+            with text.indented():
+                text.line("code = 1" if self.plan.settings.full == "drop" else "pass")
+                for nf in handling:
+                    self._count(nf, "missed")
+            text.line("else:")
+            nested.enter_context(text.indented())
+            if resolves and table.last_seen is not None and self.entries.resolves(table, side):
+                self.entries.emit_last_seen(table, side)
             if table.direction is not None:
                 self._emit_direction(table, side)
             early = _may_begin_early(handling)
@@ -125,58 +146,11 @@ class PacketBody:
             for nf in handling:
                 self._count(nf, "missed")
 
-    def _emit_resolve(self, table: TablePlan, side: TableSide) -> None:
-        """Find the packet's entry, by what the match pass found or by a search; `absent`: NFs without state in it.
-
-        `state` is where the entry's key ends.
-        """
-        text, t, s, words = self.text, table.index, side.index, side.packing.words
-        place = self.scratch.tables[t]
-        key = f"scratch + {place.key} + {place.key_bytes} * j"
-        last = 8 * (words - 1)
-        marks = self._marks_of(table, side)
-        absent = f"absent_{t} = {marks} & ~load_u8(state_{t} - 1)"
-        if not self._resolves(table, side):
-            text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j)")
-            text.line(absent)
-            return
-        text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
-        text.line(f"absent_{t} = 0")
-        same = [f"load_i64(entry + {8 * w}) == load_i64({key} + {8 * w})" for w in range(words - 1)]
-        with_marks = f"load_i64({key} + {last}) | {wrap(marks << MARK_SHIFT)}"
-        same.append(f"load_i64(entry + {last}) == ({with_marks})")
-        text.line(f"state_{t} = entry + {side.key_bytes}")
-        text.line(f"if not ({' and '.join(same)}):")
-        with text.indented():
-            # Or the flow is known, but not to all of its NFs: some of its packets are dropped on the way to them.
-            differs = f"load_i64(entry + {last}) ^ load_i64({key} + {last})"
-            text.line(f"differs = {differs}")
-            known = " and ".join([*same[:-1], "differs & KEY_MASK == 0", "differs != 0"])
-            text.line(f"if not ({known}):")
-            text.line(f"    state_{t} = resolve_{s}(side_{s}, hashed_{t}, {key}) + {side.key_bytes}")
-            text.line(absent)
-        if table.last_seen is not None:
-            text.line(f"idle_ns = time - load_i64(state_{t} + {table.last_seen})")
-            text.line(f"if idle_ns >= {table.shortest_timeout_ns}:")
-            text.line(f"    expire_{t}(side_{s}, state_{t}, idle_ns, core, constants)")
-            text.line(f"    {absent}")
-            text.line(f"store_64(state_{t} + {table.last_seen}, time)")
-        if any(index not in self.plan.segments[self.number].nfs for index in table.nfs):
-            text.line(f"store_64(scratch + {place.entry} + 8 * j, state_{t})")
-
-    def _resolves(self, table: TablePlan, side: TableSide) -> bool:
-        return self.number == self.plan.first_segment_of(table, side)
-
-    def _marks_of(self, table: TablePlan, side: TableSide) -> int:
-        """The marks of an entry of the side in which every NF that handles its packets has state."""
-        nfs = (self.plan.nfs[index] for index in table.nfs)
-        return sum(1 << nf.mark for nf in nfs if nf.handles(side.packing))
-
     def _emit_direction(self, table: TablePlan, side: TableSide) -> None:
         """`forward`: whether the packet goes the way of its connection's first one, which is noted in the entry."""
         text, t = self.text, table.index
         text.line(f"direction = load_i64(scratch + {self.scratch.tables[t].direction} + 8 * j)")
-        if self._resolves(table, side):
+        if self.entries.resolves(table, side):
             text.line(f"if load_u8(state_{t} - 1) == 0:  # a new one")
             text.line(f"    store_8(state_{t} + {table.direction}, direction)")
         text.line(f"forward_{t} = direction == load_u8(state_{t} + {table.direction})")
@@ -187,16 +161,16 @@ class PacketBody:
         with self.text.indented():
             self.text.line(f"store_8(state_{t} - 1, load_u8(state_{t} - 1) | {mark})")
             if "new_flow" in nf.translated.hooks:
-                self.text.line(_call(nf, "new_flow"))
+                self.text.line(self._call(nf, "new_flow"))
 
     def _emit_nf(self, nf: NFPlan) -> None:
         text = self.text
         self._count(nf, "received")
         if not nf.translated.may_drop:
-            text.line(_call(nf, "packet"))
+            text.line(self._call(nf, "packet"))
             return
         self.may_be_dropped = True
-        text.line(f"code = {_call(nf, 'packet')}")
+        text.line(f"code = {self._call(nf, 'packet')}")
         text.line("if code != 0:")
         with text.indented():
             first = self.statistics.drops[nf.index][0] - 8
@@ -206,18 +180,35 @@ class PacketBody:
     def _emit_verdict(self) -> None:
         text, plan, statistics = self.text, self.plan, self.statistics
         text.line("goes_on = code == 0")
-        text.line("if seen == 0:")
+        if plan.drops_fragments:
+            text.line("if headers == DROPPED:")
+            text.line("    goes_on = 0")
+        text.line(f"{'elif' if plan.drops_fragments else 'if'} seen == 0:")
         with text.indented():
             text.line(f"other = statistics + {statistics.other} + 8 * ((headers >> REASON_SHIFT) & 0xFF)")
             text.line("store_64(other, load_i64(other) + 1)")
             if plan.settings.other == "drop":
                 text.line("goes_on = 0")
         text.line("store_8(verdict + position + j, goes_on)")
-        if plan.settings.other == "drop" or any(nf.translated.may_drop for nf in plan.nfs):
+        may_drop = plan.settings.other == "drop" or plan.drops_fragments
+        if may_drop or any(nf.translated.may_drop or self._may_be_full(nf) for nf in plan.nfs):
             text.line("if goes_on == 0:")
             with text.indented():
                 for place, amount in ((statistics.dropped_packets, "1"), (statistics.dropped_bytes, "length")):
                     text.line(f"store_64(statistics + {place}, load_i64(statistics + {place}) + {amount})")
+
+    def _call(self, nf: NFPlan, hook: str) -> str:
+        """A call in the names of this pass."""
+        names = {
+            "captured": "captured_bytes",
+            "time_ns": "time",
+            "state": f"state_{nf.table}",
+            "forward": f"forward_{nf.table}",
+        }
+        if nf.table is not None and (side := self.plan.tables[nf.table].side_of(self.family)) is not None:
+            names["records"] = records_of_side(self.plan, side)
+        translated = nf.translated.hooks[hook]
+        return f"{translated.function}({', '.join(names.get(name, name) for name in translated.arguments)})"
 
 
 def _may_begin_early(group: list[NFPlan]) -> list[NFPlan]:
@@ -238,15 +229,3 @@ def _may_begin_early(group: list[NFPlan]) -> list[NFPlan]:
         if nf.translated.may_drop:
             break
     return early
-
-
-def _call(nf: NFPlan, hook: str) -> str:
-    """A call in the names of this pass."""
-    names = {
-        "captured": "captured_bytes",
-        "time_ns": "time",
-        "state": f"state_{nf.table}",
-        "forward": f"forward_{nf.table}",
-    }
-    translated = nf.translated.hooks[hook]
-    return f"{translated.function}({', '.join(names.get(name, name) for name in translated.arguments)})"

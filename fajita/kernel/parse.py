@@ -1,8 +1,9 @@
 """From a frame to its headers: what is there, where, or why nothing is.
 
 Every offset is checked against the captured length here, once; whoever has a layer's bit may use its fields. The result
-is one word: layers (bits 0-15), offset of the IP header (16-31), of the transport header (32-47), where the frame has
-no 5-tuple, the index of the reason in OTHER_REASONS (48-55), and the IP protocol (56-63).
+is one word: layers (bits 0-12), the frame's link code if the headers are those of a packet in a tunnel, else 0 (13-15),
+offset of the IP header (16-31), of the transport header (32-47), where the frame has no 5-tuple, the index of the
+reason in OTHER_REASONS (48-55), and the IP protocol (56-63).
 """
 
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP
@@ -17,7 +18,11 @@ from fajita.packet import (
     FRAGMENT_EXTENSION,
     ICMP_PROTOCOL,
     ICMPV6_PROTOCOL,
+    IPV4_FRAGMENT_BITS,
+    IPV4_OFFSET_BITS,
     IPV4_TYPE,
+    IPV6_FRAGMENT_BITS,
+    IPV6_OFFSET_BITS,
     IPV6_TYPE,
     LATER_FRAGMENT,
     MALFORMED_IPV4,
@@ -39,18 +44,19 @@ from fajita.packet import (
     Layer,
 )
 
-IP_SHIFT, TRANSPORT_SHIFT, REASON_SHIFT, PROTOCOL_SHIFT = 16, 32, 48, 56
+TUNNEL_SHIFT, IP_SHIFT, TRANSPORT_SHIFT, REASON_SHIFT, PROTOCOL_SHIFT = 13, 16, 32, 48, 56
 OFFSET_MASK = 0xFFFF
 
 # A step over a header gives where it led to: the EtherType, and above it the offset of what follows. Or a fault: the
 # negative number -1 - reason.
-_STEP_SHIFT = 16
+STEP_SHIFT = 16
 _TYPE_MASK = 0xFFFF
 
 _HAS_ETHERNET, _HAS_VLAN = int(Layer.ETHERNET), int(Layer.VLAN)
 _HAS_IPV4, _HAS_IPV6 = int(Layer.IPV4 | Layer.IP), int(Layer.IPV6 | Layer.IP)
 _HAS_FLOW, _HAS_PORTS = int(Layer.FLOW), int(Layer.PORTS)
 _HAS_TCP, _HAS_UDP, _HAS_ICMP = int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
+_HAS_FRAGMENT = int(Layer.FRAGMENT)
 
 #: AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, macOS; AF_INET is 2 everywhere.
 _IPV6_FAMILIES = (10, 24, 28, 30)
@@ -104,17 +110,22 @@ def parse_any(frame, captured, link):
         layers = _HAS_ETHERNET
         if captured >= 18 and load_be16(frame + 12) in VLAN_TYPES:
             layers |= _HAS_VLAN
-    step = step_over_link(frame, captured, link)
+    return layers | parse_typed(frame, captured, step_over_link(frame, captured, link))
+
+
+@kernel_function
+def parse_typed(frame, captured, step):
+    """The same from where a step has led to."""
     if step >= 0:
         step = step_over_tags(frame, captured, step)
     if step < 0:
-        return layers | ((-1 - step) << REASON_SHIFT)
+        return (-1 - step) << REASON_SHIFT
     kind = step & _TYPE_MASK
     if kind == IPV4_TYPE:
-        return layers | parse_ipv4(frame, captured, step >> _STEP_SHIFT)
+        return parse_ipv4(frame, captured, step >> STEP_SHIFT)
     if kind == IPV6_TYPE:
-        return layers | parse_ipv6(frame, captured, step >> _STEP_SHIFT)
-    return layers | ((ARP if kind == ARP_TYPE else NOT_IP) << REASON_SHIFT)
+        return parse_ipv6(frame, captured, step >> STEP_SHIFT)
+    return (ARP if kind == ARP_TYPE else NOT_IP) << REASON_SHIFT
 
 
 @kernel_function
@@ -148,7 +159,7 @@ def step_over_link(frame, captured, link):
         kind = ppp_type(frame + size - 2)
     else:
         kind = load_be16(frame + (0 if link == LINUX_SLL2 else size - 2))
-    return kind | (size << _STEP_SHIFT)
+    return kind | (size << STEP_SHIFT)
 
 
 @kernel_function
@@ -169,20 +180,20 @@ def ip_type(address):
 def step_over_tags(frame, captured, step):
     """Past VLAN tags, MPLS labels and PPPoE (RFC 2516, 4)."""
     for _ in range(MAXIMUM_TAGS):
-        kind, offset = step & _TYPE_MASK, step >> _STEP_SHIFT
+        kind, offset = step & _TYPE_MASK, step >> STEP_SHIFT
         if kind in VLAN_TYPES:
             if offset + 4 > captured:
                 return -1 - TRUNCATED
-            step = load_be16(frame + offset + 2) | ((offset + 4) << _STEP_SHIFT)
+            step = load_be16(frame + offset + 2) | ((offset + 4) << STEP_SHIFT)
         elif kind in MPLS_TYPES:
             if offset + 5 > captured:
                 return -1 - TRUNCATED
             is_last = load_u8(frame + offset + 2) & 1
-            step = (ip_type(frame + offset + 4) if is_last else kind) | ((offset + 4) << _STEP_SHIFT)
+            step = (ip_type(frame + offset + 4) if is_last else kind) | ((offset + 4) << STEP_SHIFT)
         elif kind == PPPOE_TYPE:
             if offset + 8 > captured:
                 return -1 - TRUNCATED
-            step = ppp_type(frame + offset + 6) | ((offset + 8) << _STEP_SHIFT)
+            step = ppp_type(frame + offset + 6) | ((offset + 8) << STEP_SHIFT)
         else:
             break
     return step
@@ -201,7 +212,9 @@ def parse_ipv4(frame, captured, offset):
         return TRUNCATED << REASON_SHIFT
     protocol = load_u8(ip + 9)
     found = _HAS_IPV4 | (offset << IP_SHIFT) | (protocol << PROTOCOL_SHIFT)
-    if load_be16(ip + 6) & 0x1FFF != 0:
+    if load_be16(ip + 6) & IPV4_FRAGMENT_BITS:
+        found |= _HAS_FRAGMENT
+    if load_be16(ip + 6) & IPV4_OFFSET_BITS:
         return found | ((offset + header) << TRANSPORT_SHIFT) | (LATER_FRAGMENT << REASON_SHIFT)
     return found | parse_transport(protocol, offset + header, ip_end(ip, captured - offset) - header)
 
@@ -222,15 +235,22 @@ def parse_ipv6(frame, captured, offset):
             break
         if at + 8 > end:
             return found | (TRUNCATED << REASON_SHIFT)
-        length = load_u8(ip + at + 1)
-        size = 8 if is_fragment else (length + 1) * 8 if protocol in EXTENSIONS else (length + 2) * 4
-        protocol = load_u8(ip + at)
-        if is_fragment and load_be16(ip + at + 2) >> 3 != 0:
-            return found | (protocol << PROTOCOL_SHIFT) | (LATER_FRAGMENT << REASON_SHIFT)
+        size, protocol = extension_bytes(ip + at, protocol), load_u8(ip + at)
+        if is_fragment and load_be16(ip + at + 2) & IPV6_FRAGMENT_BITS:
+            found |= _HAS_FRAGMENT
+            if load_be16(ip + at + 2) & IPV6_OFFSET_BITS:
+                return found | (protocol << PROTOCOL_SHIFT) | (LATER_FRAGMENT << REASON_SHIFT)
         at += size
     if at > end:
         return found | (TRUNCATED << REASON_SHIFT)
     return found | (protocol << PROTOCOL_SHIFT) | parse_transport(protocol, offset + at, end - at)
+
+
+@kernel_function
+def extension_bytes(header, kind):
+    """The size of an extension header of type `kind`."""
+    length = load_u8(header + 1)
+    return 8 if kind == FRAGMENT_EXTENSION else (length + 1) * 8 if kind in EXTENSIONS else (length + 2) * 4
 
 
 @kernel_function

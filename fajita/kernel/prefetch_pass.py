@@ -2,18 +2,20 @@
 
 The run pass calls it between packets, a few at a time, so that memory is busy while NFs compute: asked for all at once,
 before the first NF runs, elements come no earlier than without (docs/decisions). In the first segment it is for the
-packets of the burst that was looked up ahead, in others for those a few packets on.
+packets of the burst that is run next, in others for those a few packets on.
 
 It works with the entry where a flow probably is, which may be another flow's, or zeros: what comes of it is asked for
 but not believed.
 """
 
 from fajita import prefetching
+from fajita.assignment import FAMILIES
 from fajita.kernel.layout import Scratch
+from fajita.kernel.link_pass import emit_places, linked_entry
 from fajita.kernel.prologue import emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer
-from fajita.plan import LINE_BYTES, NFPlan, Plan, TableSide
+from fajita.plan import LINE_BYTES, NFPlan, Plan, TablePlan, TableSide
 
 #: Packets for which elements are asked for at a time; and, after the first segment, how many packets ahead.
 STRIDE = 4
@@ -36,10 +38,10 @@ def run_parameters(plan: Plan, number: int) -> str:
 def run_arguments(plan: Plan, number: int) -> str:
     """The arguments of `run_N` in the burst loop."""
     if not _prefetching(plan, number):
-        return "context, scratch, position, count"
-    packets = "ahead, following, ahead_count" if number == 0 else "scratch, position, count"
+        return "context, scratch, position, count_0"
+    packets = "scratch_1, position + count_0, count_1" if number == 0 else "scratch, position, count_0"
     worth = _worth(plan, number)
-    return f"context, scratch, position, count, {packets}" + (f" if {worth} else 0" if worth else "")
+    return f"context, scratch, position, count_0, {packets}" + (f" if {worth} else 0" if worth else "")
 
 
 def _worth(plan: Plan, number: int) -> str:
@@ -86,6 +88,7 @@ def emit_prefetch(text: Text, plan: Plan, number: int, scratch: Scratch) -> None
     text.line(f"def prefetch_{number}(context, scratch, position, start, stop):")
     with text.indented():
         emit_words(text, _WORDS)
+        emit_places(text, _linked_sides(plan, number, nfs))
         text.line("for j in range(start, stop):")
         with text.indented():
             if number:
@@ -129,24 +132,62 @@ def _emit_family(text: Text, plan: Plan, number: int, scratch: Scratch, nfs: lis
             continue
         side = plan.tables[table].side_of(family)
         if side is not None and any(nf.handles(side.packing) for nf in together):
-            _emit_table(text, plan, number, scratch, side, [nf for nf in together if nf.handles(side.packing)])
+            if number != plan.first_segment_of(plan.tables[table], side):
+                test, state = _resolved(scratch, table)
+            elif plan.tables[table].is_linked(family):
+                test, state = _linked(plan, scratch, plan.tables[table], side, family)
+            else:
+                test, state = _candidate(scratch, table, side)
+            text.line(f"if {test}:")
+            with text.indented():
+                text.line(f"state_{table} = {state}")
+                _emit_calls(text, plan, scratch, side, [nf for nf in together if nf.handles(side.packing)])
 
 
-def _emit_table(text: Text, plan: Plan, number: int, scratch: Scratch, side: TableSide, nfs: list[NFPlan]) -> None:
+def _resolved(scratch: Scratch, table: int) -> tuple[str, str]:
+    """Whether an earlier segment has come to an entry of the packet, and where its key ends."""
+    place = scratch.tables[table]
+    entry = f"load_i64(scratch + {place.entry} + 8 * j)"
+    return f"load_i64(scratch + {place.hashed} + 8 * j) != 0 and {entry} != 0", entry
+
+
+def _candidate(scratch: Scratch, table: int, side: TableSide) -> tuple[str, str]:
+    """Whether the packet has the key of a table, and where that of its entry probably ends."""
+    place = scratch.tables[table]
+    entry = f"load_i64(scratch + {place.entry} + 8 * j) + {side.key_bytes}"
+    return f"load_i64(scratch + {place.hashed} + 8 * j) != 0", entry
+
+
+def _linked(plan: Plan, scratch: Scratch, table: TablePlan, side: TableSide, family: int) -> tuple[str, str]:
+    """The same where a finer entry tells."""
+    assert table.link is not None
+    finer, layer = plan.tables[table.link.table], int(side.packing.layer)
+    finer_side = finer.side_of(family)
+    assert finer_side is not None
+    has_finer, finer_state = _candidate(scratch, finer.index, finer_side)
+    entry = linked_entry(finer_state, finer.links[table.index], side)
+    return f"{has_finer} and (headers & {layer}) == {layer}", f"{entry} + {side.key_bytes}"
+
+
+def _linked_sides(plan: Plan, number: int, nfs: list[NFPlan]) -> list[TableSide]:
+    """The sides whose entries the segment finds by links."""
+    tables = [plan.tables[t] for t in dict.fromkeys(nf.table for nf in nfs) if t is not None]
+    pairs = [(table, table.side_of(family)) for table in tables for family in FAMILIES if table.is_linked(family)]
+    sides = [side for table, side in pairs if side is not None and number == plan.first_segment_of(table, side)]
+    return list({side.index: side for side in sides}.values())
+
+
+def _emit_calls(text: Text, plan: Plan, scratch: Scratch, side: TableSide, nfs: list[NFPlan]) -> None:
+    """The hooks of NFs of one table."""
     t = nfs[0].table
     assert t is not None
-    place, table = scratch.tables[t], plan.tables[t]
-    text.line(f"if load_i64(scratch + {place.hashed} + 8 * j) != 0:")
-    with text.indented():
-        text.line(f"headers |= {int(side.packing.layer)}  # known, so that nothing asks again")
-        # After the segment that has resolved it, it is where the key ends.
-        key_bytes = side.key_bytes if number == plan.first_segment_of(table, side) else 0
-        text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j) + {key_bytes}")
-        if any(_needs_forward(nf) for nf in nfs):
-            text.line(f"direction = load_i64(scratch + {place.direction} + 8 * j)")
-            text.line(f"forward_{t} = direction == load_u8(state_{t} + {table.direction})")
-        for nf in nfs:
-            text.line(_call(nf))
+    # Not ports: a later fragment has a key with them, but no transport header.
+    text.line(f"headers |= {int(side.packing.layer & ~Layer.PORTS)}  # known, so that nothing asks again")
+    if any(_needs_forward(nf) for nf in nfs):
+        text.line(f"direction = load_i64(scratch + {scratch.tables[t].direction} + 8 * j)")
+        text.line(f"forward_{t} = direction == load_u8(state_{t} + {plan.tables[t].direction})")
+    for nf in nfs:
+        text.line(_call(nf))
 
 
 def _needs_forward(nf: NFPlan) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fajita.kernel.layout import CONTEXT
 from fajita.kernel.text import Text
-from fajita.plan import TableSide
+from fajita.plan import TablePlan, TableSide
 
 
 def emit_words(text: Text, names: Iterable[str]) -> None:
@@ -14,6 +14,12 @@ def emit_words(text: Text, names: Iterable[str]) -> None:
 
 
 def emit_sides(text: Text, sides: Iterable[TableSide]) -> None:
-    """`side_N`: the address of the descriptor of each of these sides."""
+    """`side_S`: the address of the descriptor of each of these sides."""
     for side in sides:
-        text.line(f"side_{side.index} = load_i64(context + {CONTEXT['tables']}) + {side.index} * DESCRIPTOR_BYTES")
+        text.line(f"side_{side.index} = load_i64(context + {CONTEXT['sides']}) + {side.index} * DESCRIPTOR_BYTES")
+
+
+def emit_tables(text: Text, tables: Iterable[TablePlan]) -> None:
+    """`table_T`: the same of these tables."""
+    for table in tables:
+        text.line(f"table_{table.index} = load_i64(context + {CONTEXT['tables']}) + {table.index} * TABLE_BYTES")

@@ -3,16 +3,18 @@
 IPv6 packets go to a function of their own, so that the loop has all registers for the others.
 """
 
-from fajita.kernel.layout import FRAMES_AHEAD, Scratch, Statistics
+from fajita.kernel.layout import CONTEXT, FRAMES_AHEAD, Scratch, Statistics
+from fajita.kernel.lifetime import NEVER
+from fajita.kernel.link_pass import emit_places
 from fajita.kernel.packet_body import PacketBody, counter
 from fajita.kernel.prefetch_pass import emit_first_prefetch, emit_next_prefetch, run_parameters
-from fajita.kernel.prologue import emit_sides, emit_words
+from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer
-from fajita.plan import Plan
+from fajita.plan import Plan, TableSide
 
 #: What the pass needs of the context.
-_WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "constants", "statistics")
+_WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "constants", "statistics", "records")
 
 
 def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
@@ -28,8 +30,18 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
+        emit_places(text, _linked_sides(plan, number, 4))
         for name in counters.values():
             text.line(f"{name} = 0")
+        clocked = any(table.last_seen is not None for table in plan.tables_run_in(number))
+        swept = [table for table in plan.tables_run_in(number) if table.idle_ends]
+        if clocked:
+            text.line(f"clock = load_i64({_clock(number)})")
+        if swept:
+            emit_tables(text, swept)
+            text.line(f"due = {NEVER}")
+        for table in swept:
+            text.line(f"due = minimum(due, load_i64(table_{table.index} + DUE))")
         is_last = number == len(plan.segments) - 1
         if is_last:
             # Near the end of the block what is asked for again costs less than to ask whether it is there.
@@ -41,11 +53,20 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
             _emit_packet(text, scratch)
+            if clocked:
+                text.line("clock = maximum(clock, time)")
+            if swept:
+                text.line("if clock >= due:")
+                text.line(f"    due = sweep_{number}(context, clock)")
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
+                if clocked:
+                    text.line(f"    store_64({_clock(number)}, clock)")
                 text.line(f"    run_{number}_ipv6(context, scratch, position, j)")
                 text.line("    continue")
             PacketBody(text, plan, number, scratch, statistics, family=4).emit()
+        if clocked:
+            text.line(f"store_64({_clock(number)}, clock)")
         for index, name in counters.items():
             place = f"statistics + {statistics.received[index]}"
             amount = f"count - {name}" if name.startswith("missed") else name
@@ -61,8 +82,22 @@ def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
+        emit_places(text, _linked_sides(plan, number, 6))
+        if any(table.last_seen is not None for table in plan.tables_run_in(number)):
+            text.line(f"clock = load_i64({_clock(number)})")
         _emit_packet(text, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
+
+
+def _linked_sides(plan: Plan, number: int, family: int) -> list[TableSide]:
+    """The sides whose entries packets of a family find by links in a segment."""
+    tables = [table for table in plan.tables_run_in(number) if table.is_linked(family)]
+    return [side for table in tables if (side := table.side_of(family)) is not None]
+
+
+def _clock(number: int) -> str:
+    """Where a segment's clock is."""
+    return f"load_i64(context + {CONTEXT['clocks']}) + {8 * number}"
 
 
 def _emit_packet(text: Text, scratch: Scratch) -> None:

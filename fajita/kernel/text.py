@@ -27,6 +27,13 @@ class Text:
         yield
         self._level -= 1
 
+    @contextmanager
+    def indented_if(self, deeper: bool) -> Iterator[None]:
+        """One level deeper, or not."""
+        self._level += deeper
+        yield
+        self._level -= deeper
+
     def source(self) -> str:
         """The module."""
         return "\n".join(self._lines) + "\n"

@@ -10,8 +10,8 @@ class LoadBalancer(NF):
     """Sends each new flow to one of the servers and rewrites its destination address.
 
     round_robin gives the next server to each new flow, in turn, one turn per worker. hash chooses by the addresses
-    and ports, so that a flow goes to the same server on every worker and in every run. A later fragment has no ports:
-    it is not seen here and keeps its destination.
+    and ports, so that a flow goes to the same server on every worker and in every run. A later fragment goes where its
+    first went; one that came before it is not seen here and keeps its destination.
     """
 
     key = five_tuple

@@ -21,10 +21,10 @@ _BUILTINS: dict[str, Any] = {"range": int64_range, "len": int64_length, "min": m
 
 
 class NFView:
-    """What `self` is in a method: the NF's parameters, and the worker's variables as `core`."""
+    """What `self` is in a method: the NF's parameters, the worker's variables as `core`, `emit` and `random`."""
 
-    def __init__(self, nf: NF, core: Record) -> None:
-        self._nf, self.core = nf, core
+    def __init__(self, nf: NF, core: Record, emit: Callable[[Record], None]) -> None:
+        self._nf, self.core, self.emit = nf, core, emit
         self._numbers = SplitMix(nf.name)
 
     def random(self, limit: int) -> Int64:

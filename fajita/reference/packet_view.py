@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fajita.packet import FIELDS, FLAGS, Field, Layer, places
-from fajita.reference.checksum import updated, updated_udp
+from fajita.reference.checksum import follow, updated, updated_udp
 from fajita.reference.integer import Int64
 from fajita.reference.parse import Headers
 
@@ -37,13 +37,15 @@ class Payload(Sequence[Int64]):
 class PacketView:
     """One packet. frame: its captured bytes, writable; wire: bytes it had on the wire; times in nanoseconds."""
 
-    __slots__ = ("_frame", "_headers", "_time_ns", "_wire", "forward")
+    __slots__ = ("_frame", "_headers", "_time_ns", "_wire", "forward", "ports_of_first")
 
     def __init__(self, frame: memoryview, headers: Headers, wire: int, time_ns: int) -> None:
         self._frame, self._headers = frame, headers
         self._wire, self._time_ns = wire, time_ns
         #: For an NF keyed by `connection`, whether the packet goes the way of the first one; set before each NF.
         self.forward = True
+        #: Of a later fragment that has found its first: the ports for its keys. An NF does not see them.
+        self.ports_of_first: dict[str, int] | None = None
 
     @property
     def length(self) -> Int64:
@@ -86,6 +88,20 @@ class PacketView:
         """Whether all these layers are there."""
         return layers in self._headers.layers
 
+    def has_for_key(self, layers: Layer) -> bool:
+        """Whether a key that needs these layers can be read."""
+        return layers in self._headers.layers | (Layer(0) if self.ports_of_first is None else Layer.PORTS)
+
+    @property
+    def reason(self) -> int:
+        """Index in OTHER_REASONS of why the packet has no 5-tuple."""
+        return self._headers.reason
+
+    @property
+    def is_later_fragment(self) -> bool:
+        """Whether there is no transport header, as another fragment has it."""
+        return self._headers.is_later
+
     def read(self, field: Field) -> int:
         """The field as a number; 0 without its layer."""
         if not self.has(field.layer):
@@ -101,6 +117,8 @@ class PacketView:
         if family == 6 and name in ("src", "dst"):
             at = self._headers.ip + {"src": 8, "dst": 24}[name]
             return int.from_bytes(self._frame[at : at + 16], "big")
+        if self.ports_of_first is not None and name in self.ports_of_first:
+            return self.ports_of_first[name]
         return next((self.read(field) for field in places(name) if self.has(field.layer)), 0)
 
     def write(self, field: Field, value: int) -> None:
@@ -109,6 +127,7 @@ class PacketView:
             return
         start = self._start(field.start)
         size, at = field.bits // 8, start + field.offset
+        before = bytes(self._frame) if self._headers.enclosing else b""
         # Checksums cover words of two bytes, counted from the start of the header.
         words_from, words_to = start + field.offset // 2 * 2, start + -(-(field.offset + size) // 2) * 2
         old_words = self._words(words_from, words_to)
@@ -117,6 +136,8 @@ class PacketView:
         number |= (value & field.value_mask) << field.shift
         self._frame[at : at + size] = number.to_bytes(size, "big")
         self._repair(field.repairs.split(), old_words, self._words(words_from, words_to))
+        for checksum in self._headers.enclosing:
+            follow(checksum, before, self._frame, self._headers.ip_end)
 
     def _start(self, header: str) -> int:
         return {"frame": 0, "ip": self._headers.ip, "transport": self._headers.transport}[header]

@@ -5,13 +5,28 @@ well formed; nothing that a frame says about lengths is believed before it is co
 """
 
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from fajita import packet
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP
 from fajita.packet import Layer
+from fajita.reference.checksum import EnclosingChecksum
 
 Bytes = bytes | memoryview
+
+
+class Datagram(NamedTuple):
+    """What the fragments of one datagram have in common. protocol: of IPv4 (RFC 791, 3.2); of IPv6 None.
+
+    In IPv6 (RFC 8200, 4.5) the protocol is no part of it: what follows the fragment header may differ from fragment to
+    fragment, and only the first's counts.
+    """
+
+    family: int
+    source: bytes
+    destination: bytes
+    protocol: int | None
+    identification: int
 
 
 @dataclass(frozen=True)
@@ -20,6 +35,8 @@ class Headers:
 
     protocol: what the last header before the transport's says that it is; 0 where that is not known.
     reason: index in OTHER_REASONS of why the frame has no 5-tuple; OTHER_TRAFFIC if it has one.
+    datagram: of a fragment; is_later: it is not the first.
+    enclosing: of a packet in tunnels, their checksums, those of the innermost tunnel first.
     """
 
     layers: Layer
@@ -28,6 +45,9 @@ class Headers:
     ip_end: int = 0
     protocol: int = 0
     reason: int = packet.OTHER_TRAFFIC
+    datagram: Datagram | None = None
+    is_later: bool = False
+    enclosing: tuple[EnclosingChecksum, ...] = ()
 
 
 class _NoIPError(Exception):
@@ -44,6 +64,14 @@ def parse(frame: Bytes, link: int) -> Headers:
         layers |= Layer.VLAN
     try:
         kind, offset = _after_link(frame, link)
+    except _NoIPError as fault:
+        return Headers(layers, reason=fault.reason)
+    return parse_typed(frame, kind, offset, layers)
+
+
+def parse_typed(frame: Bytes, kind: int, offset: int, layers: Layer) -> Headers:
+    """The headers from `offset` on, where something of EtherType `kind` begins; layers: what was found before."""
+    try:
         for _ in range(packet.MAXIMUM_TAGS):
             if kind in packet.VLAN_TYPES:
                 kind, offset = _after_vlan(frame, offset)
@@ -141,11 +169,15 @@ def _parse_ipv4(frame: Bytes, offset: int, layers: Layer) -> Headers:
     _need(frame, transport)
     ip_end = min(offset + total_bytes, len(frame)) if total_bytes else len(frame)
     layers |= Layer.IPV4 | Layer.IP
-    protocol = frame[offset + 9]
-    if _u16(frame, offset + 6) & 0x1FFF != 0:
-        return Headers(layers, offset, transport, ip_end, protocol, packet.LATER_FRAGMENT)
+    protocol, fragment_field, datagram = frame[offset + 9], _u16(frame, offset + 6), None
+    if fragment_field & packet.IPV4_FRAGMENT_BITS:
+        layers |= Layer.FRAGMENT
+        source, destination = bytes(frame[offset + 12 : offset + 16]), bytes(frame[offset + 16 : offset + 20])
+        datagram = Datagram(4, source, destination, protocol, _u16(frame, offset + 4))
+    if fragment_field & packet.IPV4_OFFSET_BITS:
+        return Headers(layers, offset, transport, ip_end, protocol, packet.LATER_FRAGMENT, datagram, True)
     found, reason = _transport_layers(protocol, ip_end - transport)
-    return Headers(layers | found, offset, transport, ip_end, protocol, reason)
+    return Headers(layers | found, offset, transport, ip_end, protocol, reason, datagram)
 
 
 def _parse_ipv6(frame: Bytes, offset: int, layers: Layer) -> Headers:
@@ -156,17 +188,23 @@ def _parse_ipv6(frame: Bytes, offset: int, layers: Layer) -> Headers:
     payload_bytes = _u16(frame, offset + 4)
     ip_end = min(offset + 40 + payload_bytes, len(frame)) if payload_bytes else len(frame)
     layers |= Layer.IPV6 | Layer.IP
-    cut = Headers(layers, offset, 0, ip_end, 0, packet.TRUNCATED)
-    protocol, at = frame[offset + 6], offset + 40
+    protocol, at, datagram = frame[offset + 6], offset + 40, None
     for _ in range(packet.MAXIMUM_EXTENSIONS):
         if protocol not in (*packet.EXTENSIONS, packet.FRAGMENT_EXTENSION, packet.AUTHENTICATION_EXTENSION):
             break
         if at + 8 > ip_end:
-            return cut
+            return Headers(layers, offset, 0, ip_end, 0, packet.TRUNCATED)
         following, length = frame[at], frame[at + 1]
         if protocol == packet.FRAGMENT_EXTENSION:
-            if _u16(frame, at + 2) >> 3 != 0:
-                return Headers(layers, offset, 0, ip_end, following, packet.LATER_FRAGMENT)
+            fragment_field = _u16(frame, at + 2)
+            # One that is the whole datagram (RFC 6946) is no fragment.
+            if fragment_field & packet.IPV6_FRAGMENT_BITS:
+                layers |= Layer.FRAGMENT
+                source, destination = bytes(frame[offset + 8 : offset + 24]), bytes(frame[offset + 24 : offset + 40])
+                identification = int.from_bytes(frame[at + 4 : at + 8], "big")
+                datagram = Datagram(6, source, destination, None, identification)
+            if fragment_field & packet.IPV6_OFFSET_BITS:
+                return Headers(layers, offset, 0, ip_end, following, packet.LATER_FRAGMENT, datagram, True)
             at += 8
         elif protocol == packet.AUTHENTICATION_EXTENSION:
             at += 4 * (length + 2)
@@ -174,9 +212,9 @@ def _parse_ipv6(frame: Bytes, offset: int, layers: Layer) -> Headers:
             at += 8 * (length + 1)
         protocol = following
     if at > ip_end:
-        return cut
+        return Headers(layers, offset, 0, ip_end, 0, packet.TRUNCATED)
     found, reason = _transport_layers(protocol, ip_end - at)
-    return Headers(layers | found, offset, at, ip_end, protocol, reason)
+    return Headers(layers | found, offset, at, ip_end, protocol, reason, datagram)
 
 
 def _transport_layers(protocol: int, available: int) -> tuple[Layer, int]:

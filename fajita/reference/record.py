@@ -11,7 +11,7 @@ class Record:
     """Named fields, zero at first. `kept` holds what lies in memory: of a signed field the number, else the bits; the
     elements of an array."""
 
-    __slots__ = ("kept",)
+    __slots__ = ("__weakref__", "kept")
     fields: ClassVar[dict[str, StateType]] = {}
     arrays: ClassVar[dict[str, ArrayType]] = {}
 

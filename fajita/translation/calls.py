@@ -30,6 +30,8 @@ def call(expressions: "Expressions", node: ast.Call) -> Value:
         return _random(expressions, node)
     if scope.method.names.get(name) is hash_of:
         return _hash_of(expressions, node)
+    if name == "self.emit":
+        expressions.refuse(node, "self.emit gives no value", f"write {ast.unparse(node)} on a line of its own")
     if name not in _FUNCTIONS[:4]:
         expressions.refuse(node, f"{name} cannot be called in an NF", f"known: {', '.join(_FUNCTIONS)}")
     if name == "len":

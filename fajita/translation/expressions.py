@@ -138,7 +138,7 @@ class Expressions:
         if isinstance(owner, ast.Name) and owner.id == "self":
             if name == "core":
                 self.refuse(node, "self.core has to be followed by a variable", nearest("", scope.core_fields()))
-            if not hasattr(scope.nf, name) or callable(getattr(scope.nf, name)):
+            if name == "emit" or not hasattr(scope.nf, name) or callable(getattr(scope.nf, name)):
                 self.refuse(node, f"self.{name} is not a parameter", nearest(name, scope.nf.params()))
             return self._outside(node, f"self.{name}", getattr(scope.nf, name), f"list_{name}")
         self.refuse(node, f"`{ast.unparse(node)}` is not known")
@@ -179,6 +179,8 @@ class Expressions:
             what = "state" if area == "state" else "core variable"
             known = [*fields, *arrays_in(self.scope, area)]
             self.refuse(node, f"{type(self.scope.nf).__name__} has no {what} {node.attr}", nearest(node.attr, known))
+        if area == "state" and node.attr in self.scope.unstored:
+            return Value("False", "bool") if kind.shown == "bool" else Value("0", "int")
         self.scope.used.add(area)
         load = f"load_{'i' if kind.signed else 'u'}{kind.bytes * 8}({area} + {self.scope.prefix}__{area}_{node.attr})"
         return Value(f"({load} != 0)", "bool") if kind.shown == "bool" else Value(load, "int")

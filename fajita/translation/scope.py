@@ -25,7 +25,9 @@ class Scope:
 
     pkt, state: the names the method gives its parameters. locals: types of the variables assigned so far on every
     path. used: which of the kernel's arguments the translation needs. lists: the lists it indexes, by their name in the
-    kernel. stored: the fields and arrays of the state it assigns. draws: it draws random numbers.
+    kernel. stored: the fields and arrays of the state it assigns. unstored: the fields that no method assigns.
+    draws: it draws random numbers. emits: how often `self.emit(state)` stands in it. loops: how many loops are around
+    what is translated now.
     rewrites_per_flow: every header field it writes gets, on every path, a value made of parameters and of the state's
     fields named in rewrites_from alone.
     """
@@ -41,6 +43,9 @@ class Scope:
     used: set[str] = field(default_factory=set)
     lists: dict[str, list[int]] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
+    unstored: frozenset[str] = frozenset()
+    emits: int = 0
+    loops: int = 0
     rewrites_from: set[str] = field(default_factory=set)
     rewrites_per_flow: bool = True
     draws: bool = False

@@ -41,10 +41,25 @@ class Statements:
         return False
 
     def _expr(self, statement: ast.Expr, level: int) -> bool:
+        if isinstance(statement.value, ast.Call) and ast.unparse(statement.value.func) == "self.emit":
+            self._emit_record(statement.value, level)
+            return False
         if not (isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)):
             self.refuse(statement, f"`{ast.unparse(statement)}` has no effect", "assign or return it")
         self._emit(level, "pass")
         return False
+
+    def _emit_record(self, call: ast.Call, level: int) -> None:
+        scope = self.scope
+        if scope.state is None:
+            self.refuse(call, f"{type(scope.nf).__name__} keeps no state that it could emit", "give it a key and State")
+        if call.keywords or [ast.unparse(argument) for argument in call.args] != [scope.state]:
+            self.refuse(call, f"`{ast.unparse(call)}` does not emit the state", f"self.emit({scope.state})")
+        if scope.loops:
+            self.refuse(call, "self.emit in a loop: nothing bounds its records", "emit before the loop or after it")
+        scope.emits += 1
+        scope.used |= {"records", "state"}
+        self._emit(level, f"emit_record(records + {scope.prefix}__records, state)")
 
     def _assign(self, statement: ast.Assign, level: int) -> bool:
         if len(statement.targets) > 1:
@@ -217,7 +232,9 @@ class Statements:
         before = dict(self.scope.locals)
         self._declare(target, "int")
         self._emit(level, f"for {local_name(target.id)} in range({', '.join(bound.text for bound in bounds)}):")
+        self.scope.loops += 1
         self.block(statement.body, level + 1)
+        self.scope.loops -= 1
         self.scope.locals = before
         return False
 

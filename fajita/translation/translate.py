@@ -10,7 +10,7 @@ from fajita.translation.scope import Scope
 from fajita.translation.statements import Statements
 
 #: What the kernel can hand to a hook, in the order it is handed.
-ARGUMENTS = ("frame", "headers", "captured", "length", "time_ns", "state", "core", "constants", "forward")
+ARGUMENTS = ("frame", "headers", "captured", "length", "time_ns", "state", "core", "constants", "records", "forward")
 
 _PARAMETERS = {"packet": ("pkt", "state"), "new_flow": ("pkt", "state"), "expire": ("state",)}
 
@@ -41,6 +41,8 @@ class TranslatedNF:
 
     lists: the values of the lists that it indexes, by their names in the kernel.
     new_flow_writes: the header fields that new_flow writes; they are among `writes`.
+    stored: the fields and arrays of the state that some method assigns; any other is 0 for ever. emits: by the name of
+    a method, how often `self.emit(state)` stands in it, which is the most records that a call of it makes.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
     draws: it draws random numbers. accesses: the elements of arrays that `packet` names. prefetch: a hook with the
     arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
@@ -56,6 +58,8 @@ class TranslatedNF:
     lists: dict[str, list[int]]
     new_flow_writes: frozenset[str]
     rewrites_per_flow: bool
+    stored: frozenset[str]
+    emits: dict[str, int]
     draws: bool = False
     accesses: tuple[ArrayAccess, ...] = ()
     prefetch: Hook | None = None
@@ -66,9 +70,25 @@ class TranslatedNF:
         """Whether some path of it drops a packet."""
         return bool(self.reasons)
 
+    @property
+    def may_emit(self) -> bool:
+        """Whether some path of it emits a record."""
+        return any(self.emits.values())
+
 
 def translate(nf: NF) -> TranslatedNF:
     """Check and translate an NF's methods; InputError names the user's file and line."""
+    translated = _translate(nf, frozenset())
+    unstored = _unstored(translated)
+    # Which fields nothing stores is known only now; reading one of them is reading a 0.
+    return _translate(nf, unstored) if unstored else translated
+
+
+def _unstored(translated: TranslatedNF) -> frozenset[str]:
+    return frozenset(type(translated.nf).state_fields) - translated.stored
+
+
+def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
     prefix = "".join(letter if letter.isalnum() else "_" for letter in nf.name)
     hooks: dict[str, Hook] = {}
     reads: set[str] = set()
@@ -81,8 +101,10 @@ def translate(nf: NF) -> TranslatedNF:
         if method is None:
             continue
         scope = _scope(nf, method, prefix)
-        scope.reasons = reasons
-        hooks[name] = _translate_hook(scope)
+        scope.reasons, scope.unstored = reasons, unstored
+        hook = _translate_hook(scope)
+        if name == "packet" or hook.arguments:  # what uses nothing of the packet and the state has no effect
+            hooks[name] = hook
         reads |= scope.reads
         writes |= scope.writes
         lists |= scope.lists
@@ -98,6 +120,8 @@ def translate(nf: NF) -> TranslatedNF:
         lists,
         frozenset(new_flow_writes),
         _rewrites_per_flow(scopes),
+        frozenset(name for scope in scopes for name in scope.stored),
+        {scope.method.name: scope.emits for scope in scopes},
         any(scope.draws for scope in scopes),
     )
 
@@ -106,7 +130,9 @@ def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> Tra
     """The same with a prefetch hook for these arrays, each given as (area, name)."""
     method = find_method(type(translated.nf), "packet")
     assert method is not None
-    prefetches = derive_prefetches(_scope(translated.nf, method, translated.prefix), wanted)
+    scope = _scope(translated.nf, method, translated.prefix)
+    scope.unstored = _unstored(translated)
+    prefetches = derive_prefetches(scope, wanted)
     if not prefetches.lines:
         return replace(translated, accesses=prefetches.accesses)
     hook = _hook(prefetches.scope, prefetches.lines)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fajita import NF, PASS, Chain, FrameBlock, five_tuple, i8, u32, u64
+from fajita import NF, PASS, Chain, FrameBlock, InputError, five_tuple, i8, u32, u64
 from fajita.engine.compiled import CompiledEngine
 from fajita.kernel.layout import BURST, FRAMES_AHEAD
 from fajita.nfs.destination_counter import DestinationCounter
@@ -137,9 +137,19 @@ def test_a_key_after_a_rewrite_is_the_new_one():
 def test_memory_of_the_tables(dropping):
     engine = CompiledEngine(dropping.plan)
     memory = engine.table_memory()
-    sides = [[engine.tables[side.index] for side in table.sides] for table in dropping.plan.tables]
+    sides = [table.sides for table in engine.tables]
     assert memory == [(sum(side.capacity for side in pair), sum(side.bytes for side in pair)) for pair in sides]
     assert all(nbytes > capacity * 16 for capacity, nbytes in memory)
+
+
+def test_tables_that_need_more_memory_than_they_may_take_are_refused(dropping):
+    least = sum(nbytes for _, nbytes in CompiledEngine(dropping.plan).table_memory())
+    assert CompiledEngine(dropping.plan, memory_bytes=least).memory_bytes == least
+    with pytest.raises(InputError, match=r"the tables need 16 MiB to begin with and may take 15 MiB; give them that"):
+        CompiledEngine(dropping.plan, memory_bytes=least - 1)
+    plan = Chain([FlowCounter()], capacity=10_000_000).plan
+    with pytest.raises(InputError, match=r"may take 1,024 MiB; .* or less capacity"):
+        CompiledEngine(plan, memory_bytes=1 << 30)
 
 
 def test_counters_beyond_32_bits():

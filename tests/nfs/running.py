@@ -50,10 +50,10 @@ def run(
     *,
     wire: Sequence[int] | None = None,
     links: Sequence[int] | int = ETHERNET,
-    other: str = "pass",
+    **settings: str,
 ) -> Result:
-    """Run a new engine over the frames, in two blocks."""
-    chain = Chain([nfs] if isinstance(nfs, NF) else nfs, other=other)
+    """Run a new engine over the frames, in two blocks; settings: of the chain."""
+    chain = Chain([nfs] if isinstance(nfs, NF) else nfs, **settings)
     block = FrameBlock.from_frames(frames, times_ns, wire)
     block.link[:] = np.asarray(links, np.uint8)
     running = engine(chain.plan)  # type: ignore[call-arg]

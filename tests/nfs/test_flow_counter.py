@@ -10,6 +10,9 @@ from fajita.nfs.flow_counter import FlowCounter
 from tests.nfs.running import both_engines, run
 from tests.nfs.scapy_frames import CLIENT, LINKS, SERVICE, ip_variants, tcp_frame, udp_frame
 
+#: reverse_packets, reverse_bytes, first_ns and last_ns where nobody stores them.
+NOTHING = (0, 0, 0, 0)
+
 
 def number(address: str) -> int:
     return int.from_bytes(bytes(map(int, address.split("."))), "big")
@@ -30,7 +33,7 @@ def test_every_flow_has_its_packets_and_bytes_on_the_wire(engine):
         counted[key] += 1
         total[key] += wire
     result = run(engine, FlowCounter(), [frame for _, frame, _ in packets], wire=[wire for _, _, wire in packets])
-    assert result.rows() == [(*key, counted[key], total[key]) for key in sorted(counted)]
+    assert result.rows() == [(*key, counted[key], total[key], *NOTHING) for key in sorted(counted)]
     assert result.summary() == {"flows": len(counted), "packets": 400, "bytes": sum(total.values())}
     assert result.frames == [frame for _, frame, _ in packets]
     table = result.counters.tables[0]
@@ -42,7 +45,7 @@ def test_one_flow_behind_every_link_and_tag(engine):
     built = [(code, bytes(build(ip_variants()["udp"]))) for code, build in LINKS.values()]
     result = run(engine, FlowCounter(), [frame for _, frame in built], links=[code for code, _ in built])
     assert result.rows() == [
-        (number(CLIENT), number(SERVICE), 1024, 53, 17, len(built), sum(len(frame) for _, frame in built))
+        (number(CLIENT), number(SERVICE), 1024, 53, 17, len(built), sum(len(frame) for _, frame in built), *NOTHING)
     ]
 
 
@@ -59,7 +62,7 @@ def test_protocols_without_ports_are_flows_of_their_own(engine):
 @both_engines
 def test_the_two_directions_are_two_flows(engine):
     frames = [udp_frame(1, 2), udp_frame(2, 1, src=SERVICE, dst=CLIENT)]
-    assert [row[-2] for row in run(engine, FlowCounter(), frames).rows()] == [1, 1]
+    assert [row[5:] for row in run(engine, FlowCounter(), frames).rows()] == [(1, len(frames[0]), *NOTHING)] * 2
 
 
 @both_engines
@@ -68,7 +71,7 @@ def test_by_address(engine, key, rows):
     frames = [udp_frame(n, src=f"10.0.0.{n % 3}", dst=f"10.1.0.{n % 2}") for n in range(12)]
     result = run(engine, FlowCounter(key=key), frames)
     network = number("10.0.0.0" if key == "source" else "10.1.0.0")
-    expected = [(network + n, 12 // rows, len(frames[0]) * 12 // rows) for n in range(rows)]
+    expected = [(network + n, 12 // rows, len(frames[0]) * 12 // rows, *NOTHING) for n in range(rows)]
     assert result.rows() == expected
 
 
@@ -76,7 +79,8 @@ def test_by_address(engine, key, rows):
 def test_a_flow_that_was_idle_for_the_timeout_begins_anew(engine):
     times = [0, 999, 1998, 2998, 3000]
     result = run(engine, FlowCounter(timeout="1us"), [udp_frame()] * 5, times)
-    assert result.rows()[0][-2] == 2
+    assert result.rows()[0][5] == 2
+    assert result.summary() == {"flows": 2, "packets": 5, "bytes": 5 * len(udp_frame())}
     table = result.counters.tables[0]
     assert (table.created, table.expired, table.active) == (2, 1, 1)
 
@@ -91,7 +95,8 @@ def test_no_packets(engine):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"rate": "1Gbps"}, "FlowCounter has no parameter rate; its parameters: none; settings: key, timeout"),
+        ({"rate": "1Gbps"}, "FlowCounter has no parameter rate; its parameters: records; settings: key, timeout"),
+        ({"records": 1}, "parameter records of FlowCounter: Input should be a valid boolean"),
         ({"key": "port"}, "there is no key port; known: address_pair, all, connection"),
         ({"timeout": "-1s"}, "timeout of FlowCounter: '-1s' is not a quantity such as 30s"),
         ({"timeout": 30}, "timeout of FlowCounter: 30 is not a quantity such as 30s"),

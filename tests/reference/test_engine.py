@@ -107,8 +107,10 @@ def test_a_state_idle_for_its_timeout_ends_and_begins_anew():
     assert engine.counters().tables == [TableCounters(created=2, expired=1, active=1)]
 
 
-def test_time_that_goes_backwards_ends_nothing_but_is_the_time_of_the_last_packet():
-    engine, _ = run([Counter(timeout="5us")], [udp()] * 3, [100_000, 1_000, 6_000])
+def test_time_that_goes_backwards_does_not_turn_the_clock_back():
+    engine, _ = run([Counter(timeout="5us")], [udp()] * 4, [100_000, 1_000, 6_000, 104_999])
+    assert engine.counters().tables == [TableCounters(created=1, expired=0, active=1)]
+    engine, _ = run([Counter(timeout="5us")], [udp()] * 4, [100_000, 1_000, 6_000, 105_000])
     assert engine.counters().tables == [TableCounters(created=2, expired=1, active=1)]
 
 

@@ -31,7 +31,7 @@ from fajita.packet import (
     UNKNOWN_LINK_TYPE,
     Layer,
 )
-from fajita.reference.parse import parse
+from fajita.reference.parse import Datagram, Headers, parse
 from tests.traffic import (
     IPV6_ADDRESSES,
     LINKS,
@@ -157,8 +157,23 @@ def test_a_first_fragment_has_its_ports_and_a_later_one_has_not():
     first = ipv4_packet(SRC, DST, UDP_PROTOCOL, udp_datagram(SRC, DST, 1, 2), fragment=0x2000)
     later = ipv4_packet(SRC, DST, UDP_PROTOCOL, udp_datagram(SRC, DST, 1, 2), fragment=0x0001)
     assert parse(_ethernet(first), ETHERNET).layers & Layer.UDP
-    assert parse(_ethernet(later), ETHERNET).layers == Layer.ETHERNET | Layer.IPV4 | Layer.IP
+    assert parse(_ethernet(later), ETHERNET).layers == Layer.ETHERNET | Layer.IPV4 | Layer.IP | Layer.FRAGMENT
     assert _reason(_ethernet(later)) == LATER_FRAGMENT
+
+
+def test_the_fragments_of_a_datagram_say_which():
+    def headers(fragment: int, **other: int) -> Headers:
+        return parse(_ethernet(ipv4_packet(SRC, DST, UDP_PROTOCOL, bytes(16), fragment=fragment, **other)), ETHERNET)
+
+    addresses = SRC.to_bytes(4, "big"), DST.to_bytes(4, "big")
+    expected = Datagram(4, *addresses, UDP_PROTOCOL, 0xABCD)
+    for fragment, is_later in ((0x2000, False), (0x2001, True), (0x1FFF, True), (0x6000, False), (0xA000, False)):
+        found = headers(fragment, identification=0xABCD)
+        assert (found.datagram, found.is_later) == (expected, is_later)
+        assert found.layers & Layer.FRAGMENT
+    for fragment in (0, 0x4000, 0x8000, 0xC000):
+        assert headers(fragment).datagram is None
+        assert not headers(fragment).layers & Layer.FRAGMENT
 
 
 @pytest.mark.parametrize(("packet", "whole"), [(TCP, 20), (UDP, 8)])
@@ -222,8 +237,8 @@ def test_ipv6_extension_headers_are_stepped_over(kind, units):
 def test_a_later_ipv6_fragment_has_no_ports_and_a_first_one_has():
     first = _ipv6(UDP_PROTOCOL, DATAGRAM, extensions=[FRAGMENT_EXTENSION], fragment=1)
     later = _ipv6(UDP_PROTOCOL, DATAGRAM, extensions=[FRAGMENT_EXTENSION], fragment=8)
-    assert parse(first, ETHERNET).layers == WITH_IPV6 | Layer.FLOW | Layer.PORTS | Layer.UDP
-    assert parse(later, ETHERNET).layers == WITH_IPV6
+    assert parse(first, ETHERNET).layers == WITH_IPV6 | Layer.FRAGMENT | Layer.FLOW | Layer.PORTS | Layer.UDP
+    assert parse(later, ETHERNET).layers == WITH_IPV6 | Layer.FRAGMENT
     assert _reason(later) == LATER_FRAGMENT
     assert parse(later, ETHERNET).protocol == UDP_PROTOCOL
 
@@ -232,8 +247,22 @@ def test_what_follows_the_header_of_a_later_ipv6_fragment_is_not_looked_at():
     for before in ([], [0], [60, AUTHENTICATION_EXTENSION]):
         extensions = [*before, FRAGMENT_EXTENSION, 60]
         headers = parse(_ipv6(UDP_PROTOCOL, DATAGRAM, extensions=extensions, fragment=0xFFF8), ETHERNET)
-        assert (headers.layers, headers.reason) == (WITH_IPV6, LATER_FRAGMENT)
+        assert (headers.layers, headers.reason) == (WITH_IPV6 | Layer.FRAGMENT, LATER_FRAGMENT)
         assert (headers.protocol, headers.transport) == (60, 0)
+
+
+def test_the_fragments_of_an_ipv6_datagram_say_which_whatever_follows_their_fragment_header():
+    def headers(extensions: list[int], fragment: int, identification: int = 0xABCDEF01) -> Headers:
+        frame = _ipv6(UDP_PROTOCOL, DATAGRAM, extensions=extensions, fragment=fragment, identification=identification)
+        return parse(frame, ETHERNET)
+
+    expected = Datagram(6, *IPV6_ADDRESSES[:2], None, 0xABCDEF01)
+    for extensions in ([44], [0, 44], [44, 60], [44, 44]):
+        for fragment, is_later in ((1, False), (7, False), (8, True), (0xFFF8, True)):
+            found = headers(extensions, fragment)
+            assert (found.datagram, found.is_later) == (expected, is_later)
+        for fragment in (0, 6):
+            assert headers(extensions, fragment).datagram is None
 
 
 def test_a_fragment_header_is_8_bytes_long_whatever_its_reserved_bits_say():

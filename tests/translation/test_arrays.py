@@ -31,6 +31,9 @@ class Own(NF):
     class Core:
         counts: Array[u32, 1000]
 
+    def new_flow(self, pkt, state):
+        state.packets = 1
+
     def packet(self, pkt, state):
 """
 Translate = Callable[..., TranslatedNF]

@@ -95,7 +95,7 @@ def test_a_hook_takes_what_it_needs_and_is_none_of_the_others(own_nf: Load) -> N
     translated = with_prefetch(translate(own_nf("self.core.counts[pkt.length] = 1", "return PASS")), WANTED)
     assert translated.prefetch is not None
     assert translated.prefetch.arguments == ("length", "core")
-    assert list(translated.hooks) == ["packet"]
+    assert list(translated.hooks) == ["packet", "new_flow"]
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,9 @@ Translate = Callable[..., TranslatedNF]
 def translated(tmp_path: Path) -> Iterator[Translate]:
     """Translate the NF whose methods are given, from a file `own.py`."""
 
-    def load(methods: str, **params: object) -> TranslatedNF:
+    def load(methods: str, head: str = HEAD, **params: object) -> TranslatedNF:
         path = tmp_path / "own.py"
-        path.write_text(HEAD + methods)
+        path.write_text(head + methods)
         specification = importlib.util.spec_from_file_location("own_nf_under_test", path)
         assert specification is not None
         assert specification.loader is not None
@@ -175,6 +175,14 @@ def refused(translated: Translate, tmp_path: Path, methods: str) -> tuple[InputE
         ("for x in range(3, 5, pkt.ttl): pass", "the step of range has to be a number known beforehand", ""),
         ("for x in range(3, 5, 0): pass", "the step of range has to be a number known beforehand", ""),
         ("for x in range(pkt.is_tcp): pass", "`pkt.is_tcp` is a bool where an integer is needed", ""),
+        # Records.
+        ("self.emit()", "`self.emit()` does not emit the state", "self.emit(state)"),
+        ("self.emit(pkt)", "`self.emit(pkt)` does not emit the state", "self.emit(state)"),
+        ("self.emit(state, 1)", "`self.emit(state, 1)` does not emit the state", "self.emit(state)"),
+        ("self.emit(state=state)", "`self.emit(state=state)` does not emit the state", "self.emit(state)"),
+        ("state.packets = self.emit(state)", "self.emit gives no value", "write self.emit(state) on a line of its own"),
+        ("state.packets = self.emit", "self.emit is not a parameter", ""),
+        ("for i in range(2): self.emit(state)", "self.emit in a loop: nothing bounds its records", "emit before the"),
         # Assignments.
         ("a = b = 1", "one assignment assigns to several targets", "write one line for each"),
         ("a, b = 1", "both sides of an assignment need the same number of values", ""),
@@ -219,6 +227,11 @@ def test_line_that_is_refused(translated: Translate, tmp_path: Path, line: str, 
             2,
         ),
         (["return PASS", "x = 1"], "this line is never reached", 2),
+        (
+            ["for i in range(3):", "    if pkt.ttl == i:", "        self.emit(state)", "return PASS"],
+            "self.emit in a loop: nothing bounds its records",
+            3,
+        ),
         (["for i in range(3):", "    break", "    x = 1", "return PASS"], "this line is never reached", 3),
         (["x = (1 +", "     2 +", "     3.5)", "return PASS"], "3.5 is a float", 3),
         (['"""Text', "that goes on.", '"""', "x = y", "return PASS"], "y is not known", 4),
@@ -379,6 +392,51 @@ def test_origin_of_a_function_is_told_in_the_kernel(translated: Translate, tmp_p
     assert hook.origin == f"Own.packet, {tmp_path / 'own.py'}:{FIRST}"
     assert hook.text().splitlines()[1] == "def own_packet():"
     assert hook.call() == "own_packet()"
+
+
+def test_records_are_counted_by_where_they_are_emitted(translated: Translate) -> None:
+    methods = packet(
+        "if self.on:", "    self.emit(state)", "for i in range(3): pass", "self.emit(state)", "return PASS"
+    )
+    expire = "    def expire(self, old):\n        if self.mode == 'slow':\n            self.emit(old)\n"
+    assert translated(methods + expire).emits == {"packet": 2, "expire": 0}
+    planned = translated(methods + expire, on=False, mode="slow")
+    assert planned.emits == {"packet": 1, "expire": 1}
+    assert planned.may_emit
+    assert planned.hooks["expire"].arguments == ("state", "records")
+    assert not translated(packet("return PASS") + expire).may_emit
+
+
+def test_an_nf_without_a_key_has_nothing_to_emit(translated: Translate) -> None:
+    no_key = HEAD.replace("key = five_tuple", "key = None").replace("    class State:", "    class Unused:")
+    assert no_key != HEAD
+    with pytest.raises(InputError, match="Own keeps no state that it could emit; give it a key and State"):
+        translated("    def packet(self, pkt):\n        self.emit(1)\n        return PASS\n", head=no_key)
+
+
+def test_fields_that_are_stored_are_known_and_others_read_as_zero(translated: Translate) -> None:
+    reading = "state.port = state.packets + 2 if not state.seen else 3"
+    kept = translated(packet("if self.on:", "    state.packets = 1", reading, "return PASS"))
+    assert kept.stored == {"packets", "port"}
+    assert any("state_packets)" in line for line in kept.hooks["packet"].lines)
+    planned = translated(packet("if self.on:", "    state.packets = 1", reading, "return PASS"), on=False)
+    assert planned.stored == {"port"}
+    assert planned.hooks["packet"].lines[1].endswith("__state_port, ((0 + 2) if (not False) else 3))")
+
+
+def test_a_field_that_another_method_stores_is_stored(translated: Translate) -> None:
+    methods = packet("state.port = state.packets", "return PASS")
+    assert translated(methods + "    def expire(self, state):\n        state.packets = 1\n").stored == {
+        "packets",
+        "port",
+    }
+
+
+def test_the_other_direction_is_known_where_there_is_none(translated: Translate) -> None:
+    body = packet("if pkt.forward:", "    state.packets += 1", "else:", "    state.port += 1", "return PASS")
+    assert translated(body).stored == {"packets"}
+    both = HEAD.replace("five_tuple", "connection")
+    assert translated(body, head=both).stored == {"packets", "port"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,235 @@
+"""The memory of one side of a flow table: tags, entries and the descriptor that the kernel reads; and how it grows."""
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.memory import HUGE_PAGE, Budget, huge_pages, rounded_up
+from fajita.engine.rows import elements, order_of, row_dtype, sort_rows, state_column, turn_around
+from fajita.errors import InputError
+from fajita.kernel import table as kernel
+from fajita.kernel.layout import BURST
+from fajita.kernel.slots import RECORD_BYTES
+from fajita.key import KeyColumn
+from fajita.plan import NFPlan, TablePlan, TableSide
+
+_FIRST_GROUPS = 64
+#: More entries than there ever are: no attention is due.
+_NEVER = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class _Areas:
+    """The memory of so many groups: tags, with the counts of entries that went past each group behind them; entries."""
+
+    groups: int
+    tags: NDArray[np.uint8]
+    entries: NDArray[np.uint8]
+
+
+class SideMemory:
+    """One side of a table of a worker. The descriptor is a view of the engine's, shared with the kernel.
+
+    capacity: entries that it must be able to hold from the beginning, and never more; None: it grows while the budget
+    lasts.
+    """
+
+    def __init__(
+        self,
+        plan: TablePlan,
+        side: TableSide,
+        descriptor: NDArray[np.int64],
+        budget: Budget,
+        capacity: int | None = None,
+    ) -> None:
+        self.plan, self.side = plan, side
+        self._words, self._budget = descriptor, budget
+        self._areas: list[_Areas] = []
+        self._next: _Areas | None = None
+        self._set(kernel.SECRET_0, secret())
+        self._set(kernel.SECRET_1, secret())
+        groups = _FIRST_GROUPS
+        while capacity is not None and groups * kernel.FILL < capacity:
+            groups *= 2
+        self._budget.need(self._bytes(groups))
+        self._use(self._allocate(groups))
+        self._set(kernel.MOST, _NEVER)
+        if capacity is not None:
+            self._stop_growing()
+
+    def _get(self, word: int) -> int:
+        return int(self._words[word // 8])
+
+    def _set(self, word: int, value: int) -> None:
+        self._words[word // 8] = value
+
+    def _sizes(self, groups: int) -> tuple[int, int]:
+        """Bytes of tags with their groups' counts, and of entries."""
+        places = groups * kernel.GROUP
+        return places + groups, places * self.side.entry_bytes
+
+    def _bytes(self, groups: int) -> int:
+        """What so many groups take, the records of their entries' slots included."""
+        records = groups * kernel.FILL * RECORD_BYTES if self.plan.slot is not None else 0
+        return sum(rounded_up(size) for size in (*self._sizes(groups), records))
+
+    def _allocate(self, groups: int) -> _Areas:
+        tags, entries = (huge_pages(size) for size in self._sizes(groups))
+        return _Areas(groups, tags, entries)
+
+    def _use(self, areas: _Areas) -> None:
+        """Put new entries there."""
+        self._areas.append(areas)
+        self._set(kernel.TAGS, areas.tags.ctypes.data)
+        self._set(kernel.ENTRIES_AT, areas.entries.ctypes.data)
+        self._set(kernel.MASK, areas.groups - 1)
+        limit = areas.groups * kernel.FILL
+        self._set(kernel.LIMIT, limit)
+        # A twelfth before it has to grow the memory for that is made ready.
+        self._set(kernel.ATTENTION_LATER, limit - max(limit // kernel.FILL, BURST - 1))
+        self._set(kernel.ATTENTION, self._get(kernel.ATTENTION_LATER))
+        self._set(kernel.PAGES_LEFT, 0)
+
+    def attend(self) -> None:
+        """What the kernel asks for when there are so many entries: make the next table ready, or begin to move there.
+
+        Without memory for it the side stays as it is, and the table's policy for new flows holds.
+        """
+        self.free_moved()
+        if self._next is None and not self._make_next():
+            self._stop_growing()
+        elif self._get(kernel.COUNT) + BURST > self._get(kernel.LIMIT):
+            self._begin_to_move()
+
+    def _make_next(self) -> bool:
+        groups = 2 * (self._get(kernel.MASK) + 1)
+        if not self._budget.take(self._bytes(groups)):
+            return False
+        try:
+            self._next = self._allocate(groups)
+        except InputError:
+            self._budget.give_back(self._bytes(groups))
+            return False
+        # Tags are few and soon touched; the entries are what the kernel touches ahead, one page a burst.
+        self._set(kernel.PAGES_AT, self._next.entries.ctypes.data)
+        self._set(kernel.PAGES_LEFT, self._next.entries.nbytes // HUGE_PAGE)
+        self._set(kernel.ATTENTION, 0)
+        return True
+
+    def _stop_growing(self) -> None:
+        self._set(kernel.MOST, self._get(kernel.LIMIT))
+        self._set(kernel.LIMIT, _NEVER)
+        self._set(kernel.ATTENTION, _NEVER)
+
+    def _begin_to_move(self) -> None:
+        """Begin to move to the table of twice the size; the kernel does the moving, a few groups per burst."""
+        assert self._next is not None
+        for old, new in (
+            (kernel.OLD_ENTRIES_AT, kernel.ENTRIES_AT),
+            (kernel.OLD_MASK, kernel.MASK),
+            (kernel.OLD_TAGS, kernel.TAGS),
+        ):
+            self._set(old, self._get(new))
+        self._set(kernel.OLD_NEXT, 0)
+        self._use(self._next)
+        self._set(kernel.ATTENTION, 0)
+        self._next = None
+
+    def free_moved(self) -> None:
+        """Give back the memory of the old table once all of it has moved. Not while a kernel runs."""
+        if self._get(kernel.OLD_TAGS) == 0:
+            for areas in self._areas[:-1]:
+                self._budget.give_back(self._bytes(areas.groups))
+            del self._areas[:-1]
+
+    def areas(self) -> list[NDArray[np.uint8]]:
+        """The memory the kernel may touch."""
+        all_areas = [*self._areas, self._next] if self._next is not None else self._areas
+        return [area for areas in all_areas for area in (areas.tags, areas.entries)]
+
+    @property
+    def entries(self) -> int:
+        """Entries in it."""
+        return self._get(kernel.COUNT)
+
+    @property
+    def capacity(self) -> int:
+        """Entries that it takes before it grows, or at most if it no longer does."""
+        return min(self._get(kernel.LIMIT), self._get(kernel.MOST))
+
+    @property
+    def bytes(self) -> int:
+        """Memory of tags and entries, of the old table too while it grows."""
+        return sum(area.nbytes for area in self.areas())
+
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:
+        """The state of one NF of this table, a row per entry that has any, sorted by key; without its arrays if so."""
+        parts = [self._rows_of(areas, nf, arrays=arrays) for areas in self._areas]
+        return sort_rows(np.concatenate(parts), self.side.packing)
+
+    def entries_by_key(self) -> NDArray[np.int64]:
+        """The addresses at which the keys of all entries end, in the order of the keys."""
+        parts = [self._used(areas, arrays=False) for areas in self._areas]
+        keys = np.concatenate([self._keys(lines) for _, lines in parts])
+        addresses = np.concatenate([at for at, _ in parts])
+        return addresses[order_of(keys, self.side.packing)] + self.side.key_bytes
+
+    def _used(self, areas: _Areas, *, arrays: bool) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """The addresses of the entries there, and the entries, one a line, with the arrays at their ends or without."""
+        width, places = self.side.entry_bytes, areas.groups * kernel.GROUP
+        used = np.flatnonzero(areas.tags[:places] != kernel.FREE)
+        size = width if arrays else self.side.key_bytes + self.plan.scalar_bytes
+        lines = areas.entries[: places * width].reshape(-1, width)[used, :size]
+        return areas.entries.ctypes.data + used * width, lines
+
+    def _rows_of(self, areas: _Areas, nf: NFPlan, *, arrays: bool) -> NDArray[np.void]:
+        _, lines = self._used(areas, arrays=arrays)
+        return self.decode(lines[(lines[:, self.side.key_bytes - 1] >> nf.mark & 1).astype(bool)], nf, arrays=arrays)
+
+    def _keys(self, lines: NDArray[np.uint8]) -> NDArray[np.void]:
+        """The keys of whole entries, one a line, as rows; of a connection the way of its first packet."""
+        columns = self.side.packing.columns
+        keys = np.zeros(len(lines), [(column.name, column.dtype) for column in columns])
+        for column in columns:
+            start = column.word * 8 + column.shift // 8
+            keys[column.name] = _numbers(lines[:, start : start + column.bits // 8], column)
+        if self.plan.direction is not None:
+            turn_around(keys, lines[:, self.side.key_bytes + self.plan.direction] == 1)
+        return keys
+
+    def decode(self, lines: NDArray[np.uint8], nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:
+        """Whole entries, one a line, as rows of an NF; a field that nothing stores, which they do not hold, is 0.
+
+        arrays: whether the lines, and the rows, have those of the states.
+        """
+        columns, keys = self.side.packing.columns, self._keys(lines)
+        rows = np.zeros(len(lines), row_dtype(self.side.packing, nf, arrays=arrays))
+        for column in columns:
+            rows[column.name] = keys[column.name]
+        taken = {column.name for column in columns}
+        for name, kind in type(nf.nf).state_fields.items():
+            if name not in nf.offsets:
+                continue
+            start = self.side.key_bytes + nf.offsets[name]
+            values = np.ascontiguousarray(lines[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
+            rows[state_column(name, taken)] = values
+        for name, array in nf.nf.state_arrays.items() if arrays else ():
+            start = self.side.key_bytes + nf.offsets[name]
+            rows[state_column(name, taken)] = elements(lines[:, start : start + array.bytes], array)
+        return rows
+
+
+def _numbers(data: NDArray[np.uint8], column: KeyColumn) -> NDArray[np.uint64]:
+    """Bytes in network order, a row each, as numbers; of an IPv6 address both halves."""
+    if column.kind == "ipv6":
+        return np.ascontiguousarray(data).view(">u8").astype(np.uint64)
+    number = np.zeros((len(data), 8), np.uint8)
+    number[:, 8 - data.shape[1] :] = data
+    return number.view(">u8")[:, 0].astype(np.uint64) >> np.uint64(column.value_shift) & np.uint64(column.value_mask)
+
+
+def secret() -> int:
+    """64 random bits as int64."""
+    return secrets.randbits(64) - (1 << 63)

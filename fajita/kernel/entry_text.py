@@ -1,0 +1,145 @@
+"""How the third pass of a segment comes to the entries of a packet, as text.
+
+An entry that the match pass found, or that a link leads to, is the packet's if its key is; else it is searched for.
+"""
+
+from fajita.integers import wrap
+from fajita.kernel.layout import Scratch
+from fajita.kernel.lifetime import longest_idle
+from fajita.kernel.link_pass import linked_entry
+from fajita.kernel.lookup_pass import emit_key, emit_key_kept
+from fajita.kernel.records import records_of_side
+from fajita.kernel.table import MARK_SHIFT
+from fajita.kernel.text import Text
+from fajita.plan import Plan, TablePlan, TableSide
+
+
+class EntryText:
+    """Writes it for the packets of a family in a segment."""
+
+    def __init__(self, text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int) -> None:
+        self.text, self.plan, self.number, self.scratch, self.family = text, plan, number, scratch, family
+
+    def resolves(self, table: TablePlan, side: TableSide) -> bool:
+        """Whether this segment is the first that comes to an entry of that side."""
+        return self.number == self.plan.first_segment_of(table, side)
+
+    def emit_has_key(self, table: TablePlan, side: TableSide) -> None:
+        """`hashed_T`: not 0 if the packet has the table's key."""
+        text, t = self.text, table.index
+        hashed = f"scratch + {self.scratch.tables[t].hashed} + 8 * j"
+        if self.family_has_links(table):
+            text.line(f"state_{t} = 0")
+        if table.is_linked(self.family) and self.resolves(table, side):
+            layer = int(side.packing.layer)
+            text.line(f"hashed_{t} = (headers & {layer}) == {layer}")
+            if self._is_used_later(table):
+                text.line(f"store_64({hashed}, hashed_{t})")
+        else:
+            text.line(f"hashed_{t} = load_i64({hashed})")
+
+    def family_has_links(self, table: TablePlan) -> bool:
+        """Whether entries for packets of the family have links to others."""
+        return any(self.plan.tables[other].is_linked(self.family) for other in table.links)
+
+    def _is_used_later(self, table: TablePlan) -> bool:
+        return any(index not in self.plan.segments[self.number].nfs for index in table.nfs)
+
+    def emit_resolve(self, table: TablePlan, side: TableSide) -> None:
+        """`state_T`: where the key of the packet's entry ends, 0 if it may have none; `absent_T`: NFs new to it."""
+        text, t = self.text, table.index
+        place = self.scratch.tables[t]
+        text.line(f"absent_{t} = 0")
+        if not self.resolves(table, side):
+            text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j)")
+            self._emit_absent(table, side)
+            return
+        key = f"scratch + {place.key} + {place.key_bytes} * j"
+        if table.is_linked(self.family):
+            self._emit_linked(table, side, key)
+        else:
+            text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
+            words = [f"load_i64({key} + {8 * word})" for word in range(side.packing.words)]
+            clock = "0" if table.last_seen is None else "clock"
+            self._emit_compared(table, side, words, f"resolve_{side.index}(context, hashed_{t}, {key}, {clock})")
+        if self._is_used_later(table):
+            text.line(f"store_64(scratch + {place.entry} + 8 * j, state_{t})")
+
+    def _emit_linked(self, table: TablePlan, side: TableSide, key: str) -> None:
+        """Follow the link of the finer entry, if the packet has one; write it anew where it was wrong."""
+        assert table.link is not None
+        text, s, finer = self.text, side.index, self.plan.tables[table.link.table]
+        at, finer_state = finer.links[table.index], f"state_{finer.index}"
+        emit_key(text, table, side.packing)
+        if table.key.symmetric:
+            text.line(f"store_64(scratch + {self.scratch.tables[table.index].direction} + 8 * j, direction)")
+        text.line(f"if {finer_state} != 0:")
+        text.line(f"    entry = {linked_entry(finer_state, at, side)}")
+        text.line("else:")
+        text.line(f"    entry = load_i64(side_{s} + NOWHERE)")
+        clock = "0" if table.last_seen is None else "clock"
+        search = f"search_{s}(context, {key}, {clock})"
+        words = [f"key_{word}" for word in range(side.packing.words)]
+        self._emit_compared(table, side, words, search)
+
+    def _emit_compared(self, table: TablePlan, side: TableSide, words: list[str], search: str) -> None:
+        """Take `entry` if its key is `words` and all NFs have state in it, else see what lacks, or search."""
+        text, t, last = self.text, table.index, 8 * (side.packing.words - 1)
+        same = [f"load_i64(entry + {8 * number}) == {word}" for number, word in enumerate(words[:-1])]
+        marks = wrap(self._marks_of(table, side) << MARK_SHIFT)
+        text.line(f"state_{t} = entry + {side.key_bytes}")
+        text.line(f"if not ({' and '.join([*same, f'load_i64(entry + {last}) == ({words[-1]} | {marks})'])}):")
+        with text.indented():
+            # Or the flow is known, but not to all of its NFs: some of its packets are dropped on the way to them.
+            text.line(f"differs = load_i64(entry + {last}) ^ {words[-1]}")
+            text.line(f"if not ({' and '.join([*same, 'differs & KEY_MASK == 0', 'differs != 0'])}):")
+            with text.indented():
+                self._emit_search(table, side, search)
+            self._emit_absent(table, side)
+
+    def _emit_search(self, table: TablePlan, side: TableSide, search: str) -> None:
+        text, t = self.text, table.index
+        if not table.is_linked(self.family):
+            text.line(f"state_{t} = {search}")
+            return
+        assert table.link is not None
+        emit_key_kept(text, table, side.packing, self.scratch.tables[t])
+        text.line(f"state_{t} = {search}")
+        finer = self.plan.tables[table.link.table]
+        # A place in the old table of one that grows, or of a flow without an entry, is wrong when it is used, no worse.
+        place = f"divide_unsigned(state_{t} - {side.key_bytes} - entries_{side.index}, {side.entry_bytes})"
+        text.line(f"if state_{finer.index} != 0:")
+        text.line(f"    store_32(state_{finer.index} + {finer.links[t]}, {place})")
+
+    def _emit_absent(self, table: TablePlan, side: TableSide) -> None:
+        t = table.index
+        self.text.line(f"if state_{t} != 0:")
+        self.text.line(f"    absent_{t} = {self._marks_of(table, side)} & ~load_u8(state_{t} - 1)")
+
+    def emit_last_seen(self, table: TablePlan, side: TableSide) -> None:
+        """Note the time of the flow's packet; end what has been idle too long before."""
+        text, t = self.text, table.index
+        if table.idle_ends:
+            text.line(f"idle_ns = clock - load_i64(state_{t} + {table.last_seen})")
+            text.line(f"if {self._is_idle(table)}:")
+            records = records_of_side(self.plan, side)
+            with text.indented():
+                text.line(
+                    f"if expire_{t}(context, state_{t}, idle_ns, {records}) == 0:  # a new flow begins in its place"
+                )
+                text.line(f"    count_expired(context, {t})")
+                text.line(f"absent_{t} = {self._marks_of(table, side)} & ~load_u8(state_{t} - 1)")
+        text.line(f"store_64(state_{t} + {table.last_seen}, clock)")
+
+    def _is_idle(self, table: TablePlan) -> str:
+        """Whether some state of the flow has ended by now."""
+        tests = [] if table.shortest_timeout_ns is None else [f"idle_ns >= {table.shortest_timeout_ns}"]
+        for nf in (self.plan.nfs[index] for index in table.nfs):
+            if nf.expire_in is not None:
+                tests.append(f"idle_ns >= {longest_idle(nf, state=f'state_{table.index}')}")
+        return " or ".join(tests)
+
+    def _marks_of(self, table: TablePlan, side: TableSide) -> int:
+        """The marks of an entry of the side in which every NF that handles its packets has state."""
+        nfs = (self.plan.nfs[index] for index in table.nfs)
+        return sum(1 << nf.mark for nf in nfs if nf.handles(side.packing))

@@ -1,0 +1,36 @@
+"""An NF of the interpreted engine: its methods, its worker's variables, what it has counted and emitted."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fajita.engine.counters import NFCounters
+from fajita.key import Packing
+from fajita.packet import Layer
+from fajita.plan import NFPlan
+from fajita.reference.method import NFView, load_method
+from fajita.reference.record import record_class
+from fajita.reference.records import Records
+
+
+class RunningNF:
+    """An NF with its worker's variables, what it has counted and its records. packings: those of its table's key."""
+
+    def __init__(self, plan: NFPlan, packings: list[Packing]) -> None:
+        kind = type(plan.nf)
+        self.plan = plan
+        self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays)()
+        self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
+        self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays)
+        self.records = Records(plan, packings)
+        self._self = NFView(plan.nf, self.core, self.records.emit)
+        self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
+
+    def is_about(self, family: int) -> bool:
+        """Whether an NF with a key is about packets of a family: it may handle IPv4 or IPv6 alone."""
+        about = self.plan.nf.about
+        return about is None or family == {Layer.IPV4: 4, Layer.IPV6: 6}[about]
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a method if the NF has it."""
+        method: Callable[..., Any] | None = self._methods[name]
+        return method(self._self, *arguments) if method is not None else None
