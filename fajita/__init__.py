@@ -4,6 +4,7 @@ from typing import Any
 
 from fajita.chain import Chain
 from fajita.errors import InputError
+from fajita.fixed_hash import hash_of
 from fajita.io.frames import FrameBlock
 from fajita.key import (
     Key,
@@ -19,16 +20,19 @@ from fajita.key import (
     source_prefix,
     vlan,
 )
-from fajita.nf import ANY_KEY, DROP, NF, PASS, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.nf import ANY_KEY, DROP, NF, PASS
 from fajita.nf import PacketView as Packet
 from fajita.packet import Layer
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
+from fajita.state_types import Array, Bits, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 
 __all__ = [
     "ANY_KEY",
     "DROP",
     "NF",
     "PASS",
+    "Array",
+    "Bits",
     "Burst",
     "ByteSize",
     "Chain",
@@ -48,6 +52,7 @@ __all__ = [
     "everything",
     "five_tuple",
     "flag",
+    "hash_of",
     "i8",
     "i16",
     "i32",

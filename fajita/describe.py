@@ -6,9 +6,10 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from fajita.nf import NF, StateType
+from fajita.nf import NF
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
+from fajita.state_types import ArrayType, StateType
 
 #: How a chain writes a value of a type. Not a dict: a type with a pydantic constraint cannot be hashed.
 _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
@@ -109,13 +110,13 @@ def describe(name: str, nf_class: type[NF]) -> NFDescription:
         key=nf_class.key.name if nf_class.key is not None else None,
         keys=tuple(key.name for key in keys),
         parameters=_parameters(nf_class),
-        state=_types(nf_class.state_fields),
-        core=_types(nf_class.core_fields),
+        state=_types(nf_class.state_fields, nf_class.state_arrays),
+        core=_types(nf_class.core_fields, nf_class.core_arrays),
     )
 
 
-def _types(fields: dict[str, StateType]) -> dict[str, str]:
-    return {name: kind.name for name, kind in fields.items()}
+def _types(fields: dict[str, StateType], arrays: dict[str, ArrayType]) -> dict[str, str]:
+    return {name: kind.name for name, kind in fields.items()} | {name: kind.name for name, kind in arrays.items()}
 
 
 def _parameters(nf_class: type[NF]) -> tuple[ParameterDescription, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from fajita.assignment import FAMILIES
+from fajita.explain_arrays import array_lines
 from fajita.kernel.layout import BURST
 from fajita.kernel.slots import RECORD_BYTES
 from fajita.kernel.table import FILL, GROUP
@@ -10,6 +11,7 @@ from fajita.lifetime import SWEPT_PER_PACKET
 from fajita.nf import EXPIRE_IN
 from fajita.packet import REMEMBERED_NS, Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
+from fajita.prefetching import lines_ahead
 from fajita.settings import Settings
 
 #: For how many flows the memory of a table is told.
@@ -45,6 +47,9 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield "no tables: no network function keeps state per key"
     if plan.settings.inner:
         yield "keys and fields are those of the packet inside tunnels: GRE, IP in IP, VXLAN, GENEVE, GTP-U"
+    if any(nf.nf.state_arrays or nf.nf.core_arrays for nf in plan.nfs):
+        yield ""
+        yield from array_lines(plan)
     yield ""
     yield "per burst:"
     for number, segment in enumerate(plan.segments):
@@ -52,9 +57,11 @@ def _lines(plan: Plan) -> Iterator[str]:
         tables = ", ".join(_looked_up(plan.tables[index]) for index in segment.tables)
         parse = "parse all, " if number == 0 else ""
         lookup = f"hash {tables}, prefetch tags; match tags, prefetch entries; " if segment.tables else ""
+        asks = any(plan.nfs[index].translated.prefetch is not None for index in segment.nfs)
+        elements = " and prefetch elements of arrays" if asks else ""
         linked = ", ".join(plan.tables[to].key.name for index in segment.tables for to in plan.tables[index].links)
         follow = f"prefetch entries of {linked} by links; " if linked else ""
-        yield f"  segment {number}: {parse}{lookup}{follow}run {names}"
+        yield f"  segment {number}: {parse}{lookup}{follow}run {names}{elements}"
     action = "passed on" if plan.settings.other == "pass" else "dropped"
     yield ""
     yield _fragments(plan)
@@ -127,6 +134,8 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
         yield f"    place of the entry in {_named(plan, linked)}: bytes {at}-{at + 3}"
     for nf in (plan.nfs[index] for index in table.nfs):
         place = f"bytes {nf.state_start}-{nf.state_start + nf.state_bytes - 1}" if nf.state_bytes else "no fields"
+        if nf.array_bytes:
+            place += f", arrays in bytes {nf.array_start}-{nf.array_start + nf.array_bytes - 1}"
         families = [f"IPv{side.packing.family}" for side in table.sides if nf.handles(side.packing)]
         only = f", {families[0]} only" if len(families) < len(table.sides) else ""
         emits = ", emits records" if nf.translated.may_emit else ""
@@ -183,9 +192,12 @@ def _seconds(nanoseconds: int) -> str:
 def _side_lines(plan: Plan, table: TablePlan, side: TableSide) -> Iterator[str]:
     family = f"IPv{side.packing.family}" if side.packing.family else "all packets"
     lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''}"
+    ahead = lines_ahead(table, side, plan.tuning)
+    has_arrays = any(plan.nfs[index].nf.state_arrays for index in table.nfs)
     tags = "" if _is_linked(table, side) else ", and one of tags,"
+    lines += f", {ahead} prefetched at once" if has_arrays or ahead < side.lines else f"{tags} a packet"
     slot = f", a tag byte and a slot of {RECORD_BYTES} bytes" if table.slot is not None else " and a tag byte"
-    yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines}{tags} a packet){slot}"
+    yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines}){slot}"
     examples = _EXAMPLE_FLOWS if plan.settings.capacity is None else (plan.settings.capacity,)
     sizes = ", ".join(f"{side_bytes(table, side, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in examples)
     yield f"    memory: {sizes}"

@@ -29,7 +29,7 @@ def state_table(engine: Engine, plan: Plan, nf: NFPlan) -> pa.Table:
 def rows_table(plan: Plan, nf: NFPlan, sides: list[NDArray[np.void]]) -> pa.Table:
     """Rows of an NF by side of its table, in their order: the key's fields, then the state's.
 
-    Addresses are text, flags booleans, everything else integers of the width they are kept in.
+    Addresses are text, flags booleans, everything else integers of the width they are kept in; arrays are lists.
     """
     assert nf.table is not None
     pairs = zip(plan.tables[nf.table].sides, sides, strict=True)
@@ -40,7 +40,12 @@ def _side_table(rows: NDArray[np.void], packing: Packing, nf: NFPlan) -> pa.Tabl
     names = {column.name for column in packing.columns}
     kinds = {column.name: column.kind for column in packing.columns}
     kinds |= {state_column(name, names): kind.shown for name, kind in type(nf.nf).state_fields.items()}
-    return pa.table({name: _column(np.ascontiguousarray(rows[name]), kind) for name, kind in kinds.items()})
+    columns = {name: _column(np.ascontiguousarray(rows[name]), kind) for name, kind in kinds.items()}
+    for name, array in nf.nf.state_arrays.items():
+        values = np.ascontiguousarray(rows[state_column(name, names)]).reshape(-1)
+        column = pa.FixedSizeListArray.from_arrays(_column(values, array.element.shown), array.length)
+        columns[state_column(name, names)] = column
+    return pa.table(columns)
 
 
 def _column(values: NDArray[np.generic], kind: str) -> pa.Array:

@@ -8,53 +8,22 @@ import inspect
 import re
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from fajita.errors import InputError
+from fajita.errors import InputError, nearest
 from fajita.key import KEYS, Key, find_key
 from fajita.misspelling import misspellings
 from fajita.packet import Layer
 from fajita.quantities import parse_duration
+from fajita.state_types import STATE_TYPES, ArrayType, StateType, array_of, check_length, scalar_of
 
 PASS = 0
 DROP = 1
 
-
-@dataclass(frozen=True)
-class StateType:
-    """How a field of an NF's state is kept: its size, and how it is shown (`int`, `bool`, `ipv4`, `mac`)."""
-
-    name: str
-    bytes: int
-    signed: bool = False
-    shown: str = "int"
-
-    @property
-    def dtype(self) -> str:
-        """The numpy dtype of the field in an entry."""
-        return f"{'i' if self.signed else 'u'}{self.bytes}"
-
-
-# To a type checker these are `int` and `bool`; the second part says how the value is kept. An integer is computed in
-# 64 bits, signed, and wraps; a field keeps the low bits that fit, and a u64 of 2**63 and over reads as negative.
-u8 = Annotated[int, StateType("u8", 1)]
-u16 = Annotated[int, StateType("u16", 2)]
-u32 = Annotated[int, StateType("u32", 4)]
-u64 = Annotated[int, StateType("u64", 8)]
-i8 = Annotated[int, StateType("i8", 1, signed=True)]
-i16 = Annotated[int, StateType("i16", 2, signed=True)]
-i32 = Annotated[int, StateType("i32", 4, signed=True)]
-i64 = Annotated[int, StateType("i64", 8, signed=True)]
-flag = Annotated[bool, StateType("flag", 1, shown="bool")]
-ipv4 = Annotated[int, StateType("ipv4", 4, shown="ipv4")]
-mac = Annotated[int, StateType("mac", 8, shown="mac")]
-
-_STATE_TYPES = "u8 u16 u32 u64 i8 i16 i32 i64 flag ipv4 mac"
 
 #: The field of a State in which the NF says after what idle time it ends: nanoseconds, 0 for the usual `timeout`.
 EXPIRE_IN = "expire_in"
@@ -63,6 +32,8 @@ EXPIRE_IN = "expire_in"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 #: What every NF can be given beside its parameters.
 _SETTINGS = {"name", "key", "timeout"}
+#: Bytes of all arrays of an NF: in each entry of its table, and once per worker.
+MAXIMUM_ARRAYS = {"State": 64 << 10, "Core": 4 << 30}
 
 
 def source_location(owner: Any) -> str:
@@ -94,21 +65,28 @@ def _typed_names(owner: type, inner: type, what: str, right: str) -> dict[str, A
     return hints
 
 
-def _declared_fields(owner: type, what: str, begins: str) -> dict[str, StateType]:
-    """The fields of `State` or `Core`; begins: what to say of one that is given a value."""
+def _declared_fields(owner: type, what: str, begins: str) -> tuple[dict[str, StateType], dict[str, ArrayType]]:
+    """The fields of `State` or `Core`, and its arrays; begins: what to say of one that is given a value."""
     inner = getattr(owner, what, None)
+    fields: dict[str, StateType] = {}
+    arrays: dict[str, ArrayType] = {}
     if inner is None:
-        return {}
-    fields = {}
+        return fields, arrays
     for name, hint in _typed_names(owner, inner, what, "write `{}: u64`").items():
-        kind = next((part for part in get_args(hint)[1:] if isinstance(part, StateType)), None)
-        if get_origin(hint) is not Annotated or kind is None:
+        try:
+            scalar, array = scalar_of(hint), array_of(hint)
+        except ValueError as error:
+            _refuse_class(owner, f".{what}.{name} {error.args[0]}", error.args[1])
+        if scalar is None and array is None:
             shown = getattr(hint, "__name__", hint)
-            _refuse_class(owner, f".{what}.{name} has the type {shown}", f"use one of {_STATE_TYPES}")
+            _refuse_class(owner, f".{what}.{name} has the type {shown}", f"use one of {STATE_TYPES}")
         if any(name in vars(declared) for declared in inner.__mro__[:-1]):
             _refuse_class(owner, f".{what}.{name} has a default", begins)
-        fields[name] = kind
-    return fields
+        if scalar is not None:
+            fields[name] = scalar
+        elif array is not None:
+            arrays[name] = array
+    return fields, arrays
 
 
 def _params_model(owner: type) -> type[BaseModel]:
@@ -178,6 +156,9 @@ class NF:
 
     state_fields: ClassVar[dict[str, StateType]] = {}
     core_fields: ClassVar[dict[str, StateType]] = {}
+    #: Of the class as they are declared, of an NF with their lengths.
+    state_arrays: dict[str, ArrayType] = {}  # noqa: RUF012
+    core_arrays: dict[str, ArrayType] = {}  # noqa: RUF012
     params_model: ClassVar[type[BaseModel]] = BaseModel
 
     #: Set by an engine before the first packet: the variables of `Core`.
@@ -192,14 +173,17 @@ class NF:
         super().__init_subclass__(**options)
         for what, near in misspellings(cls):
             _refuse_class(cls, f".{what}", f"did you mean {near}?")
-        cls.state_fields = _declared_fields(cls, "State", "states begin at 0, set it in new_flow")
-        cls.core_fields = _declared_fields(cls, "Core", "variables begin at 0")
+        states_begin, variables_begin = "states begin at 0, set it in new_flow", "variables begin at 0"
+        cls.state_fields, cls.state_arrays = _declared_fields(cls, "State", states_begin)
+        cls.core_fields, cls.core_arrays = _declared_fields(cls, "Core", variables_begin)
         cls.params_model = _params_model(cls)
         if cls.key is not None and not isinstance(cls.key, Key):
             _refuse_class(cls, ".key is not a granularity", "for example: key = five_tuple")
+        if EXPIRE_IN in cls.state_arrays:
+            _refuse_class(cls, f".State.{EXPIRE_IN} is an array", "use u64 or i64")
         if EXPIRE_IN in cls.state_fields and cls.state_fields[EXPIRE_IN].bytes != 8:
             _refuse_class(cls, f".State.{EXPIRE_IN} has the type {cls.state_fields[EXPIRE_IN].name}", "use u64 or i64")
-        if cls.state_fields and cls.key is None:
+        if (cls.state_fields or cls.state_arrays) and cls.key is None:
             _refuse_class(cls, " has State but no key", "for example: key = five_tuple")
         if cls.key is not None and cls.about not in (None, Layer.IPV4, Layer.IPV6):
             _refuse_class(cls, f".about is {cls.about!r} beside a key", "Layer.IPV4, Layer.IPV6, or leave it out")
@@ -228,6 +212,8 @@ class NF:
         for field in cls.params_model.model_fields:
             setattr(self, field, getattr(values, field))
         self._prepare()
+        self.state_arrays = self._sized("State", cls.state_arrays)
+        self.core_arrays = self._sized("Core", cls.core_arrays)
 
     def __repr__(self) -> str:
         key = "" if self.granularity is None else f" by {self.granularity}"
@@ -245,6 +231,31 @@ class NF:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             what = f"{name}.prepare failed: {type(error).__name__}: {error}"
             raise InputError(what, f"{frame.filename}:{frame.lineno}") from None
+
+    def _sized(self, what: str, arrays: dict[str, ArrayType]) -> dict[str, ArrayType]:
+        """The arrays with their lengths, which may be parameters or what `prepare` made of them."""
+        sized: dict[str, ArrayType] = {}
+        total = 0
+        for name, array in arrays.items():
+            length, by = array.length, ""
+            if isinstance(length, str):
+                if not hasattr(self, length):
+                    right = nearest(length, self.params())
+                    self._refuse_size(what, name, f"has the size {length!r}, which is no attribute of the NF", right)
+                length, by = getattr(self, length), f" ({length})"
+                try:
+                    check_length(length)
+                except ValueError as error:
+                    self._refuse_size(what, name, f"{error.args[0]}{by}", error.args[1])
+            sized[name] = array.with_length(length)
+            total += sized[name].shown_bytes
+            if total > MAXIMUM_ARRAYS[what]:
+                right = f"at most {MAXIMUM_ARRAYS[what]:,} bytes of arrays in {what}, a truth value counted as one"
+                self._refuse_size(what, name, f"has the size {length:,}{by}", right)
+        return sized
+
+    def _refuse_size(self, what: str, name: str, problem: str, right: str) -> NoReturn:
+        _refuse_class(type(self), f".{what}.{name} {problem}", right)
 
     def _choose_key(self, key: Key | str | None) -> Key | None:
         if key is None:
@@ -278,10 +289,20 @@ class NF:
     def prepare(self) -> None:
         """Derive attributes from the parameters; raise ValueError where they make no sense together."""
 
-    def summary(self, states: NDArray[np.void], core: dict[str, int]) -> dict[str, Any]:
-        """What the report says of this NF; `states` is a structured array of all its entries, fields as in State."""
+    def summary(self, states: NDArray[np.void], core: dict[str, Any]) -> dict[str, Any]:
+        """What the report says of this NF; `states` is a structured array of all its entries, fields as in State.
+
+        Arrays are arrays of numpy in both, of truth values for flags. By default the report leaves them out.
+        """
         counted = {"entries": len(states)} if self.granularity is not None else {}
-        return counted | core
+        return counted | {name: value for name, value in core.items() if not isinstance(value, np.ndarray)}
+
+    def random(self, limit: int) -> int:
+        """A number from 0 to limit - 1, 0 if the limit is below 1: for the methods that run per packet.
+
+        The numbers of an NF follow from its name: they are the same in every run.
+        """
+        raise NotImplementedError("random numbers are for the methods that run per packet")
 
     def params(self) -> dict[str, Any]:
         """The parameters by name, as the NF sees them."""

@@ -7,6 +7,7 @@ from fajita.key import Key, Packing
 from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import EXPIRE_IN, NF
 from fajita.packet import MAXIMUM_DATAGRAMS, Layer
+from fajita.prefetching import add_prefetch
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
 from fajita.tuning import FULL, Tuning
@@ -25,7 +26,8 @@ class NFPlan:
     timeout_ns: idle time after which its state ends; expire_in: offset of the field in which a state may have one of
     its own; both None: never. offsets, core_offsets, constant_offsets: bytes from the end of an entry's key, from the
     start of the core area and of the constants, the last by the names that the lists have in the kernel. offsets: of
-    the fields that are stored.
+    the fields that are stored, and of all arrays. array_start, array_bytes: its arrays in an entry, apart from the rest
+    of its state. random: the place in the core area of its random numbers' state.
     """
 
     index: int
@@ -38,6 +40,9 @@ class NFPlan:
     constant_offsets: dict[str, int] = field(default_factory=dict)
     state_start: int = 0
     state_bytes: int = 0
+    array_start: int = 0
+    array_bytes: int = 0
+    random: int | None = None
 
     @property
     def places(self) -> dict[str, int]:
@@ -45,7 +50,8 @@ class NFPlan:
         prefix = self.translated.prefix
         state = {f"{prefix}__state_{name}": offset for name, offset in self.offsets.items()}
         core = {f"{prefix}__core_{name}": offset for name, offset in self.core_offsets.items()}
-        return state | core | self.constant_offsets
+        random = {} if self.random is None else {f"{prefix}__random": self.random}
+        return state | core | random | self.constant_offsets
 
     @property
     def nf(self) -> NF:
@@ -89,7 +95,12 @@ class TableSide:
     @property
     def lines(self) -> int:
         """Cache lines an entry spans."""
-        return -(-self.entry_bytes // LINE_BYTES)
+        return self.lines_up_to(self.entry_bytes)
+
+    @staticmethod
+    def lines_up_to(size: int) -> int:
+        """Cache lines that the first bytes of an entry span."""
+        return -(-size // LINE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,8 @@ class TablePlan:
     because a flow is idle; shortest_timeout_ns: by the shortest timeout, if any has a fixed one; round_ns: the time in
     which the search for idle entries goes once through all slots. evicts: a full table ends another flow for a new one.
     link: how entries are found without a search; the key is then read where the first NF of the table runs. links:
-    where an entry has its links to entries of coarser tables, by their indices.
+    where an entry has its links to entries of coarser tables, by their indices. scalar_bytes: from the end of the key
+    to that of all this and of all states but for their arrays, which follow.
     """
 
     index: int
@@ -127,6 +139,7 @@ class TablePlan:
     last_seen: int | None = None
     slot: int | None = None
     direction: int | None = None
+    scalar_bytes: int = 0
     idle_ends: bool = False
     shortest_timeout_ns: int | None = None
     round_ns: int = 0
@@ -225,6 +238,8 @@ def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = FUL
     _add_sides(tables, plans)
     for table in tables:
         _lay_out(table, plans, [other.index for other in tables if other.link and other.link.table == table.index])
+    for plan in plans:
+        add_prefetch(plan, [] if plan.table is None else tables[plan.table].sides, tuning)
     core_bytes, datagrams = _place_core(plans), _datagrams(plans, tables, settings)
     return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), datagrams, tuning)
 
@@ -270,9 +285,9 @@ class _Room:
             self._gaps.append((start, self.end))
         return self.end
 
-    def append(self, size: int) -> int:
-        """A place of that size behind all others."""
-        at = _aligned(self.end, size)
+    def append(self, size: int, alignment: int | None = None) -> int:
+        """A place of that size behind all others; aligned to its size if nothing else is said."""
+        at = _aligned(self.end, alignment or size)
         self.end = at + size
         return at
 
@@ -305,10 +320,21 @@ def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
     if table.last_seen is not None:
         table.slot = room.fit(4)
     table.links = {other: room.fit(4) for other in linked}
+    table.scalar_bytes = room.end
+    for plan in nfs:
+        _place_arrays(plan, room)
     for side in table.sides:
         size = side.key_bytes + room.end
         # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
         side.entry_bytes = max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
+
+
+def _place_arrays(plan: NFPlan, room: _Room) -> None:
+    arrays = plan.nf.state_arrays
+    plan.array_start = room.begin_state(max((kind.element.bytes for kind in arrays.values()), default=1))
+    for name, kind in arrays.items():
+        plan.offsets[name] = room.append(kind.bytes, kind.element.bytes)
+    plan.array_bytes = room.end - plan.array_start
 
 
 def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
@@ -337,6 +363,13 @@ def _place_core(plans: list[NFPlan]) -> int:
             plan.core_offsets[name] = offset
             offset += kind.bytes
         offset = _aligned(offset, 8)
+    for plan in plans:
+        if plan.translated.draws:
+            plan.random, offset = offset, offset + 8
+    for plan in plans:
+        for name, array in plan.nf.core_arrays.items():
+            plan.core_offsets[name] = offset = _aligned(offset, LINE_BYTES)
+            offset = _aligned(offset + array.bytes, 8)
     return offset
 
 

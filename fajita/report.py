@@ -8,6 +8,7 @@ import numpy as np
 
 from fajita.engine.counters import Counters, TableCounters
 from fajita.engine.rows import states_only
+from fajita.nf import NF
 from fajita.plan import NFPlan, Plan
 from fajita.run import Run
 
@@ -110,13 +111,16 @@ def _nf(run: Run, nf: NFPlan, counters: Counters) -> dict[str, Any]:
 
 
 def _summary(run: Run, nf: NFPlan) -> dict[str, Any]:
+    # To take the arrays of every entry would be for nothing where nobody looks at them.
+    arrays = type(nf.nf).summary is not NF.summary
     if nf.table is None:
         states = np.empty(0, [])
     else:
-        states = states_only(run.engine.rows(nf), run.plan.tables[nf.table].key, nf)
+        key = run.plan.tables[nf.table].key
+        states = states_only(run.engine.rows(nf, arrays=arrays), key, nf, arrays=arrays)
     # A user's own code, whose mistake must not cost the rest of the report.
     try:
-        summary = _plain(nf.nf.summary(states, run.engine.core(nf)))
+        summary = _plain(nf.nf.summary(states, run.engine.core(nf, arrays=arrays)))
         if not isinstance(summary, dict):
             raise TypeError(f"a dict is needed, not {summary!r}")
     except Exception as error:

@@ -85,7 +85,7 @@ class Run:
         if nf.table is None:
             stateful = [each.nf.name for each in self.plan.nfs if each.table is not None]
             right = f"one of {', '.join(stateful)}" if stateful else ""
-            if type(nf.nf).core_fields:
+            if type(nf.nf).core_fields or nf.nf.core_arrays:
                 right = f"its variables are in run.core({name!r})"
             raise InputError(f"{name} keeps no state per key", self.plan.name, right)
         return state_table(self.engine, self.plan, nf)
@@ -101,8 +101,11 @@ class Run:
             raise InputError("the records of this run were not kept", self.plan.name, "give it no `records`")
         return self.sink.table(self.plan, nf)
 
-    def core(self, name: str) -> dict[str, int]:
-        """The variables, once per worker, of the NF with that name in the chain; empty if it has none."""
+    def core(self, name: str) -> dict[str, Any]:
+        """The variables, once per worker, of the NF with that name in the chain; empty if it has none.
+
+        Arrays are arrays of numpy, of truth values for flags.
+        """
         return self.engine.core(self.nf(name))
 
     def nf(self, name: str) -> NFPlan:

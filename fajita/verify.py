@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters
 from fajita.engine.interface import Engine
@@ -162,21 +163,37 @@ def _record_difference(plan: Plan, engines: dict[str, Engine], packets: int) -> 
                 continue
             both = min(len(first), len(second))
             number = next(iter(np.flatnonzero(first[:both] != second[:both]).tolist()), both)
-            texts = (
-                ": ".join(_row_texts(nf, side.packing, rows[number].tolist())) if number < len(rows) else "nothing"
-                for rows in (first, second)
-            )
+            rows = [rows[number].tolist() if number < len(rows) else None for rows in (first, second)]
+            texts = _record_texts(nf, side.packing, rows)
             return RecordDifference(nf.nf.name, packets, number + 1, dict(zip(engines, texts, strict=True)))
     return None
+
+
+def _record_texts(nf: NFPlan, packing: Packing, rows: list[tuple[Any, ...] | None]) -> list[str]:
+    """A record of each engine, None if it has none: the flow, the fields, and the elements in which the two differ."""
+    texts = ["nothing" if row is None else ": ".join(_row_texts(nf, packing, row)) for row in rows]
+    left, right = rows
+    if left is not None and right is not None:
+        first_array = len(packing.columns) + len(type(nf.nf).state_fields)
+        for name, one, other in zip(nf.nf.state_arrays, left[first_array:], right[first_array:], strict=True):
+            for index in np.flatnonzero(one != other)[:MAXIMUM_SHOWN].tolist():
+                texts = [
+                    f"{text} {name}[{index}]={elements[index]}"
+                    for text, elements in zip(texts, (one, other), strict=True)
+                ]
+    return texts
 
 
 def _end_differences(plan: Plan, engines: dict[str, Engine]) -> Iterator[str]:
     names, (first, second) = list(engines), engines.values()
     yield from _unequal(_flat_counters(plan, first.counters()), _flat_counters(plan, second.counters()), names)
     for nf in plan.nfs:
-        yield from _unequal(_named_core(nf, first), _named_core(nf, second), names)
+        left, right = first.core(nf), second.core(nf)
+        yield from _unequal(_named_scalars(nf, left), _named_scalars(nf, right), names)
+        for name in nf.nf.core_arrays:
+            yield from _unequal_arrays(f"{nf.nf.name}, variable {name}", left[name], right[name], names)
         if nf.table is not None:
-            yield from _unequal(_texts_by_flow(plan, nf, first), _texts_by_flow(plan, nf, second), names)
+            yield from _unequal_states(plan, nf, engines.values(), names)
 
 
 def _unequal(first: dict[str, Any], second: dict[str, Any], names: list[str]) -> Iterator[str]:
@@ -206,27 +223,46 @@ def _flat_counters(plan: Plan, counters: Counters) -> dict[str, int]:
     return flat
 
 
-def _named_core(nf: NFPlan, engine: Engine) -> dict[str, int]:
-    return {f"{nf.nf.name}, variable {name}": value for name, value in engine.core(nf).items()}
+def _unequal_arrays(what: str, left: NDArray[Any], right: NDArray[Any], names: list[str]) -> Iterator[str]:
+    """The elements in which two arrays differ, the first ones of many."""
+    indices = np.flatnonzero(left != right)
+    for index in indices[:MAXIMUM_SHOWN].tolist():
+        yield f"{what}[{index}]: {names[0]} has {left[index].item()}, {names[1]} has {right[index].item()}"
+    if len(indices) > MAXIMUM_SHOWN:
+        yield f"{what}: {len(indices) - MAXIMUM_SHOWN} more of its elements"
 
 
-def _texts_by_flow(plan: Plan, nf: NFPlan, engine: Engine) -> dict[str, str]:
-    """The state of an NF as text, by the flow it is of."""
+def _named_scalars(nf: NFPlan, core: dict[str, Any]) -> dict[str, int]:
+    return {f"{nf.nf.name}, variable {name}": core[name] for name in core if name not in nf.nf.core_arrays}
+
+
+def _unequal_states(plan: Plan, nf: NFPlan, engines: Iterable[Engine], names: list[str]) -> Iterator[str]:
+    """The flows whose states differ, and the elements in which their arrays do."""
+    first, second = (_states_by_flow(plan, nf, engine) for engine in engines)
+    left, right = ({flow: text for flow, (text, _) in states.items()} for states in (first, second))
+    yield from _unequal(left, right, names)
+    for flow in (flow for flow in first if flow in second):
+        for name, one, other in zip(nf.nf.state_arrays, first[flow][1], second[flow][1], strict=True):
+            yield from _unequal_arrays(f"{flow}, {name}", one, other, names)
+
+
+def _states_by_flow(plan: Plan, nf: NFPlan, engine: Engine) -> dict[str, tuple[str, tuple[NDArray[Any], ...]]]:
+    """The state of an NF by the flow it is of: its fields as text, and its arrays."""
     assert nf.table is not None
-    texts = {}
+    fields, states = type(nf.nf).state_fields, {}
     for side, rows in zip(plan.tables[nf.table].sides, engine.rows(nf), strict=True):
         for row in rows.tolist():
-            flow, state = _row_texts(nf, side.packing, row)
-            texts[f"{nf.nf.name}, {flow}"] = state
-    return texts
+            flow, text = _row_texts(nf, side.packing, row)
+            states[f"{nf.nf.name}, {flow}"] = (text, row[len(side.packing.columns) + len(fields) :])
+    return states
 
 
 def _row_texts(nf: NFPlan, packing: Packing, row: tuple[Any, ...]) -> tuple[str, str]:
-    """What a row says: the flow, and the state."""
+    """What a row says: the flow, and the fields of the state."""
     columns = packing.columns
     key, state = row[: len(columns)], row[len(columns) :]
     flow = " ".join(f"{column.name}={_key_text(column, value)}" for column, value in zip(columns, key, strict=True))
-    fields = zip(type(nf.nf).state_fields, state, strict=True)
+    fields = zip(type(nf.nf).state_fields, state, strict=False)
     return f"flow {flow}", " ".join(f"{name}={value}" for name, value in fields) or "an entry"
 
 

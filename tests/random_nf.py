@@ -47,6 +47,7 @@ _KEYS = (
 
 _HEAD = """\
 from fajita import DROP, NF, PASS, Layer, connection, everything, flag, five_tuple, key_of, source, source_prefix, vlan
+from fajita import Array, Bits, hash_of
 from fajita import i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 
 LIMIT = 0x123456789ABCDEF0
@@ -58,15 +59,18 @@ class RandomNF(NF):
     class Params:
         values: list[int] = [1, -1, 9223372036854775807, -9223372036854775808, 5]
         step: int = 3
+        width: int = 7
 
     class State:
 {state}
         seen: flag
+        marks: Bits[21]
         expire_in: i64
 
     class Core:
 {core}
         odd: flag
+        flags: Array[flag, "width"]
 """
 
 
@@ -76,10 +80,18 @@ class _Writer:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.locals: list[str] = []
+        #: Elements in indices of elements.
+        self.nesting = 0
 
     def source(self) -> str:
+        # Some states span more lines than are prefetched with an entry.
+        long = self.random.choice((3, 100))
         state = "\n".join(f"        s_{kind}: {kind}" for kind in _INTEGER_TYPES)
+        state += "".join(f"\n        a_{kind}: Array[{kind}, {long}]" for kind in _INTEGER_TYPES)
         core = "\n".join(f"        c_{kind}: {kind}" for kind in _INTEGER_TYPES)
+        core += "".join(f"\n        a_{kind}: Array[{kind}, width]" for kind in _INTEGER_TYPES).replace(
+            "width", '"width"'
+        )
         key = self.random.choice(_KEYS)
         parts = [_HEAD.format(key=key, state=state, core=core)]
         parts += self._method("new_flow", "pkt, state", 4, packet=True)
@@ -115,7 +127,13 @@ class _Writer:
         if choice < 0.5 and self.packet:
             return [f"{pad}pkt.{self.random.choice(_WRITABLE)} = {self._integer(2)}"]
         if choice < 0.55:
-            return [f"{pad}{self.random.choice(('state.seen', 'self.core.odd'))} = {self._condition(2)}"]
+            flags = (
+                "state.seen",
+                "self.core.odd",
+                f"state.marks[{self._index()}]",
+                f"self.core.flags[{self._index()}]",
+            )
+            return [f"{pad}{self.random.choice(flags)} = {self._condition(2)}"]
         if choice < 0.62:
             return [f"{pad}{self._target()}, {self._target()} = {self._integer(2)}, {self._integer(2)}"]
         if choice < 0.72 and level < 4:
@@ -147,7 +165,16 @@ class _Writer:
         if self.random.random() < 0.03:
             return "state.expire_in"
         area, short = self.random.choice((("state", "s"), ("self.core", "c")))
+        if self.random.random() < 0.3:
+            return f"{area}.a_{self.random.choice(_INTEGER_TYPES)}[{self._index()}]"
         return f"{area}.{short}_{self.random.choice(_INTEGER_TYPES)}"
+
+    def _index(self) -> str:
+        """Of an element: a small number mostly, as arrays are short."""
+        self.nesting += 1
+        number = self._integer(1) if self.nesting < 3 else "2"
+        self.nesting -= 1
+        return self.random.choice((f"{number} & 7", f"{number} % 101", number))
 
     def _integer(self, depth: int) -> str:
         choice = self.random.random()
@@ -173,6 +200,8 @@ class _Writer:
         ]
         choices += self.random.sample(self.locals, min(2, len(self.locals)))
         choices.append(f"self.values[{self.random.choice((-1, 0, 2, 4, 5))}]")
+        choices += [f"self.random({self.random.choice(_LITERALS)})", "len(self.core.flags)", "len(state.marks)"]
+        choices.append(f"hash_of({', '.join(self.random.choices(('1', 'self.step', 'state.s_i8'), k=3))})")
         if self.packet:
             names = [*FIELDS, *FACTS]
             choices += [f"pkt.{name}" for name in self.random.sample(names, 4)]
@@ -188,12 +217,25 @@ class _Writer:
             return f"(not {self._condition(depth - 1)})"
         if choice < 0.47:
             among = self.random.choice(("self.values", f"({self._integer(1)}, {self._leaf()}, 80)"))
-            return f"({self._integer(1)} {self.random.choice(('in', 'not in'))} {among})"
+            return f"({self._pure(1)} {self.random.choice(('in', 'not in'))} {among})"
         if choice < 0.55:
             flags = ["state.seen", "self.core.odd", "True", "False"]
+            flags += [f"state.marks[{self._index()}]", f"self.core.flags[{self._index()}]"]
             return self.random.choice(flags + [f"pkt.{name}" for name in (*FLAGS, FORWARD)] * self.packet)
         signs = self.random.choices(_COMPARISONS, k=self.random.choice((1, 1, 2)))
-        return "(" + self._integer(depth) + "".join(f" {sign} {self._integer(depth)}" for sign in signs) + ")"
+        operands = [*(self._pure(depth) for _ in signs[1:]), self._integer(depth)]
+        return (
+            "("
+            + self._integer(depth)
+            + "".join(f" {sign} {each}" for sign, each in zip(signs, operands, strict=True))
+            + ")"
+        )
+
+    def _pure(self, depth: int) -> str:
+        """An integer that draws no random number: where the translation has it more than once, that is refused."""
+        while "random" in (text := self._integer(depth)):
+            pass
+        return text
 
 
 def random_nf(seed: int, folder: Path) -> type[NF]:

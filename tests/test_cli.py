@@ -428,3 +428,12 @@ def test_the_choices_of_options_are_those_that_there_are():
     assert [*options.Order] == [*ORDERS]
     assert [*options.Traffic] == [*TRAFFIC]
     assert [*options.EngineName] == [*ENGINES]
+
+
+def test_kernel_without_prefetches_of_elements(capsys, tmp_path):
+    chain = tmp_path / "arrays.yaml"
+    chain.write_text(f"nfs: [{Path(__file__).parent / 'array_nfs.py'}:LargeState]")
+    sources = [call(capsys, "explain", chain, "--source", *option).out for option in ((), ("--no-prefetch",))]
+    assert ["prefetch_array_1(state" in source for source in sources] == [True, False]
+    options = ("--flows", 5, "--packets", 50, "--repeat", 1, "--quiet", "--no-prefetch")
+    assert call(capsys, "bench", chain, *options) == (0, "", "")

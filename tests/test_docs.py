@@ -38,6 +38,13 @@ def pasted(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_engines_agree_on_the_example_with_arrays(tmp_path: Path) -> None:
+    (tmp_path / "sketch.py").write_text(blocks(WRITING, "python")[2])
+    (tmp_path / "sketch.yaml").write_text("nfs:\n- ./sketch.py:Sketch: {width: 1024}\n")
+    packets = many_flows(500, 2).blocks()
+    assert verify_blocks(Chain.load(tmp_path / "sketch.yaml").plan, packets).difference is None
+
+
 @pytest.mark.parametrize("chain", ["quota.yaml", "edge.yaml"])
 def test_engines_agree_on_the_example_chains(pasted: Path, chain: str) -> None:
     block = many_flows(500, 2).blocks()

@@ -15,6 +15,7 @@ from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.tuning import Tuning
+from tests.array_nfs import BloomFilter, LargeState, PerHost, Reservoir
 from tests.traffic import many_flows
 
 
@@ -177,6 +178,35 @@ def test_memory_is_what_a_table_takes(flows):
     expected = side_bytes(table, ipv4, capacity - least) + side_bytes(table, ipv6, least)
     huge_page = 2 << 20
     assert expected <= size <= expected + 5 * huge_page
+
+
+def test_arrays_and_which_of_their_elements_are_prefetched():
+    nfs = [BloomFilter(), PerHost(), Reservoir(), LargeState()]
+    lines = [line.strip() for line in explain(Chain(nfs).plan).splitlines()]
+    for name, size, access, fate in (
+        ("bloom_filter: seen of each worker, Bits[4194304]", "524,288 bytes", "self.core.seen[(first", "prefetched"),
+        (
+            "per_host: packets of each worker, Array[u64, 65536]",
+            "524,288 bytes",
+            "self.core.packets[slot]",
+            "prefetched",
+        ),
+        ("per_host: drift of each worker", "131,072 bytes", "self.core.drift[slot]", "not prefetched: below 262,144"),
+        ("reservoir: sample of each state, Array[u64, 6]", "48 bytes", "state.sample[", "prefetched with the entry"),
+        ("large_state: seen of each state, Bits[4096]", "512 bytes", "state.seen[pkt.src_port & 4095]", "prefetched"),
+    ):
+        (at,) = [number for number, line in enumerate(lines) if line.startswith(name)]
+        assert lines[at].endswith(size)
+        assert lines[at + 1].startswith(access)
+        assert lines[at + 1].split(": ", 1)[1].startswith(fate)
+    assert any(line.endswith("large_state and prefetch elements of arrays") for line in lines)
+    assert "entry 5440 bytes (85 cache lines, 1 prefetched at once)" in " ".join(lines)
+
+
+def test_without_prefetching():
+    text = explain(Chain([LargeState()]).plan_with(Tuning(prefetch=False)))
+    assert "state.ports[pkt.dst_port & 4095]: not prefetched (--no-prefetch)" in text
+    assert "and prefetch elements" not in text
 
 
 def lines_of(chain: Chain, beginning: str) -> list[str]:

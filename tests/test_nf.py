@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from fajita.errors import InputError
 from fajita.key import destination, five_tuple, source
-from fajita.nf import NF, PASS, ParameterError, StateType, flag, i8, ipv4, snake_case, u16, u32, u64
+from fajita.nf import NF, PASS, ParameterError, snake_case
 from fajita.quantities import Duration, IPv4, Rate, RateValue
+from fajita.state_types import StateType, flag, i8, ipv4, u16, u32, u64
 
 
 class Counter(NF):

@@ -13,7 +13,7 @@ from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.key import Key, destination, five_tuple, source
 from fajita.lifetime import CHOSEN_TIMEOUT_NS
-from fajita.nf import ANY_KEY, NF, PASS, PacketView, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.nf import ANY_KEY, NF, PASS, PacketView
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -22,6 +22,9 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.packet import Layer
 from fajita.plan import LINE_BYTES, MAXIMUM_SHARING, Plan, TablePlan
+from fajita.prefetching import lines_ahead
+from fajita.settings import Settings
+from fajita.state_types import Array, Bits, array_of, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 from fajita.tuning import Tuning
 
 SERVERS = ["10.0.0.1", "10.0.0.2"]
@@ -381,7 +384,10 @@ def with_state(
 
 def storing(fields: Sequence[tuple[str, Any]]) -> Any:
     """A method `packet` that stores these fields; its source is where Python looks for that of any function."""
-    stores = [f"    state.{name} = {'True' if kind is flag else '1'}\n" for name, kind in fields]
+    stores = [
+        f"    state.{name}{'[0]' if array_of(kind) else ''} = {'True' if kind is flag or kind in BITS else '1'}\n"
+        for name, kind in fields
+    ]
     lines = ["def packet(self, pkt, state):\n", *stores, "    return PASS\n"]
     source = "".join(lines)
     file = f"<{source}>"
@@ -409,8 +415,9 @@ def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
     places += [(offset, 4) for offset in table.links.values()]
     for nf in (planned.nfs[index] for index in table.nfs):
         fields = type(nf.nf).state_fields
-        assert list(nf.offsets) == [name for name in fields if name in nf.translated.stored]
-        places += [(offset, fields[name].bytes) for name, offset in nf.offsets.items()]
+        scalars = {name: offset for name, offset in nf.offsets.items() if name in fields}
+        assert list(scalars) == [name for name in fields if name in nf.translated.stored]
+        places += [(offset, fields[name].bytes) for name, offset in scalars.items()]
     return places
 
 
@@ -422,6 +429,76 @@ def check_places(places: list[tuple[int, int]], end: int) -> None:
         assert not used & span
         used |= span
     assert all(offset < end for offset in used)
+
+
+BITS = (Bits[9], Bits[1000])
+ARRAYS = (Array[u8, 3], Array[u64, 5], Array[i16, 1], Array[ipv4, 70], *BITS)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.sampled_from((*TYPES, *ARRAYS)), st.booleans()), max_size=6),
+            st.lists(st.sampled_from((*TYPES, *ARRAYS)), max_size=6),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from((None, "1s")),
+)
+def test_layout_with_arrays(fields: list[tuple[list[tuple[Any, bool]], list[Any]]], timeout: str | None) -> None:
+    """Scalars lie where they would without arrays, which follow, in one piece for each NF."""
+    planned = plan(*(with_state(number, *both, timeout) for number, both in enumerate(fields)))
+    bare = plan(
+        *(
+            with_state(
+                number,
+                [(kind, is_stored) for kind, is_stored in state if kind not in ARRAYS],
+                [kind for kind in core if kind not in ARRAYS],
+                timeout,
+            )
+            for number, (state, core) in enumerate(fields)
+        )
+    )
+    (table,) = planned.tables
+    assert table.scalar_bytes == bare.tables[0].scalar_bytes
+    places, core = taken(planned, table), []
+    for nf, other in zip(planned.nfs, bare.nfs, strict=True):
+        scalars = [offset for name, offset in nf.offsets.items() if name not in nf.nf.state_arrays]
+        assert scalars == list(other.offsets.values())
+        variables = [offset for name, offset in nf.core_offsets.items() if name not in nf.nf.core_arrays]
+        assert variables == list(other.core_offsets.values())
+        core += [(nf.core_offsets[name], kind.bytes) for name, kind in type(nf.nf).core_fields.items()]
+        for name, kind in nf.nf.state_arrays.items():
+            assert nf.offsets[name] % kind.element.bytes == 0
+            assert nf.array_start <= nf.offsets[name]
+            assert nf.offsets[name] + kind.bytes <= nf.array_start + nf.array_bytes
+            places += [(nf.offsets[name] + byte, 1) for byte in range(kind.bytes)]
+        for name, kind in nf.nf.core_arrays.items():
+            assert nf.core_offsets[name] % LINE_BYTES == 0
+            core += [(nf.core_offsets[name] + byte, 1) for byte in range(kind.bytes)]
+        assert nf.array_start >= table.scalar_bytes or not nf.array_bytes
+    check_places(core, planned.core_bytes)
+    for side in table.sides:
+        check_places(places, side.entry_bytes - side.key_bytes)
+
+
+def test_lines_of_entries_that_are_asked_for_at_once() -> None:
+    def lines(*state: Any, prefetch: bool = True) -> list[int]:
+        tuning = Tuning(prefetch=prefetch)
+        planned = planner.make_plan(
+            "lines", [with_state(0, [(kind, True) for kind in state], (), None)], Settings(), tuning
+        )
+        return [lines_ahead(planned.tables[0], side, tuning) for side in planned.tables[0].sides]
+
+    assert lines(u64) == [1, 1]
+    assert lines(*[u64] * 7) == [1, 2]
+    assert lines(u64, Array[u8, 200]) == [4, 4]
+    assert lines(u64, Array[u8, 300]) == [1, 1]
+    assert lines(*[u64] * 9, Array[u8, 300]) == [2, 2]
+    assert lines(*[u64] * 100) == [4, 4]
+    assert lines(u64, Array[u8, 200], prefetch=False) == [1, 1]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,23 +9,34 @@ from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters
 from fajita.engine.fragments import FragmentMemory
-from fajita.engine.memory import Budget, usual_limit_bytes
+from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
 from fajita.engine.records import RecordBuffers
+from fajita.engine.rows import elements
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, place_scratch, place_statistics
-from fajita.kernel.link_pass import descriptors_behind
 from fajita.kernel.slots import TABLE_BYTES
-from fajita.kernel.table import DESCRIPTOR_BYTES, TABLE
+from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
+
+
+#: From here on variables of workers lie on huge pages.
+_LARGE_CORE = 64 << 10
+
+
+def _core_area(size: int) -> NDArray[np.generic]:
+    """Zeros for the variables of all NFs, aligned to a cache line where there are arrays among them."""
+    if size < _LARGE_CORE:
+        return np.zeros(-(-size // 8) or 1, np.int64)
+    return huge_pages(size, right="smaller arrays, or a machine with more")
 
 
 class CompiledEngine:
@@ -36,12 +47,15 @@ class CompiledEngine:
         self.plan = plan
         self._run = _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
-        self._core = np.zeros(-(-plan.core_bytes // 8) or 1, np.int64)
+        self._core = _core_area(plan.core_bytes)
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
-        self._sides = np.zeros((max(1, len(plan.sides)) + descriptors_behind(plan), DESCRIPTOR_BYTES // 8), np.int64)
+        self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
+        #: What stands for an entry that is not there.
+        self._nowhere = np.zeros(max((side.entry_bytes for side in plan.sides), default=1), np.uint8)
+        self._sides[:, NOWHERE // 8] = self._nowhere.ctypes.data
         self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
         capacity = plan.settings.capacity
         self.tables = [
@@ -118,7 +132,7 @@ class CompiledEngine:
         """For a build with bounds checks."""
         if not CHECKED:
             return
-        own = [self._context, self._scratch, self._core, self._constants, self._statistics]
+        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere]
         own += [self._sides, self._descriptors, self._listed, self.fragments.words]
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
         columns: list[NDArray[Any]] = []
@@ -161,22 +175,26 @@ class CompiledEngine:
                 counters.append(NFCounters(words[counted // 8], drops, records))
         return counters
 
-    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
-        return self.tables[nf.table].rows(nf)
+        return self.tables[nf.table].rows(nf, arrays=arrays)
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, in this order."""
         return [buffer.take() for buffer in self._records.of(nf)]
 
-    def core(self, nf: NFPlan) -> dict[str, int]:
-        """The variables of an NF's worker."""
-        memory = self._core.view(np.uint8)
-        return {
-            name: int(memory[at : at + kind.bytes].view(kind.dtype)[0])
-            for (name, kind), at in zip(type(nf.nf).core_fields.items(), nf.core_offsets.values(), strict=True)
+    def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
+        """The variables of an NF's worker; its arrays as they are now."""
+        memory, at = self._core.view(np.uint8), nf.core_offsets
+        variables: dict[str, Any] = {
+            name: int(memory[at[name] : at[name] + kind.bytes].view(kind.dtype)[0])
+            for name, kind in type(nf.nf).core_fields.items()
         }
+        if arrays:
+            for name, array in nf.nf.core_arrays.items():
+                variables[name] = elements(memory[at[name] : at[name] + array.bytes].copy(), array)
+        return variables
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""

@@ -21,8 +21,11 @@ class Engine(Protocol):
     def counters(self) -> Counters:
         """What has been counted so far."""
 
-    def rows(self, nf: NFPlan) -> list[NDArray[Any]]:
-        """The state of an NF by side of its table: a row per entry that has any, sorted by key, of rows.row_dtype."""
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[Any]]:
+        """The state of an NF by side of its table: a row per entry that has any, sorted by key, of rows.row_dtype.
+
+        arrays: whether it has the arrays of the state.
+        """
 
     def take_records(self, nf: NFPlan) -> list[NDArray[Any]]:
         """The records of an NF that may emit, by side of its table: of rows.row_dtype, in the order they were emitted.
@@ -30,8 +33,8 @@ class Engine(Protocol):
         Each is handed over once: what was emitted since the last call.
         """
 
-    def core(self, nf: NFPlan) -> dict[str, int]:
-        """The variables of an NF's worker."""
+    def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
+        """The variables of an NF's worker; arrays, where asked for, as arrays of numpy."""
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""

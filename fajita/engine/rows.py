@@ -1,18 +1,33 @@
 """The state of an NF as rows: the fields of the key, then the fields of its state, in host byte order."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fajita.key import Key, Packing
 from fajita.plan import NFPlan
+from fajita.state_types import ArrayType
 
 
-def row_dtype(packing: Packing, nf: NFPlan) -> np.dtype[np.void]:
-    """The structured dtype of an NF's rows; a state field named like one of the key gets `state_` before it."""
-    fields = [(column.name, column.dtype) for column in packing.columns]
-    taken = {name for name, _ in fields}
+def row_dtype(packing: Packing, nf: NFPlan, *, arrays: bool = True) -> np.dtype[np.void]:
+    """The structured dtype of an NF's rows; a state field named like one of the key gets `state_` before it.
+
+    The arrays of a state come last; arrays: whether they are there.
+    """
+    fields: list[Any] = [(column.name, column.dtype) for column in packing.columns]
+    taken = {column.name for column in packing.columns}
     fields += [(state_column(name, taken), kind.dtype) for name, kind in type(nf.nf).state_fields.items()]
+    if arrays:
+        fields += [(state_column(name, taken), *kind.dtype) for name, kind in nf.nf.state_arrays.items()]
     return np.dtype(fields)
+
+
+def elements(data: NDArray[np.uint8], kind: ArrayType) -> NDArray[Any]:
+    """The elements of arrays that lie in memory as the rows of `data`; those of Bits as truth values."""
+    if kind.packed:
+        return np.unpackbits(data, axis=-1, count=kind.length, bitorder="little").view(bool)
+    return np.ascontiguousarray(data).view(kind.element.dtype)
 
 
 def state_column(name: str, key_fields: set[str]) -> str:
@@ -37,12 +52,14 @@ def order_of(rows: NDArray[np.void], packing: Packing) -> NDArray[np.intp]:
     return np.lexsort(keys[::-1]) if keys else np.arange(len(rows))
 
 
-def states_only(sides: list[NDArray[np.void]], key: Key, nf: NFPlan) -> NDArray[np.void]:
-    """The rows of all sides without the key, fields named as in State."""
+def states_only(sides: list[NDArray[np.void]], key: Key, nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:
+    """The rows of all sides without the key, fields named as in State; arrays: whether the rows have them."""
     taken = set(key.fields)
-    fields = type(nf.nf).state_fields
-    result = np.empty(sum(map(len, sides)), np.dtype([(name, kind.dtype) for name, kind in fields.items()]))
-    for name in fields:
+    fields: list[Any] = [(name, kind.dtype) for name, kind in type(nf.nf).state_fields.items()]
+    if arrays:
+        fields += [(name, *kind.dtype) for name, kind in nf.nf.state_arrays.items()]
+    result = np.empty(sum(map(len, sides)), np.dtype(fields))
+    for name, *_ in fields:
         result[name] = np.concatenate([rows[state_column(name, taken)] for rows in sides])
     return result
 

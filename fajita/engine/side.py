@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.memory import HUGE_PAGE, Budget, huge_pages, rounded_up
-from fajita.engine.rows import order_of, row_dtype, sort_rows, turn_around
+from fajita.engine.rows import elements, order_of, row_dtype, sort_rows, state_column, turn_around
 from fajita.errors import InputError
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
@@ -164,28 +164,29 @@ class SideMemory:
         """Memory of tags and entries, of the old table too while it grows."""
         return sum(area.nbytes for area in self.areas())
 
-    def rows(self, nf: NFPlan) -> NDArray[np.void]:
-        """The state of one NF of this table, a row per entry that has any, sorted by key."""
-        parts = [self._rows_of(areas, nf) for areas in self._areas]
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:
+        """The state of one NF of this table, a row per entry that has any, sorted by key; without its arrays if so."""
+        parts = [self._rows_of(areas, nf, arrays=arrays) for areas in self._areas]
         return sort_rows(np.concatenate(parts), self.side.packing)
 
     def entries_by_key(self) -> NDArray[np.int64]:
         """The addresses at which the keys of all entries end, in the order of the keys."""
-        parts = [self._used(areas) for areas in self._areas]
+        parts = [self._used(areas, arrays=False) for areas in self._areas]
         keys = np.concatenate([self._keys(lines) for _, lines in parts])
         addresses = np.concatenate([at for at, _ in parts])
         return addresses[order_of(keys, self.side.packing)] + self.side.key_bytes
 
-    def _used(self, areas: _Areas) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """The addresses of the entries there, and the entries, one a line."""
+    def _used(self, areas: _Areas, *, arrays: bool) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """The addresses of the entries there, and the entries, one a line, with the arrays at their ends or without."""
         width, places = self.side.entry_bytes, areas.groups * kernel.GROUP
         used = np.flatnonzero(areas.tags[:places] != kernel.FREE)
-        lines = areas.entries[: places * width].reshape(-1, width)[used]
+        size = width if arrays else self.side.key_bytes + self.plan.scalar_bytes
+        lines = areas.entries[: places * width].reshape(-1, width)[used, :size]
         return areas.entries.ctypes.data + used * width, lines
 
-    def _rows_of(self, areas: _Areas, nf: NFPlan) -> NDArray[np.void]:
-        _, lines = self._used(areas)
-        return self.decode(lines[(lines[:, self.side.key_bytes - 1] >> nf.mark & 1).astype(bool)], nf)
+    def _rows_of(self, areas: _Areas, nf: NFPlan, *, arrays: bool) -> NDArray[np.void]:
+        _, lines = self._used(areas, arrays=arrays)
+        return self.decode(lines[(lines[:, self.side.key_bytes - 1] >> nf.mark & 1).astype(bool)], nf, arrays=arrays)
 
     def _keys(self, lines: NDArray[np.uint8]) -> NDArray[np.void]:
         """The keys of whole entries, one a line, as rows; of a connection the way of its first packet."""
@@ -198,20 +199,25 @@ class SideMemory:
             turn_around(keys, lines[:, self.side.key_bytes + self.plan.direction] == 1)
         return keys
 
-    def decode(self, lines: NDArray[np.uint8], nf: NFPlan) -> NDArray[np.void]:
-        """Whole entries, one a line, as rows of an NF; a field that nothing stores, which they do not hold, is 0."""
+    def decode(self, lines: NDArray[np.uint8], nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:
+        """Whole entries, one a line, as rows of an NF; a field that nothing stores, which they do not hold, is 0.
+
+        arrays: whether the lines, and the rows, have those of the states.
+        """
         columns, keys = self.side.packing.columns, self._keys(lines)
-        rows = np.zeros(len(lines), row_dtype(self.side.packing, nf))
+        rows = np.zeros(len(lines), row_dtype(self.side.packing, nf, arrays=arrays))
         for column in columns:
             rows[column.name] = keys[column.name]
-        names = rows.dtype.names
-        assert names is not None
-        fields = type(nf.nf).state_fields.items()
-        for column_name, (name, kind) in zip(names[len(columns) :], fields, strict=True):
+        taken = {column.name for column in columns}
+        for name, kind in type(nf.nf).state_fields.items():
             if name not in nf.offsets:
                 continue
             start = self.side.key_bytes + nf.offsets[name]
-            rows[column_name] = np.ascontiguousarray(lines[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
+            values = np.ascontiguousarray(lines[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
+            rows[state_column(name, taken)] = values
+        for name, array in nf.nf.state_arrays.items() if arrays else ():
+            start = self.side.key_bytes + nf.offsets[name]
+            rows[state_column(name, taken)] = elements(lines[:, start : start + array.bytes], array)
         return rows
 
 

@@ -118,6 +118,9 @@ class FlowTable:
         """Where all entries are, as slots have it: address of the state, the side in the lowest bit."""
         return np.concatenate([side.entries_by_key() | number for number, side in enumerate(self.sides)])
 
-    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
-        """The state of one NF of this table by side, a row per entry that has any, sorted by key."""
-        return [side.rows(nf) for side in self.sides]
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
+        """The state of one NF of this table by side, a row per entry that has any, sorted by key.
+
+        arrays: whether with those of the state.
+        """
+        return [side.rows(nf, arrays=arrays) for side in self.sides]

@@ -26,7 +26,7 @@ from numba.core import config
 
 #: Sources that end up in compiled code.
 _PACKAGE = Path(__file__).parents[1]
-_COMPILED_SOURCES = ("kernel/*.py", "io/*.py", "packet.py", "key.py")
+_COMPILED_SOURCES = ("kernel/*.py", "io/*.py", "packet.py", "key.py", "fixed_hash.py", "splitmix.py")
 
 
 def cache_home() -> Path:

@@ -81,9 +81,10 @@ class EntryText:
         emit_key(text, table, side.packing)
         if table.key.symmetric:
             text.line(f"store_64(scratch + {self.scratch.tables[table.index].direction} + 8 * j, direction)")
-        text.line(f"entry = side_{s} + NOWHERE")
         text.line(f"if {finer_state} != 0:")
         text.line(f"    entry = {linked_entry(finer_state, at, side)}")
+        text.line("else:")
+        text.line(f"    entry = load_i64(side_{s} + NOWHERE)")
         clock = self._clock(table)
         search = f"search_{s}(context, {key}, {clock})"
         words = [f"key_{word}" for word in range(side.packing.words)]

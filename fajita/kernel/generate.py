@@ -9,6 +9,7 @@ from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_s
 from fajita.kernel.lifetime import emit_lifetime
 from fajita.kernel.link_pass import emit_link_pass, linking_tables
 from fajita.kernel.lookup_pass import emit_lookup
+from fajita.kernel.prefetch_pass import emit_prefetch
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
 from fajita.kernel.records import emit_constants, emit_room_check
 from fajita.kernel.run_pass import emit_run_pass
@@ -17,7 +18,9 @@ from fajita.plan import Plan
 
 _IMPORTS = """\
 from fajita.kernel.arithmetic import *
+from fajita.kernel.arrays import *
 from fajita.kernel.direction import is_turned_4, is_turned_6, turned_addresses, turned_ports
+from fajita.kernel.draw import *
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.fields import *
 from fajita.kernel.fragments import DROPPED, fragment_functions
@@ -58,7 +61,8 @@ def generate(plan: Plan) -> str:
         text.lines(_INNER_IMPORTS)
     _emit_constants(text, plan)
     for nf in plan.nfs:
-        for hook in nf.translated.hooks.values():
+        prefetch = [nf.translated.prefetch] if nf.translated.prefetch is not None else []
+        for hook in [*nf.translated.hooks.values(), *prefetch]:
             text.line()
             text.line()
             text.lines(hook.text())
@@ -69,6 +73,7 @@ def generate(plan: Plan) -> str:
         text.line()
         text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs)}")
         emit_lookup(text, plan, number, scratch)
+        emit_prefetch(text, plan, number, scratch)
         emit_link_pass(text, plan, number, scratch)
         emit_run_pass(text, plan, number, scratch, place_statistics(plan))
         emit_swept_run(text, plan, number, scratch)

@@ -123,6 +123,8 @@ def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
                 if hook := nf.translated.hooks.get("expire"):
                     text.line(hook.call())
                 text.line(f"clear(state + {nf.state_start}, {nf.state_bytes})")
+                if nf.array_bytes:
+                    text.line(f"clear(state + {nf.array_start}, {nf.array_bytes})")
                 text.line(f"marks &= {~(1 << nf.mark)}")
         text.line("store_8(state - 1, marks)")
         text.line("return marks")

@@ -6,24 +6,14 @@ for. Whether it is right is seen when the NFs run (packet_body).
 
 from fajita.kernel.layout import Scratch
 from fajita.kernel.prologue import emit_sides
-from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE
 from fajita.kernel.text import Text
 from fajita.plan import LINE_BYTES, Plan, TablePlan, TableSide
-
-#: Of a longer entry more lines are not asked for.
-MAXIMUM_LINES = 4
+from fajita.prefetching import lines_ahead
 
 
 def linking_tables(plan: Plan, number: int) -> list[TablePlan]:
     """The tables looked up in a segment whose entries have links."""
     return [plan.tables[index] for index in plan.segments[number].tables if plan.tables[index].links]
-
-
-def descriptors_behind(plan: Plan) -> int:
-    """How many more descriptors of sides it takes so that a link of what is NOWHERE, read as any other, lies in one."""
-    sides = ((table, side) for table in plan.tables if table.links for side in table.sides)
-    ends = (NOWHERE + side.key_bytes + max(table.links.values()) + 4 for table, side in sides)
-    return max(ends, default=0) // DESCRIPTOR_BYTES
 
 
 def emit_places(text: Text, sides: list[TableSide]) -> None:
@@ -76,5 +66,5 @@ def _emit_prefetch(text: Text, plan: Plan, finer: TablePlan, side: TableSide) ->
         target = coarser.side_of(family)
         if target is not None and coarser.is_linked(family):
             text.line(f"linked = {linked_entry('entry', side.key_bytes + at, target)}")
-            for line in range(min(target.lines, MAXIMUM_LINES)):
+            for line in range(lines_ahead(coarser, target, plan.tuning)):
                 text.line(f"prefetch(linked{f' + {line * LINE_BYTES}' if line else ''})")

@@ -12,6 +12,7 @@ from fajita.kernel.text import Text
 from fajita.key import KeyPart, Packing
 from fajita.packet import Layer
 from fajita.plan import LINE_BYTES, Plan, Segment, TablePlan, TableSide
+from fajita.prefetching import lines_ahead
 
 #: What the passes need of the context.
 _WORDS = ("address", "captured", "link")
@@ -118,7 +119,7 @@ def _emit_hash_apart(text: Text, plan: Plan, number: int, scratch: Scratch, *, f
             _emit_hash(text, table, scratch, family=family, check_status=number > 0, transport="transport")
             if side is not None and table.link is not None:
                 # The match pass leaves the table out, for the sake of all other packets.
-                _emit_match(text, t, side)
+                _emit_match(text, plan, t, side)
                 text.line(f"store_64(scratch + {scratch.tables[t].entry} + 8 * j, entry_{t})")
 
 
@@ -127,6 +128,7 @@ def _emit_side(text: Text, side: TableSide) -> None:
     emit_sides(text, [side])
     text.line(f"tags_{s}, mask_{s} = load_i64(side_{s} + TAGS), load_i64(side_{s} + MASK)")
     text.line(f"entries_{s} = load_i64(side_{s} + ENTRIES_AT)")
+    text.line(f"nowhere_{s} = load_i64(side_{s} + NOWHERE)")
     text.line(f"secret_0_{s}, secret_1_{s} = load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)")
 
 
@@ -183,17 +185,17 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch)
             if others:
                 text.line(f"if hashed_{t} & SECOND_SIDE:")
                 with text.indented():
-                    _emit_match(text, t, others[0])
+                    _emit_match(text, plan, t, others[0])
                 text.line("else:")
                 with text.indented():
-                    _emit_match(text, t, first)
+                    _emit_match(text, plan, t, first)
             else:
-                _emit_match(text, t, first)
+                _emit_match(text, plan, t, first)
             text.line(f"store_64(scratch + {place.entry} + 8 * j, entry_{t})")
 
 
-def _emit_match(text: Text, t: int, side: TableSide) -> None:
+def _emit_match(text: Text, plan: Plan, t: int, side: TableSide) -> None:
     s = side.index
-    text.line(f"entry_{t} = candidate_{s}(tags_{s}, entries_{s}, mask_{s}, hashed_{t}, side_{s} + NOWHERE)")
-    for line in range(side.lines):
+    text.line(f"entry_{t} = candidate_{s}(tags_{s}, entries_{s}, mask_{s}, hashed_{t}, nowhere_{s})")
+    for line in range(lines_ahead(plan.tables[t], side, plan.tuning)):
         text.line(f"prefetch(entry_{t}{f' + {line * LINE_BYTES}' if line else ''})")

@@ -6,6 +6,7 @@ IPv6 packets go to a function of their own, so that the loop has all registers f
 from fajita.kernel.layout import FRAMES_AHEAD, Scratch, Statistics
 from fajita.kernel.link_pass import emit_places
 from fajita.kernel.packet_body import PacketBody, counter
+from fajita.kernel.prefetch_pass import emit_first_prefetch, emit_next_prefetch, prefetch_parameters
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer
@@ -27,7 +28,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
     text.line()
     text.line()
     text.line("@burst_function")
-    text.line(f"def run_{number}(context, scratch, position, start, stop):")
+    text.line(f"def run_{number}(context, scratch, position, start, stop{prefetch_parameters(plan, number)}):")
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
@@ -38,8 +39,10 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
         if is_last:
             # Near the end of the block what is asked for again costs less than to ask whether it is there.
             text.line(f"ahead = maximum(0, minimum(position + {FRAMES_AHEAD}, end - BURST))")
+        emit_first_prefetch(text, plan, number)
         text.line("for j in range(start, stop):")
         with text.indented():
+            emit_next_prefetch(text, plan, number)
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
             _emit_packet(text, scratch)

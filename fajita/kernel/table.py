@@ -23,7 +23,6 @@ from fajita.kernel.layout import BURST
 from fajita.kernel.memory import clear, copy, load_128, load_u8, load_u32, load_u64, store_8, store_64
 from fajita.kernel.operation import I1, I8, I16, I32, I64, llvm_intrinsic, operation
 from fajita.kernel.slots import record_of
-from fajita.key import MAXIMUM_WORDS
 
 #: Places in a group, and bytes of tags.
 GROUP = 16
@@ -62,10 +61,9 @@ PAGE = 2 << 20
     TABLE,
     SECRET_0,
     SECRET_1,
-) = (8 * word for word in range(17))
-#: In the descriptor, zeros that stand for the beginning of the entry of a flow that has none: no NF has marked it.
-NOWHERE = 8 * 17
-DESCRIPTOR_BYTES = NOWHERE + 8 * (MAXIMUM_WORDS + 8)
+    NOWHERE,  # the address of zeros that stand for the entry of a flow that has none: no NF has marked it
+) = (8 * word for word in range(18))
+DESCRIPTOR_BYTES = 8 * 18
 
 #: The marks of an entry are the top byte of the key's last word.
 MARK_SHIFT = 56

@@ -131,18 +131,19 @@ class ReferenceEngine:
             nf.counters.records = nf.records.count
         return copy.deepcopy(self._counters)
 
-    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
-        return self.tables[nf.table].rows(nf)
+        return self.tables[nf.table].rows(nf, arrays=arrays)
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, in this order."""
         return self.nfs[nf.index].records.take()
 
-    def core(self, nf: NFPlan) -> dict[str, int]:
+    def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """The variables of an NF's worker."""
-        return dict(self.nfs[nf.index].core.kept)
+        kept = self.nfs[nf.index].core.kept
+        return {name: copy.copy(kept[name]) for name in kept if arrays or name not in nf.nf.core_arrays}
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Entries and bytes of each table; a dict has no capacity of its own."""

@@ -19,7 +19,7 @@ from fajita.nf import EXPIRE_IN
 from fajita.plan import NFPlan, TablePlan
 from fajita.reference.flow_key import KeyValues, turned
 from fajita.reference.record import Record
-from fajita.reference.records import Row, make_row
+from fajita.reference.records import make_row
 from fajita.reference.running_nf import RunningNF
 
 
@@ -149,17 +149,18 @@ class FlowTable:
             self._end(entry)
             self.counters.expired += 1
 
-    def rows(self, nf: NFPlan) -> list[NDArray[np.void]]:
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of an NF by side of the table, one row per entry that has any, sorted by key."""
-        sides = (side.packing for side in self.plan.sides)
-        return [sort_rows(np.array(self._rows_of(packing, nf), row_dtype(packing, nf)), packing) for packing in sides]
+        packings = [side.packing for side in self.plan.sides]
+        return [sort_rows(self._rows_of(packing, nf, arrays=arrays), packing) for packing in packings]
 
-    def _rows_of(self, packing: Packing, nf: NFPlan) -> list[Row]:
-        return [
-            make_row(entry.first, entry.states[nf.index], packing)
+    def _rows_of(self, packing: Packing, nf: NFPlan, *, arrays: bool) -> NDArray[np.void]:
+        rows = [
+            make_row(entry.first, entry.states[nf.index], packing, arrays=arrays)
             for entry in self.entries.values()
             if nf.index in entry.states and entry.first.family == packing.family
         ]
+        return np.array(rows, row_dtype(packing, nf, arrays=arrays))
 
     @property
     def bytes(self) -> int:
@@ -167,5 +168,7 @@ class FlowTable:
         total = sys.getsizeof(self.entries)
         for key, entry in self.entries.items():
             total += sys.getsizeof(key) + sys.getsizeof(entry) + sys.getsizeof(entry.states)
-            total += sum(sys.getsizeof(state) + sys.getsizeof(state.kept) for state in entry.states.values())
+            for state in entry.states.values():
+                total += sys.getsizeof(state) + sys.getsizeof(state.kept)
+                total += sum(sys.getsizeof(state.kept[array]) for array in type(state).arrays)
         return total

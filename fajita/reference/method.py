@@ -10,19 +10,26 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
+from fajita.fixed_hash import hash_of
 from fajita.nf import NF
 from fajita.reference.integer import Int64, int64_length, int64_range, to_int64
 from fajita.reference.record import Record
+from fajita.splitmix import SplitMix
 from fajita.translation.locate import find_method
 
 _BUILTINS: dict[str, Any] = {"range": int64_range, "len": int64_length, "min": min, "max": max, "abs": abs}
 
 
 class NFView:
-    """What `self` is in a method: the NF's parameters, the worker's variables as `core`, and `emit`."""
+    """What `self` is in a method: the NF's parameters, the worker's variables as `core`, `emit` and `random`."""
 
     def __init__(self, nf: NF, core: Record, emit: Callable[[Record], None]) -> None:
         self._nf, self.core, self.emit = nf, core, emit
+        self._numbers = SplitMix(nf.name)
+
+    def random(self, limit: int) -> Int64:
+        """The next of the NF's random numbers, from 0 to limit - 1."""
+        return Int64(self._numbers.below(int(limit)))
 
     def __getattr__(self, name: str) -> Any:
         value = to_int64(getattr(self._nf, name))
@@ -43,6 +50,11 @@ class _Literals(ast.NodeTransformer):
         return ast.copy_location(ast.Name(str(node.value), ast.Load()), node)
 
 
+def _as_seen(value: Any) -> Any:
+    """What a global of the module is in a method."""
+    return (lambda *numbers: Int64(hash_of(*numbers))) if value is hash_of else to_int64(value)
+
+
 def load_method(nf: NF, name: str) -> Callable[..., Any] | None:
     """The method `name` of an NF as a function of (self, ...); None if the NF has none."""
     method = find_method(type(nf), name)
@@ -52,7 +64,7 @@ def load_method(nf: NF, name: str) -> Callable[..., Any] | None:
     module = ast.Module([literals.visit(method.tree)], [])
     ast.increment_lineno(module, method.first_line - 1)
     code = compile(module, method.file, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
-    names = {global_name: to_int64(value) for global_name, value in method.names.items()} | _BUILTINS | literals.values
+    names = {global_name: _as_seen(value) for global_name, value in method.names.items()} | _BUILTINS | literals.values
     exec(code, names)
     function: Callable[..., Any] = names[name]
     return function

@@ -2,32 +2,31 @@
 
 from typing import Any, ClassVar
 
-from fajita.nf import StateType
+from fajita.reference.array import ElementView, cut, new_array
 from fajita.reference.integer import Int64
+from fajita.state_types import ArrayType, StateType
 
 
 class Record:
-    """Named fields, zero at first. `kept` holds what lies in memory: of a signed field the number, else the bits."""
+    """Named fields, zero at first. `kept` holds what lies in memory: of a signed field the number, else the bits; the
+    elements of an array."""
 
     __slots__ = ("__weakref__", "kept")
     fields: ClassVar[dict[str, StateType]] = {}
+    arrays: ClassVar[dict[str, ArrayType]] = {}
 
     def __init__(self) -> None:
-        self.kept = dict.fromkeys(type(self).fields, 0)
+        self.kept: dict[str, Any] = dict.fromkeys(type(self).fields, 0)
+        self.kept |= {name: new_array(kind) for name, kind in type(self).arrays.items()}
 
 
-def record_class(name: str, fields: dict[str, StateType]) -> type[Record]:
-    """A Record with these fields as attributes; any other attribute is an AttributeError."""
-    members: dict[str, Any] = {"__slots__": (), "fields": fields}
+def record_class(name: str, fields: dict[str, StateType], arrays: dict[str, ArrayType] | None = None) -> type[Record]:
+    """A Record with these fields and arrays as attributes; any other attribute is an AttributeError."""
+    arrays = arrays or {}
+    members: dict[str, Any] = {"__slots__": (), "fields": fields, "arrays": arrays}
     members |= {field: _property(field, kind) for field, kind in fields.items()}
+    members |= {array: _array_property(array, kind) for array, kind in arrays.items()}
     return type(name, (Record,), members)
-
-
-def cut(value: int, kind: StateType) -> int:
-    """What a field of this type keeps of a value: the low bits that fit."""
-    bits = 8 * kind.bytes
-    low = int(value) & ((1 << bits) - 1)
-    return low - (1 << bits) if kind.signed and low >> (bits - 1) else low
 
 
 def _property(field: str, kind: StateType) -> property:
@@ -39,3 +38,7 @@ def _property(field: str, kind: StateType) -> property:
         record.kept[field] = cut(value, kind)
 
     return property(read, write)
+
+
+def _array_property(array: str, kind: ArrayType) -> property:
+    return property(lambda record: ElementView(record.kept[array], kind.element))

@@ -1,5 +1,6 @@
 """The records that an NF has emitted and nobody has taken yet."""
 
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -11,17 +12,22 @@ from fajita.plan import NFPlan
 from fajita.reference.flow_key import KeyValues
 from fajita.reference.record import Record
 
-Row = tuple[int | tuple[int, int], ...]
+Row = tuple[Any, ...]
 
 
-def make_row(flow: KeyValues, state: Record, packing: Packing) -> Row:
-    """The values of a row: those of the key, an IPv6 address as two halves, then what the state holds."""
+def make_row(flow: KeyValues, state: Record, packing: Packing, *, arrays: bool = True) -> Row:
+    """The values of a row: those of the key, an IPv6 address as two halves, then what the state holds now.
+
+    arrays: whether with its arrays.
+    """
     is_address = [column.kind == "ipv6" for column in packing.columns]
     key = [
         (value >> 64, value & (1 << 64) - 1) if wide else value
         for value, wide in zip(flow.fields, is_address, strict=True)
     ]
-    return (*key, *state.kept.values())
+    kind = type(state)
+    copies = (state.kept[name].copy() for name in kind.arrays) if arrays else ()
+    return (*key, *(state.kept[name] for name in kind.fields), *copies)
 
 
 class Records:

@@ -18,9 +18,9 @@ class RunningNF:
     def __init__(self, plan: NFPlan, packings: list[Packing]) -> None:
         kind = type(plan.nf)
         self.plan = plan
-        self.core = record_class("Core", kind.core_fields)()
+        self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays)()
         self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
-        self.new_state = record_class("State", kind.state_fields)
+        self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays)
         self.records = Records(plan, packings)
         self._self = NFView(plan.nf, self.core, self.records.emit)
         self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}

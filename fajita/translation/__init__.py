@@ -4,6 +4,7 @@
 addresses as text, with what the planner needs to know (fields read and written, whether it can drop).
 """
 
-from fajita.translation.translate import Hook, TranslatedNF, translate
+from fajita.translation.prefetches import ArrayAccess
+from fajita.translation.translate import Hook, TranslatedNF, translate, with_prefetch
 
-__all__ = ["Hook", "TranslatedNF", "translate"]
+__all__ = ["ArrayAccess", "Hook", "TranslatedNF", "translate", "with_prefetch"]

@@ -3,6 +3,7 @@
 import ast
 from typing import TYPE_CHECKING
 
+from fajita.translation.calls import draws
 from fajita.translation.scope import Value
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ _MAXIMUM_TEXT = 20_000
 
 def compare(expressions: "Expressions", node: ast.Compare) -> Value:
     """Translate a comparison."""
+    # The translation has these more than once.
+    repeated = [node.left] if isinstance(node.ops[0], ast.In | ast.NotIn) else node.comparators[:-1]
+    if any(draws(part) for part in repeated):
+        expressions.refuse(node, f"`{ast.unparse(node)}` draws in its midst", "assign the random number to a variable")
     if any(isinstance(operator, ast.In | ast.NotIn) for operator in node.ops):
         return _membership(expressions, node)
     operands = [expressions.value(part) for part in (node.left, *node.comparators)]

@@ -5,12 +5,14 @@ exception; shift counts are taken modulo 64. The interpreted engine computes wit
 """
 
 import ast
-from functools import reduce
 
 from fajita import nf as api
 from fajita.errors import nearest, with_article
 from fajita.integers import wrap
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
+from fajita.state_types import StateType
+from fajita.translation.arrays import array_value, arrays_in, read_element
+from fajita.translation.calls import call, draws
 from fajita.translation.comparisons import compare
 from fajita.translation.scope import PLAIN_DROP, Scope, Value
 
@@ -30,8 +32,6 @@ _FUNCTION_OPERATORS: dict[type[ast.operator], str] = {
 }
 #: Expressions in expressions; Python itself gives up at 200 parentheses.
 MAXIMUM_DEPTH = 90
-
-_FUNCTIONS = ("min", "max", "abs", "len")
 
 
 def local_name(name: str) -> str:
@@ -171,11 +171,14 @@ class Expressions:
             return Value(argument, "int")
         self.refuse(node, f"a packet has no field {name}", nearest(name, [*FIELDS, *FACTS, *FLAGS, FORWARD, "payload"]))
 
-    def _stored(self, node: ast.Attribute, area: str, fields: dict[str, api.StateType]) -> Value:
+    def _stored(self, node: ast.Attribute, area: str, fields: dict[str, StateType]) -> Value:
+        if array := array_value(self.scope, area, node.attr):
+            return array
         kind = fields.get(node.attr)
         if kind is None:
             what = "state" if area == "state" else "core variable"
-            self.refuse(node, f"{type(self.scope.nf).__name__} has no {what} {node.attr}", nearest(node.attr, fields))
+            known = [*fields, *arrays_in(self.scope, area)]
+            self.refuse(node, f"{type(self.scope.nf).__name__} has no {what} {node.attr}", nearest(node.attr, known))
         if area == "state" and node.attr in self.scope.unstored:
             return Value("False", "bool") if kind.shown == "bool" else Value("0", "int")
         self.scope.used.add(area)
@@ -188,10 +191,11 @@ class Expressions:
             self.scope.used |= {"frame", "headers", "captured"}
             return Value(f"read_payload(frame, headers, captured, {self.integer(node.slice).text})", "int")
         value = self.value(owner)
+        if value.type == "array":
+            return read_element(self, node, value.known)
         if value.type != "list":
-            self.refuse(
-                node, f"`{ast.unparse(owner)}` cannot be indexed", "only lists among the parameters and payload"
-            )
+            right = "only lists among the parameters, arrays in State and Core, and payload"
+            self.refuse(node, f"`{ast.unparse(owner)}` cannot be indexed", right)
         self.scope.used.add("constants")
         self.scope.lists[value.text] = value.known
         index = self.integer(node.slice).text
@@ -209,17 +213,20 @@ class Expressions:
         return Value(str(known), "int", known)
 
     def _binop(self, node: ast.BinOp) -> Value:
-        left, right = self.integer(node.left), self.integer(node.right)
-        if sign := _PLAIN_OPERATORS.get(type(node.op)):
+        return self.binary(node, node.op, self.integer(node.left), self.integer(node.right))
+
+    def binary(self, node: ast.AST, operator: ast.operator, left: Value, right: Value) -> Value:
+        """An operator between two integers."""
+        if sign := _PLAIN_OPERATORS.get(type(operator)):
             return Value(f"({left.text} {sign} {right.text})", "int")
-        if function := _FUNCTION_OPERATORS.get(type(node.op)):
+        if function := _FUNCTION_OPERATORS.get(type(operator)):
             return Value(f"{function}({left.text}, {right.text})", "int")
-        if isinstance(node.op, ast.Pow) and left.known is not None and right.known is not None:
+        if isinstance(operator, ast.Pow) and left.known is not None and right.known is not None:
             return self._power(node, left.known, right.known)
-        right_way = {ast.Div: "use // for division", ast.Pow: "multiply: x * x"}.get(type(node.op), "")
+        right_way = {ast.Div: "use // for division", ast.Pow: "multiply: x * x"}.get(type(operator), "")
         self.refuse(node, f"`{ast.unparse(node)}` uses an operator that NFs do not have", right_way)
 
-    def _power(self, node: ast.BinOp, base: int, exponent: int) -> Value:
+    def _power(self, node: ast.AST, base: int, exponent: int) -> Value:
         """A power of numbers known beforehand, such as 10**9."""
         # Of a base of two or more only so small a power can fit; a larger one is not even computed.
         if not 0 <= exponent < 64 or not -(1 << 63) <= base**exponent < 1 << 64:
@@ -235,6 +242,8 @@ class Expressions:
                     part, f"`{ast.unparse(part)}` is {with_article(value.type)} in and/or", "compare it: x != 0"
                 )
         is_and = isinstance(node.op, ast.And)
+        if draws(node):
+            return Value(f"({(' and ' if is_and else ' or ').join(part.text for part in parts)})", "bool")
         if any(part.known is (not is_and) for part in parts):
             return Value(str(not is_and), "bool", not is_and)
         undecided = [part.text for part in parts if part.known is None]
@@ -255,37 +264,7 @@ class Expressions:
         return Value(f"({body.text} if {test.text} else {other.text})", body.type)
 
     def _call(self, node: ast.Call) -> Value:
-        name = ast.unparse(node.func)
-        if node.keywords:
-            self.refuse(node, f"`{ast.unparse(node)}` has keyword arguments")
-        if self.scope.pkt and name == f"{self.scope.pkt}.drop":
-            reason = node.args[0] if len(node.args) == 1 else None
-            if not isinstance(reason, ast.Constant) or not isinstance(reason.value, str):
-                self.refuse(node, f"{name} needs the reason as text", f'{name}("over rate")')
-            return self._drop(reason.value)
-        if name == "self.emit":
-            self.refuse(node, "self.emit gives no value", f"write {ast.unparse(node)} on a line of its own")
-        if name not in _FUNCTIONS:
-            self.refuse(node, f"{name} cannot be called in an NF", f"known: {', '.join(_FUNCTIONS)}")
-        if name == "len":
-            return self._length(node)
-        values = [self.integer(argument) for argument in node.args]
-        if (name == "abs" and len(values) != 1) or (name != "abs" and len(values) < 2):
-            self.refuse(node, f"{name} has the wrong number of arguments", "abs takes one, min and max two or more")
-        if name == "abs":
-            return Value(f"absolute({values[0].text})", "int")
-        function = {"min": "minimum", "max": "maximum"}[name]
-        text = reduce(lambda left, right: f"{function}({left}, {right})", (value.text for value in values))
-        return Value(text, "int")
-
-    def _length(self, node: ast.Call) -> Value:
-        if len(node.args) == 1 and ast.unparse(node.args[0]) == f"{self.scope.pkt}.payload":
-            self.scope.used |= {"frame", "headers", "captured"}
-            return Value("payload_length(frame, headers, captured)", "int")
-        value = self.value(node.args[0]) if len(node.args) == 1 else None
-        if value is None or value.type != "list":
-            self.refuse(node, f"`{ast.unparse(node)}` is not the length of a list or of the payload")
-        return Value(str(len(value.known)), "int", len(value.known))
+        return call(self, node)
 
     def _drop(self, reason: str) -> Value:
         return Value(str(self.scope.drop_code(reason)), "verdict")

@@ -3,13 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fajita.nf import NF, StateType
+from fajita.nf import NF
+from fajita.state_types import StateType
 from fajita.translation.locate import Method
 
 
 @dataclass(frozen=True)
 class Value:
-    """A translated expression: its text, its type (int, bool, list, str or verdict), its value where it is known."""
+    """A translated expression: its text, its type (int, bool, list, array, str or verdict), its value where it is
+    known; of an array which it is.
+    """
 
     text: str
     type: str
@@ -22,8 +25,9 @@ class Scope:
 
     pkt, state: the names the method gives its parameters. locals: types of the variables assigned so far on every
     path. used: which of the kernel's arguments the translation needs. lists: the lists it indexes, by their name in the
-    kernel. stored: the fields of the state it assigns. unstored: those that no method of the NF assigns.
-    emits: how often `self.emit(state)` stands in it. loops: how many loops are around what is translated now.
+    kernel. stored: the fields and arrays of the state it assigns. unstored: the fields that no method assigns.
+    draws: it draws random numbers. emits: how often `self.emit(state)` stands in it. loops: how many loops are around
+    what is translated now.
     rewrites_per_flow: every header field it writes gets, on every path, a value made of parameters and of the state's
     fields named in rewrites_from alone.
     """
@@ -44,6 +48,7 @@ class Scope:
     loops: int = 0
     rewrites_from: set[str] = field(default_factory=set)
     rewrites_per_flow: bool = True
+    draws: bool = False
     locals: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
 

@@ -4,6 +4,8 @@ import ast
 
 from fajita.errors import nearest, with_article
 from fajita.packet import FIELDS
+from fajita.translation.arrays import arrays_in, element_at, target_of, write_element
+from fajita.translation.calls import draws
 from fajita.translation.expressions import Expressions, local_name
 from fajita.translation.scope import Scope, Value
 
@@ -88,7 +90,8 @@ class Statements:
 
     def _augassign(self, statement: ast.AugAssign, level: int) -> bool:
         if isinstance(statement.target, ast.Subscript):
-            self.refuse(statement, "elements of lists and of the payload cannot be changed")
+            self._change_element(statement, statement.target, level)
+            return False
         read = ast.copy_location(ast.parse(ast.unparse(statement.target), mode="eval").body, statement.target)
         for part in ast.walk(read):
             ast.copy_location(part, statement.target)
@@ -105,8 +108,22 @@ class Statements:
             self._store_local(target, value, level)
         elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name | ast.Attribute):
             self._store_attribute(target, value, level, origin)
+        elif isinstance(target, ast.Subscript):
+            array = target_of(self.expressions, target)
+            index = self.expressions.integer(target.slice).text
+            self._emit(level, write_element(self.expressions, target, array, index, value))
         else:
             self.refuse(target, f"`{ast.unparse(target)}` cannot be assigned to")
+
+    def _change_element(self, statement: ast.AugAssign, target: ast.Subscript, level: int) -> None:
+        """`state.buckets[i] += x`: the index is evaluated once, then the element, then x."""
+        array = target_of(self.expressions, target)
+        self._emit(level, f"place = {self.expressions.integer(target.slice).text}")
+        before = element_at(self.scope, array, "place")
+        if before.type != "int":
+            self.refuse(statement, f"`{ast.unparse(target)}` is a bool where an integer is needed")
+        after = self.expressions.binary(statement, statement.op, before, self.expressions.integer(statement.value))
+        self._emit(level, write_element(self.expressions, target, array, "place", after))
 
     def _store_local(self, target: ast.Name, value: Value, level: int) -> None:
         self._declare(target, value.type)
@@ -153,7 +170,7 @@ class Statements:
         """See whether a rewrite is the same for every packet of a flow; a conservative answer is enough."""
         scope = self.scope
         conditional = level > 1 or any("return" in line for line in self.lines)
-        if origin is None or conditional or scope.method.name != "packet":
+        if origin is None or conditional or scope.method.name != "packet" or draws(origin):
             scope.rewrites_per_flow = False
             return
         for leaf in (node for node in ast.walk(origin) if isinstance(node, ast.Name)):
@@ -169,6 +186,8 @@ class Statements:
         scope = self.scope
         fields = scope.state_fields() if area == "state" else scope.core_fields()
         kind = fields.get(target.attr)
+        if target.attr in arrays_in(scope, area):
+            self.refuse(target, f"the array {target.attr} cannot be assigned to", "assign to its elements, in a loop")
         if kind is None:
             what = "state" if area == "state" else "core variable"
             self.refuse(target, f"{type(scope.nf).__name__} has no {what} {target.attr}", nearest(target.attr, fields))

@@ -1,9 +1,11 @@
 """From an NF to plain functions on addresses: one per hook, as text, with what the planner must know."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from fajita.nf import NF
 from fajita.translation.locate import Method, find_method
+from fajita.translation.prefetches import ArrayAccess, Asked, derive_prefetches
 from fajita.translation.scope import Scope
 from fajita.translation.statements import Statements
 
@@ -39,9 +41,12 @@ class TranslatedNF:
 
     lists: the values of the lists that it indexes, by their names in the kernel.
     new_flow_writes: the header fields that new_flow writes; they are among `writes`.
-    stored: the fields of the state that some method assigns; any other is 0 for ever. emits: by the name of a method,
-    how often `self.emit(state)` stands in it, which is the most records that a call of it makes.
+    stored: the fields and arrays of the state that some method assigns; any other is 0 for ever. emits: by the name of
+    a method, how often `self.emit(state)` stands in it, which is the most records that a call of it makes.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
+    draws: it draws random numbers. accesses: the elements of arrays that `packet` names. prefetch: a hook with the
+    arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
+    asked: how many, and what decides which.
     """
 
     nf: NF
@@ -55,6 +60,10 @@ class TranslatedNF:
     rewrites_per_flow: bool
     stored: frozenset[str]
     emits: dict[str, int]
+    draws: bool = False
+    accesses: tuple[ArrayAccess, ...] = ()
+    prefetch: Hook | None = None
+    asked: Asked | None = None
 
     @property
     def may_drop(self) -> bool:
@@ -70,9 +79,13 @@ class TranslatedNF:
 def translate(nf: NF) -> TranslatedNF:
     """Check and translate an NF's methods; InputError names the user's file and line."""
     translated = _translate(nf, frozenset())
-    unstored = frozenset(type(nf).state_fields) - translated.stored
+    unstored = _unstored(translated)
     # Which fields nothing stores is known only now; reading one of them is reading a 0.
     return _translate(nf, unstored) if unstored else translated
+
+
+def _unstored(translated: TranslatedNF) -> frozenset[str]:
+    return frozenset(type(translated.nf).state_fields) - translated.stored
 
 
 def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
@@ -109,7 +122,21 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
         _rewrites_per_flow(scopes),
         frozenset(name for scope in scopes for name in scope.stored),
         {scope.method.name: scope.emits for scope in scopes},
+        any(scope.draws for scope in scopes),
     )
+
+
+def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> TranslatedNF:
+    """The same with a prefetch hook for these arrays, each given as (area, name)."""
+    method = find_method(type(translated.nf), "packet")
+    assert method is not None
+    scope = _scope(translated.nf, method, translated.prefix)
+    scope.unstored = _unstored(translated)
+    prefetches = derive_prefetches(scope, wanted)
+    if not prefetches.lines:
+        return replace(translated, accesses=prefetches.accesses)
+    hook = _hook(prefetches.scope, prefetches.lines)
+    return replace(translated, accesses=prefetches.accesses, prefetch=hook, asked=prefetches.asked)
 
 
 def _rewrites_per_flow(scopes: list[Scope]) -> bool:
@@ -143,6 +170,11 @@ def _translate_hook(scope: Scope) -> Hook:
                 method.tree, f"{type(scope.nf).__name__}.packet can end without a verdict", "return PASS on every path"
             )
         statements.lines.append("    return 0")
+    return _hook(scope, statements.lines)
+
+
+def _hook(scope: Scope, lines: Iterable[str]) -> Hook:
+    method = scope.method
     arguments = tuple(name for name in ARGUMENTS if name in scope.used)
-    origin = f"{type(scope.nf).__name__}.{method.name}, {method.file}:{method.first_line}"
-    return Hook(method.name, f"{scope.prefix}_{method.name}", arguments, tuple(statements.lines), origin)
+    origin = f"{type(scope.nf).__name__}.{method.tree.name}, {method.file}:{method.first_line}"
+    return Hook(method.name, f"{scope.prefix}_{method.name}", arguments, tuple(lines), origin)

@@ -1,8 +1,8 @@
 import pytest
 
-from fajita.nf import StateType
 from fajita.reference.integer import Int64
 from fajita.reference.record import record_class
+from fajita.state_types import StateType
 
 
 def _kept_and_read(kind: StateType, value: int) -> tuple[int, int]:

@@ -191,7 +191,7 @@ def refused(translated: Translate, tmp_path: Path, methods: str) -> tuple[InputE
         ("self.turn = 1", "`self.turn` cannot be assigned to", "only pkt, state and self.core change per packet"),
         ("self.core = 1", "`self.core` cannot be assigned to", "only pkt, state and self.core"),
         ("self.numbers[0] = 1", "`self.numbers[0]` cannot be assigned to", ""),
-        ("self.numbers[0] += 1", "elements of lists and of the payload cannot be changed", ""),
+        ("self.numbers[0] += 1", "`self.numbers[0]` cannot be assigned to", "elements of lists"),
         ("pkt.payload[0] = 1", "`pkt.payload[0]` cannot be assigned to", ""),
         ("self = 1", "self cannot be replaced", ""),
         ("pkt = 1", "pkt cannot be replaced", ""),

@@ -1,0 +1,149 @@
+"""The types of the fields of an NF's `State` and `Core`: integers, flags, addresses, and arrays of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+
+
+@dataclass(frozen=True)
+class StateType:
+    """How a field of an NF's state is kept: its size, and how it is shown (`int`, `bool`, `ipv4`, `mac`)."""
+
+    name: str
+    bytes: int
+    signed: bool = False
+    shown: str = "int"
+
+    @property
+    def dtype(self) -> str:
+        """The numpy dtype of the field in an entry."""
+        return f"{'i' if self.signed else 'u'}{self.bytes}"
+
+
+# To a type checker these are `int` and `bool`; the second part says how the value is kept. An integer is computed in
+# 64 bits, signed, and wraps; a field keeps the low bits that fit, and a u64 of 2**63 and over reads as negative.
+u8 = Annotated[int, StateType("u8", 1)]
+u16 = Annotated[int, StateType("u16", 2)]
+u32 = Annotated[int, StateType("u32", 4)]
+u64 = Annotated[int, StateType("u64", 8)]
+i8 = Annotated[int, StateType("i8", 1, signed=True)]
+i16 = Annotated[int, StateType("i16", 2, signed=True)]
+i32 = Annotated[int, StateType("i32", 4, signed=True)]
+i64 = Annotated[int, StateType("i64", 8, signed=True)]
+flag = Annotated[bool, StateType("flag", 1, shown="bool")]
+ipv4 = Annotated[int, StateType("ipv4", 4, shown="ipv4")]
+mac = Annotated[int, StateType("mac", 8, shown="mac")]
+
+SCALARS = "u8 u16 u32 u64 i8 i16 i32 i64 flag ipv4 mac"
+#: What a field may be, for messages.
+STATE_TYPES = f"{SCALARS}, Array[u32, 64], Bits[1024]"
+
+
+@dataclass(frozen=True)
+class ArrayType:
+    """How an array is kept. length: in elements; in a class also the name of what gives it, of an NF always a number.
+
+    packed: eight elements, each a flag, in a byte, from its lowest bit on.
+    """
+
+    element: StateType
+    length: Any
+    packed: bool = False
+
+    @property
+    def name(self) -> str:
+        """As it is written in an NF."""
+        length = repr(self.length).replace("'", '"')
+        return f"Bits[{length}]" if self.packed else f"Array[{self.element.name}, {length}]"
+
+    @property
+    def bytes(self) -> int:
+        """Its size in memory."""
+        return -(-int(self.length) // 8) if self.packed else int(self.length) * self.element.bytes
+
+    @property
+    def dtype(self) -> tuple[str, tuple[int]]:
+        """The numpy dtype of the array as it is shown: of Bits, a truth value each."""
+        return ("?" if self.packed else self.element.dtype), (int(self.length),)
+
+    @property
+    def shown_bytes(self) -> int:
+        """Its size as it is shown."""
+        return int(self.length) * self.element.bytes
+
+    def with_length(self, length: int) -> "ArrayType":
+        """The array of an NF of which the length is known."""
+        return replace(self, length=length)
+
+
+def scalar_of(hint: Any) -> StateType | None:
+    """The scalar that a type hint stands for, if it does."""
+    if get_origin(hint) is not Annotated:
+        return None
+    return next((part for part in get_args(hint)[1:] if isinstance(part, StateType)), None)
+
+
+@dataclass(frozen=True)
+class ArrayHint:
+    """An array as a class body has it, yet to be checked. given: what stands in the brackets."""
+
+    given: Any
+    read: Callable[[Any], ArrayType]
+
+    def array_type(self) -> ArrayType:
+        """The type; ValueError says what is wrong and what would be right."""
+        return self.read(self.given)
+
+
+def array_of(hint: Any) -> ArrayType | None:
+    """The array that a type hint stands for, if it does; ValueError (what is wrong, what would be right)."""
+    if get_origin(hint) is not Annotated:
+        return None
+    found = next((part for part in get_args(hint)[1:] if isinstance(part, ArrayHint)), None)
+    return None if found is None else found.array_type()
+
+
+def check_length(length: object) -> None:
+    """ValueError for what cannot be the length of an array: what is wrong, what would be right."""
+    if not isinstance(length, int) or isinstance(length, bool):
+        raise ValueError(f"has the size {length!r}", "an integer")
+    if length < 1:
+        raise ValueError(f"has the size {length}", "at least 1")
+
+
+def _declared_length(length: object) -> Any:
+    if not (isinstance(length, str) and length.isidentifier()):
+        check_length(length)
+    return length
+
+
+def _read_array(given: Any) -> ArrayType:
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise ValueError("is an Array that lacks its type or its size", "write Array[u32, 64]")
+    element = scalar_of(given[0])
+    if element is None:
+        raise ValueError(f"has elements of the type {getattr(given[0], '__name__', given[0])}", f"use one of {SCALARS}")
+    return ArrayType(element, _declared_length(given[1]))
+
+
+def _read_bits(given: Any) -> ArrayType:
+    return ArrayType(StateType("flag", 1, shown="bool"), _declared_length(given), packed=True)
+
+
+if TYPE_CHECKING:
+    # A number cannot be an argument of a type, so to a type checker they are Any, which can be indexed.
+    Array: Any
+    Bits: Any
+else:
+
+    class Array:
+        """`Array[u32, 64]`: so many elements of a type. The size: a number, or the name of a parameter or attribute."""
+
+        def __class_getitem__(cls, given: Any) -> Any:
+            return Annotated[cls, ArrayHint(given, _read_array)]
+
+    class Bits:
+        """`Bits[1024]`: so many truth values, a bit each."""
+
+        def __class_getitem__(cls, given: Any) -> Any:
+            return Annotated[cls, ArrayHint(given, _read_bits)]

@@ -1,0 +1,83 @@
+"""What an NF can call: `min`, `max`, `abs`, `len`, `hash_of`, `self.random`, `pkt.drop`."""
+
+import ast
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from fajita.fixed_hash import MAXIMUM_NUMBERS, hash_of
+from fajita.integers import wrap
+from fajita.nf import NF
+from fajita.splitmix import seed_of
+from fajita.translation.scope import Value
+
+if TYPE_CHECKING:
+    from fajita.translation.expressions import Expressions
+
+_FUNCTIONS = ("min", "max", "abs", "len", "hash_of", "self.random")
+
+
+def call(expressions: "Expressions", node: ast.Call) -> Value:
+    """Translate a call."""
+    scope, name = expressions.scope, ast.unparse(node.func)
+    if node.keywords:
+        expressions.refuse(node, f"`{ast.unparse(node)}` has keyword arguments")
+    if scope.pkt and name == f"{scope.pkt}.drop":
+        reason = node.args[0] if len(node.args) == 1 else None
+        if not isinstance(reason, ast.Constant) or not isinstance(reason.value, str):
+            expressions.refuse(node, f"{name} needs the reason as text", f'{name}("over rate")')
+        return Value(str(scope.drop_code(reason.value)), "verdict")
+    if name == "self.random" and type(scope.nf).random is NF.random:
+        return _random(expressions, node)
+    if scope.method.names.get(name) is hash_of:
+        return _hash_of(expressions, node)
+    if name == "self.emit":
+        expressions.refuse(node, "self.emit gives no value", f"write {ast.unparse(node)} on a line of its own")
+    if name not in _FUNCTIONS[:4]:
+        expressions.refuse(node, f"{name} cannot be called in an NF", f"known: {', '.join(_FUNCTIONS)}")
+    if name == "len":
+        return _length(expressions, node)
+    values = [expressions.integer(argument) for argument in node.args]
+    if (name == "abs" and len(values) != 1) or (name != "abs" and len(values) < 2):
+        right = "abs takes one, min and max two or more"
+        expressions.refuse(node, f"{name} has the wrong number of arguments", right)
+    if name == "abs":
+        return Value(f"absolute({values[0].text})", "int")
+    function = {"min": "minimum", "max": "maximum"}[name]
+    return Value(reduce(lambda left, right: f"{function}({left}, {right})", (value.text for value in values)), "int")
+
+
+def _length(expressions: "Expressions", node: ast.Call) -> Value:
+    scope = expressions.scope
+    if len(node.args) == 1 and ast.unparse(node.args[0]) == f"{scope.pkt}.payload":
+        scope.used |= {"frame", "headers", "captured"}
+        return Value("payload_length(frame, headers, captured)", "int")
+    value = expressions.value(node.args[0]) if len(node.args) == 1 else None
+    if value is None or value.type not in ("list", "array"):
+        expressions.refuse(node, f"`{ast.unparse(node)}` is not the length of a list or of the payload")
+    length = len(value.known) if value.type == "list" else value.known.kind.length
+    return Value(str(length), "int", length)
+
+
+def _hash_of(expressions: "Expressions", node: ast.Call) -> Value:
+    numbers = [expressions.integer(argument).text for argument in node.args]
+    if not 1 <= len(numbers) <= MAXIMUM_NUMBERS:
+        what = f"hash_of takes 1 to {MAXIMUM_NUMBERS} integers, not {len(numbers)}"
+        expressions.refuse(node, what, "hash_of(hash_of(a, b), c) takes more")
+    return Value(f"hash_of_{len(numbers)}({', '.join(numbers)})", "int")
+
+
+def draws(node: ast.AST) -> bool:
+    """Whether an expression draws a random number, so that it has to be evaluated as often as Python does."""
+    calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
+    return any(ast.unparse(part.func) == "self.random" for part in calls)
+
+
+def _random(expressions: "Expressions", node: ast.Call) -> Value:
+    scope = expressions.scope
+    if len(node.args) != 1:
+        what = f"self.random takes one number, not {len(node.args)}"
+        expressions.refuse(node, what, "self.random(6) is one of 0 to 5")
+    limit = expressions.integer(node.args[0]).text
+    scope.used.add("core")
+    scope.draws = True
+    return Value(f"draw(core + {scope.prefix}__random, {wrap(seed_of(scope.nf.name))}, {limit})", "int")
