@@ -56,12 +56,12 @@ def test_each_side_of_a_table_and_who_is_on_one_alone():
 
 
 def test_links_with_their_places_and_what_they_save():
-    nfs = [LoadBalancer(servers=["10.0.0.1"]), SourceCounter(), FlowCounter(name="ports", key="destination_port")]
-    flows, sources, ports = explain(Chain(nfs).plan).split("\n\n")[1:4]
+    nfs = [LoadBalancer(servers=["10.0.0.1"]), SourceCounter(), FlowCounter(name="pairs", key="address_pair")]
+    flows, sources, pairs = explain(Chain(nfs).plan).split("\n\n")[1:4]
     assert "\n    place of the entry in table 1 (source): bytes 4-7\n" in flows
-    assert "\n    place of the entry in table 2 (destination_port): bytes 8-11\n" in flows
+    assert "\n    place of the entry in table 2 (address_pair): bytes 8-11\n" in flows
     assert "found by" not in flows
-    for linked in (sources, ports):
+    for linked in (sources, pairs):
         assert "\n  found by a link from table 0 (five_tuple), IPv4 only\n  a table of its own because: " in linked
         assert "place of the entry" not in linked
     assert "(1 cache line, and one of tags, a packet)" in flows

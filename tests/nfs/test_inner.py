@@ -43,7 +43,8 @@ def udp_packet(data: bytes = b"abc", **fields: Any) -> ScapyPacket:
 def test_the_key_is_that_of_the_packet_inside(tunnel: str, engine: str) -> None:
     frames = [bytes(TUNNELS[tunnel](udp_packet())), bytes(TUNNELS[tunnel](IPv6(src=HERE_6, dst=THERE_6) / TCP()))]
     ipv4, ipv6 = flows(engine, *frames)
-    assert ipv4 == FLOW | {"protocol": 17, "packets": 1, "bytes": len(frames[0])}
+    expected = FLOW | {"protocol": 17, "packets": 1, "bytes": len(frames[0])}
+    assert {name: ipv4[name] for name in expected} == expected
     assert (ipv6["src"], ipv6["dst"], ipv6["protocol"], ipv6["bytes"]) == (HERE_6, THERE_6, 6, len(frames[1]))
 
 
