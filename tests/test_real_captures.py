@@ -109,16 +109,33 @@ def test_packets_and_flows_equal_the_independent_count(name: str, oracle: Module
         assert connections == int(INDEX[name]["flows"])
 
 
-@pytest.mark.parametrize("chain", ["three", "hosts_around_rewrite", "inside_tunnels"])
+#: Chains beside those of the folder chains/, as YAML.
+CHAINS = {
+    "hosts around a rewrite": """
+nfs: [source_counter, load_balancer: {servers: [10.0.0.1, 10.0.0.2, 10.0.0.3]}, destination_counter]
+""",
+    "flows that end, inside tunnels": """
+inner: true
+fragments: flow
+timeout: 1s
+capacity: 50
+full: evict
+nfs:
+  - flow_counter: {key: connection, records: true}
+  - load_balancer: {servers: [10.0.0.1, 10.0.0.2, 10.0.0.3]}
+  - flow_counter: {as: short_flows, timeout: 10ms}
+  - source_counter
+  - destination_counter
+""",
+}
+
+
+@pytest.mark.parametrize("chain", ["three", *CHAINS])
 def test_engines_agree_on_every_capture(chain: str, tmp_path: Path) -> None:
     file = ROOT / "chains" / f"{chain}.yaml"
-    if not file.exists():
-        file = tmp_path / f"{chain}.yaml"
-        inner = "true" if chain == "inside_tunnels" else "false"
-        file.write_text(
-            f"inner: {inner}\n"
-            "nfs: [source_counter, load_balancer: {servers: [10.0.0.1, 10.0.0.2, 10.0.0.3]}, destination_counter]\n"
-        )
+    if chain in CHAINS:
+        file = tmp_path / "chain.yaml"
+        file.write_text(CHAINS[chain])
     plan = Chain.load(file).plan
     for name in INDEX:
         with open_capture(CAPTURES / name) as capture:

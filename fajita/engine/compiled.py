@@ -57,7 +57,6 @@ class CompiledEngine:
         self._nowhere = np.zeros(max((side.entry_bytes for side in plan.sides), default=1), np.uint8)
         self._sides[:, NOWHERE // 8] = self._nowhere.ctypes.data
         self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
-        self._clocks = np.full(len(plan.segments), FIRST_CLOCK_NS, np.int64)
         capacity = plan.settings.capacity
         self.tables = [
             FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
@@ -78,7 +77,7 @@ class CompiledEngine:
         self._place("statistics", self._statistics)
         self._place("sides", self._sides)
         self._place("tables", self._descriptors)
-        self._place("clocks", self._clocks)
+        self._context[CONTEXT["clock"] // 8] = FIRST_CLOCK_NS
         self._place("records", self._records.descriptors)
         self._place("fragments", self.fragments.words)
 
@@ -134,7 +133,7 @@ class CompiledEngine:
         if not CHECKED:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere]
-        own += [self._sides, self._descriptors, self._clocks, self._listed, self.fragments.words]
+        own += [self._sides, self._descriptors, self._listed, self.fragments.words]
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
         columns: list[NDArray[Any]] = []
         frames: Iterable[tuple[int, int]] = ()

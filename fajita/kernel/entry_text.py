@@ -3,6 +3,8 @@
 An entry that the match pass found, or that a link leads to, is the packet's if its key is; else it is searched for.
 """
 
+from collections.abc import Callable
+
 from fajita.integers import wrap
 from fajita.kernel.layout import Scratch
 from fajita.kernel.lifetime import longest_idle
@@ -45,27 +47,33 @@ class EntryText:
     def _is_used_later(self, table: TablePlan) -> bool:
         return any(index not in self.plan.segments[self.number].nfs for index in table.nfs)
 
-    def emit_resolve(self, table: TablePlan, side: TableSide) -> None:
-        """`state_T`: where the key of the packet's entry ends, 0 if it may have none; `absent_T`: NFs new to it."""
+    def emit_resolve(self, table: TablePlan, side: TableSide, emit_refused: Callable[[], None] | None) -> None:
+        """`state_T`: where the key of the packet's entry ends; `absent_T`: NFs new to it.
+
+        emit_refused: writes what becomes of a packet whose flow may have no entry; None: it has `state_T` 0.
+        """
         text, t = self.text, table.index
         place = self.scratch.tables[t]
         text.line(f"absent_{t} = 0")
         if not self.resolves(table, side):
             text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j)")
-            self._emit_absent(table, side)
+            self._emit_absent(table, side, may_lack=emit_refused is None)
             return
         key = f"scratch + {place.key} + {place.key_bytes} * j"
         if table.is_linked(self.family):
-            self._emit_linked(table, side, key)
+            self._emit_linked(table, side, key, emit_refused)
         else:
             text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
             words = [f"load_i64({key} + {8 * word})" for word in range(side.packing.words)]
             clock = "0" if table.last_seen is None else "clock"
-            self._emit_compared(table, side, words, f"resolve_{side.index}(context, hashed_{t}, {key}, {clock})")
+            search = f"resolve_{side.index}(context, hashed_{t}, {key}, {clock})"
+            self._emit_compared(table, side, words, search, emit_refused)
         if self._is_used_later(table):
             text.line(f"store_64(scratch + {place.entry} + 8 * j, state_{t})")
 
-    def _emit_linked(self, table: TablePlan, side: TableSide, key: str) -> None:
+    def _emit_linked(
+        self, table: TablePlan, side: TableSide, key: str, emit_refused: Callable[[], None] | None
+    ) -> None:
         """Follow the link of the finer entry, if the packet has one; write it anew where it was wrong."""
         assert table.link is not None
         text, s, finer = self.text, side.index, self.plan.tables[table.link.table]
@@ -80,9 +88,16 @@ class EntryText:
         clock = "0" if table.last_seen is None else "clock"
         search = f"search_{s}(context, {key}, {clock})"
         words = [f"key_{word}" for word in range(side.packing.words)]
-        self._emit_compared(table, side, words, search)
+        self._emit_compared(table, side, words, search, emit_refused)
 
-    def _emit_compared(self, table: TablePlan, side: TableSide, words: list[str], search: str) -> None:
+    def _emit_compared(
+        self,
+        table: TablePlan,
+        side: TableSide,
+        words: list[str],
+        search: str,
+        emit_refused: Callable[[], None] | None,
+    ) -> None:
         """Take `entry` if its key is `words` and all NFs have state in it, else see what lacks, or search."""
         text, t, last = self.text, table.index, 8 * (side.packing.words - 1)
         same = [f"load_i64(entry + {8 * number}) == {word}" for number, word in enumerate(words[:-1])]
@@ -95,7 +110,11 @@ class EntryText:
             text.line(f"if not ({' and '.join([*same, 'differs & KEY_MASK == 0', 'differs != 0'])}):")
             with text.indented():
                 self._emit_search(table, side, search)
-            self._emit_absent(table, side)
+                if emit_refused is not None:
+                    text.line(f"if state_{t} == 0:  # the table is full")
+                    with text.indented():
+                        emit_refused()
+            self._emit_absent(table, side, may_lack=emit_refused is None)
 
     def _emit_search(self, table: TablePlan, side: TableSide, search: str) -> None:
         text, t = self.text, table.index
@@ -111,10 +130,12 @@ class EntryText:
         text.line(f"if state_{finer.index} != 0:")
         text.line(f"    store_32(state_{finer.index} + {finer.links[t]}, {place})")
 
-    def _emit_absent(self, table: TablePlan, side: TableSide) -> None:
+    def _emit_absent(self, table: TablePlan, side: TableSide, *, may_lack: bool) -> None:
         t = table.index
-        self.text.line(f"if state_{t} != 0:")
-        self.text.line(f"    absent_{t} = {self._marks_of(table, side)} & ~load_u8(state_{t} - 1)")
+        if may_lack:
+            self.text.line(f"if state_{t} != 0:")
+        with self.text.indented_if(may_lack):
+            self.text.line(f"absent_{t} = {self._marks_of(table, side)} & ~load_u8(state_{t} - 1)")
 
     def emit_last_seen(self, table: TablePlan, side: TableSide) -> None:
         """Note the time of the flow's packet; end what has been idle too long before."""

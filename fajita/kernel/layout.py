@@ -33,7 +33,7 @@ CONTEXT_WORDS = (
     "tables",  # those of the tables
     "records",  # those of the buffers for records
     "fragments",  # what is remembered of first fragments
-    "clocks",  # of each segment the latest packet time that it has seen
+    "clock",  # the latest packet time so far
     "drained",  # 0, or 1 + the table whose entries are to be ended
     "listed",  # the addresses of those, as slots have them: from here
     "listed_end",  # to here
@@ -94,11 +94,13 @@ class TableScratch:
 class Scratch:
     """A scratch area: what one pass over a burst leaves for the next. There is one for each burst on its way.
 
-    status: 1 seen by an NF, 2 dropped. datagram: of a fragment, what `fragments` says which slot it is about.
+    status: 1 seen by an NF, 2 dropped. clock: the clock at the packet.
+    datagram: of a fragment, what `fragments` says which slot it is about.
     """
 
     headers: int
     status: int
+    clock: int
     tables: tuple[TableScratch, ...]
     datagram: int
     total: int
@@ -106,11 +108,11 @@ class Scratch:
 
 def place_scratch(plan: Plan) -> Scratch:
     """Arrays of BURST words, one after the other."""
-    at = 16 * BURST
+    at = 24 * BURST
     tables = []
     for table in plan.tables:
         key_bytes = max(side.key_bytes for side in table.sides)
         tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes))
         at += (24 + key_bytes) * BURST
     datagram, total = at, at + (8 * BURST if plan.datagrams else 0)
-    return Scratch(0, 8 * BURST, tuple(tables), datagram, total)
+    return Scratch(0, 8 * BURST, 16 * BURST, tuple(tables), datagram, total)

@@ -113,16 +113,17 @@ class PacketBody:
             # Not ports: a later fragment has a key with them, but no transport header.
             text.line(f"headers |= {int(side.packing.layer & ~Layer.PORTS)}  # known, so that nothing asks again")
             if resolves:
-                self.entries.emit_resolve(table, side)
+                drops = self.plan.settings.full == "drop"
+                self.entries.emit_resolve(table, side, (lambda: self._emit_refused(group, handling)) if drops else None)
                 self.resolved.add(t)
-            self.may_be_dropped |= self.plan.settings.full == "drop"
-            text.line(f"if state_{t} == 0:  # the table is full")
-            with text.indented():
-                text.line("code = 1" if self.plan.settings.full == "drop" else "pass")
-                for nf in handling:
-                    self._count(nf, "missed")
-            text.line("else:")
-            nested.enter_context(text.indented())
+            if self.plan.settings.full != "drop":
+                text.line(f"if state_{t} == 0:  # the table is full")
+                with text.indented():
+                    text.line("pass")
+                    for nf in handling:
+                        self._count(nf, "missed")
+                text.line("else:")
+                nested.enter_context(text.indented())
             if resolves and table.last_seen is not None and self.entries.resolves(table, side):
                 self.entries.emit_last_seen(table, side)
             if table.direction is not None:
@@ -177,6 +178,23 @@ class PacketBody:
             text.line(f"dropped = statistics + {first} + 8 * code")
             text.line("store_64(dropped, load_i64(dropped) + 1)")
 
+    def _emit_refused(self, group: list[NFPlan], handling: list[NFPlan]) -> None:
+        """Drop a packet whose flow may have no entry, as the table is full, before it meets the NFs of a group."""
+        text = self.text
+        for nf in [*handling, *self.nfs[self.nfs.index(group[-1]) + 1 :]]:
+            self._count(nf, "missed")
+        if self.is_last:
+            text.line("store_8(verdict + position + j, 0)")
+            self._emit_count_dropped()
+        else:
+            text.line(f"store_64(scratch + {self.scratch.status} + 8 * j, 3)")
+        text.line("continue" if self.family == 4 else "return")
+
+    def _emit_count_dropped(self) -> None:
+        places = ((self.statistics.dropped_packets, "1"), (self.statistics.dropped_bytes, "length"))
+        for place, amount in places:
+            self.text.line(f"store_64(statistics + {place}, load_i64(statistics + {place}) + {amount})")
+
     def _emit_verdict(self) -> None:
         text, plan, statistics = self.text, self.plan, self.statistics
         text.line("goes_on = code == 0")
@@ -194,8 +212,7 @@ class PacketBody:
         if may_drop or any(nf.translated.may_drop or self._may_be_full(nf) for nf in plan.nfs):
             text.line("if goes_on == 0:")
             with text.indented():
-                for place, amount in ((statistics.dropped_packets, "1"), (statistics.dropped_bytes, "length")):
-                    text.line(f"store_64(statistics + {place}, load_i64(statistics + {place}) + {amount})")
+                self._emit_count_dropped()
 
     def _call(self, nf: NFPlan, hook: str) -> str:
         """A call in the names of this pass."""

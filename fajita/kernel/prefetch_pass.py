@@ -28,20 +28,18 @@ def _prefetching(plan: Plan, number: int) -> list[NFPlan]:
     return [nf for nf in nfs if nf.translated.prefetch is not None]
 
 
-def run_parameters(plan: Plan, number: int) -> str:
-    """The parameters of `run_N`: with those that tell it for which packets to ask, `next` and the first so many."""
-    return "context, scratch, position, count" + (
-        ", next_scratch, next_position, asked" if _prefetching(plan, number) else ""
-    )
+def ahead_parameters(plan: Plan, number: int) -> str:
+    """The parameters that tell `run_N` for which packets to ask: a burst, and how many of its first ones."""
+    return ", next_scratch, next_position, asked" if _prefetching(plan, number) else ""
 
 
-def run_arguments(plan: Plan, number: int) -> str:
-    """The arguments of `run_N` in the burst loop."""
+def ahead_arguments(plan: Plan, number: int) -> str:
+    """The arguments for these in the burst loop."""
     if not _prefetching(plan, number):
-        return "context, scratch, position, count_0"
+        return ""
     packets = "scratch_1, position + count_0, count_1" if number == 0 else "scratch, position, count_0"
     worth = _worth(plan, number)
-    return f"context, scratch, position, count_0, {packets}" + (f" if {worth} else 0" if worth else "")
+    return f", {packets}" + (f" if {worth} else 0" if worth else "")
 
 
 def _worth(plan: Plan, number: int) -> str:
@@ -64,7 +62,7 @@ def _worth(plan: Plan, number: int) -> str:
 def emit_first_prefetch(text: Text, plan: Plan, number: int) -> None:
     """Before the loop of `run_N`: after the first segment nobody has asked for its first packets' elements."""
     if number and _prefetching(plan, number):
-        text.line(f"prefetch_{number}(context, scratch, position, 0, minimum({STRIDE}, asked))")
+        text.line(f"prefetch_{number}(context, scratch, position, start, minimum(start + {STRIDE}, asked))")
 
 
 def emit_next_prefetch(text: Text, plan: Plan, number: int) -> None:

@@ -11,6 +11,7 @@ from fajita.kernel.function import rare_function
 from fajita.kernel.layout import BURST
 from fajita.kernel.memory import copy, load_i64, store_64
 from fajita.kernel.text import Text
+from fajita.lifetime import SWEPT_PER_PACKET
 from fajita.plan import NFPlan, Plan, TableSide
 from fajita.translation import TranslatedNF
 
@@ -19,9 +20,9 @@ from fajita.translation import TranslatedNF
 NEXT_AT, LAST_AT, ENTRY_BYTES, KEY_BYTES = (8 * word for word in range(4))
 DESCRIPTOR_BYTES = 32
 
-#: The most times that one packet makes `expire` of an NF run: two idle entries are swept away, one makes room for a new
+#: The most times that one packet makes `expire` of an NF run: idle entries are swept away, one makes room for a new
 #: one, and the packet's own flow has been idle too long.
-EXPIRES_PER_PACKET = 4
+EXPIRES_PER_PACKET = SWEPT_PER_PACKET + 2
 
 
 @rare_function

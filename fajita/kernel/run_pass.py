@@ -3,12 +3,11 @@
 IPv6 packets go to a function of their own, so that the loop has all registers for the others.
 """
 
-from fajita.kernel.layout import CONTEXT, FRAMES_AHEAD, Scratch, Statistics
-from fajita.kernel.lifetime import NEVER
+from fajita.kernel.layout import FRAMES_AHEAD, Scratch, Statistics
 from fajita.kernel.link_pass import emit_places
 from fajita.kernel.packet_body import PacketBody, counter
-from fajita.kernel.prefetch_pass import emit_first_prefetch, emit_next_prefetch, run_parameters
-from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
+from fajita.kernel.prefetch_pass import ahead_parameters, emit_first_prefetch, emit_next_prefetch
+from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer
 from fajita.plan import Plan, TableSide
@@ -18,7 +17,10 @@ _WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "c
 
 
 def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
-    """`run_N(context, scratch, position, count)`; the last segment's also gives the verdicts."""
+    """`run_N(context, scratch, position, start, stop)`: packets `start` to `stop` of a burst; with `ahead_parameters`.
+
+    The last segment's also gives the verdicts.
+    """
     if plan.tells_ipv6:
         _emit_ipv6(text, plan, number, scratch, statistics)
     nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
@@ -26,50 +28,32 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
     text.line()
     text.line()
     text.line("@burst_function")
-    text.line(f"def run_{number}({run_parameters(plan, number)}):")
+    text.line(f"def run_{number}(context, scratch, position, start, stop{ahead_parameters(plan, number)}):")
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 4))
         for name in counters.values():
             text.line(f"{name} = 0")
-        clocked = any(table.last_seen is not None for table in plan.tables_run_in(number))
-        swept = [table for table in plan.tables_run_in(number) if table.idle_ends]
-        if clocked:
-            text.line(f"clock = load_i64({_clock(number)})")
-        if swept:
-            emit_tables(text, swept)
-            text.line(f"due = {NEVER}")
-        for table in swept:
-            text.line(f"due = minimum(due, load_i64(table_{table.index} + DUE))")
         is_last = number == len(plan.segments) - 1
         if is_last:
             # Near the end of the block what is asked for again costs less than to ask whether it is there.
             text.line(f"ahead = maximum(0, minimum(position + {FRAMES_AHEAD}, end - BURST))")
         emit_first_prefetch(text, plan, number)
-        text.line("for j in range(count):")
+        text.line("for j in range(start, stop):")
         with text.indented():
             emit_next_prefetch(text, plan, number)
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
-            _emit_packet(text, scratch)
-            if clocked:
-                text.line("clock = maximum(clock, time)")
-            if swept:
-                text.line("if clock >= due:")
-                text.line(f"    due = sweep_{number}(context, clock)")
+            _emit_packet(text, plan, number, scratch)
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
-                if clocked:
-                    text.line(f"    store_64({_clock(number)}, clock)")
                 text.line(f"    run_{number}_ipv6(context, scratch, position, j)")
                 text.line("    continue")
             PacketBody(text, plan, number, scratch, statistics, family=4).emit()
-        if clocked:
-            text.line(f"store_64({_clock(number)}, clock)")
         for index, name in counters.items():
             place = f"statistics + {statistics.received[index]}"
-            amount = f"count - {name}" if name.startswith("missed") else name
+            amount = f"stop - start - {name}" if name.startswith("missed") else name
             text.line(f"store_64({place}, load_i64({place}) + {amount})")
 
 
@@ -83,9 +67,7 @@ def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 6))
-        if any(table.last_seen is not None for table in plan.tables_run_in(number)):
-            text.line(f"clock = load_i64({_clock(number)})")
-        _emit_packet(text, scratch)
+        _emit_packet(text, plan, number, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
 
 
@@ -95,14 +77,11 @@ def _linked_sides(plan: Plan, number: int, family: int) -> list[TableSide]:
     return [side for table in tables if (side := table.side_of(family)) is not None]
 
 
-def _clock(number: int) -> str:
-    """Where a segment's clock is."""
-    return f"load_i64(context + {CONTEXT['clocks']}) + {8 * number}"
-
-
-def _emit_packet(text: Text, scratch: Scratch) -> None:
+def _emit_packet(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     text.line("frame = load_i64(address + 8 * (position + j))")
     text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
     text.line("length = load_u32(wire + 4 * (position + j))")
     text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
     text.line("time = load_i64(time_ns + 8 * (position + j))")
+    if any(table.last_seen is not None for table in plan.tables_run_in(number)):
+        text.line(f"clock = load_i64(scratch + {scratch.clock} + 8 * j)")

@@ -136,9 +136,9 @@ def test_a_slot_is_not_taken_while_a_packet_of_the_burst_before_may_need_it() ->
         assert result.difference is None, f"{position}: {result.difference}"
 
 
-def test_the_memory_has_room_for_what_counts_and_two_bursts() -> None:
+def test_the_memory_has_room_for_what_counts_and_three_bursts() -> None:
     layout = place_fragments(MAXIMUM_DATAGRAMS, 3)
-    assert layout.slots == MAXIMUM_DATAGRAMS + 2 * BURST
+    assert layout.slots == MAXIMUM_DATAGRAMS + 3 * BURST
     assert layout.heads == MAXIMUM_DATAGRAMS
     assert place_fragments(5, 1).heads == 8
     assert layout.total == layout.first_slot + layout.slots * layout.slot_bytes
