@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from fajita.assignment import FAMILIES
 from fajita.explain_arrays import array_lines
 from fajita.kernel.layout import BURST
 from fajita.kernel.slots import RECORD_BYTES
@@ -53,12 +54,14 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield "per burst:"
     for number, segment in enumerate(plan.segments):
         names = ", ".join(plan.nfs[index].nf.name for index in segment.nfs)
-        tables = ", ".join(str(plan.tables[index].key) for index in segment.tables)
+        tables = ", ".join(_looked_up(plan.tables[index]) for index in segment.tables)
         parse = "parse all, " if number == 0 else ""
         lookup = f"hash {tables}, prefetch tags; match tags, prefetch entries; " if segment.tables else ""
         asks = any(plan.nfs[index].translated.prefetch is not None for index in segment.nfs)
         elements = " and prefetch elements of arrays" if asks else ""
-        yield f"  segment {number}: {parse}{lookup}run {names}{elements}"
+        linked = ", ".join(plan.tables[to].key.name for index in segment.tables for to in plan.tables[index].links)
+        follow = f"prefetch entries of {linked} by links; " if linked else ""
+        yield f"  segment {number}: {parse}{lookup}{follow}run {names}{elements}"
     action = "passed on" if plan.settings.other == "pass" else "dropped"
     yield ""
     yield _fragments(plan)
@@ -76,6 +79,14 @@ def _fragments(plan: Plan) -> str:
         f"later fragments are of the flow of their first, if that is one of the latest {plan.datagrams:,} first ones"
         f" and came less than {REMEMBERED_NS / 1e9:g} s before; without it one {_EARLY[plan.settings.fragments]}"
     )
+
+
+def _looked_up(table: TablePlan) -> str:
+    """The key of a table, and the packets that are looked up in it if not all are."""
+    if table.link is None:
+        return str(table.key)
+    others = [f"IPv{family}" for family in FAMILIES if family not in table.link.families]
+    return f"{table.key} ({' and '.join(others)} only)"
 
 
 def _unseen(plan: Plan) -> list[str]:
@@ -104,7 +115,12 @@ def _needed(plan: Plan, nf: NFPlan) -> list[Layer]:
 
 def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
     yield f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields) or 'nothing'})"
-    yield f"  a lookup of its own because: {table.why}"
+    if table.link is None:
+        yield f"  a lookup of its own because: {table.why}"
+    else:
+        only = "" if len(table.link.families) == len(FAMILIES) else f", IPv{table.link.families[0]} only"
+        yield f"  found by a link from {_named(plan, table.link.table)}{only}"
+        yield f"  a table of its own because: {table.why}"
     for side in table.sides:
         yield from _side_lines(plan, table, side)
     yield "  after the key, whose top byte marks whose state is there:"
@@ -114,6 +130,8 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
         yield f"    number of its slot: bytes {table.slot}-{table.slot + 3}"
     if table.direction is not None:
         yield f"    direction of the first packet: byte {table.direction}"
+    for linked, at in table.links.items():
+        yield f"    place of the entry in {_named(plan, linked)}: bytes {at}-{at + 3}"
     for nf in (plan.nfs[index] for index in table.nfs):
         place = f"bytes {nf.state_start}-{nf.state_start + nf.state_bytes - 1}" if nf.state_bytes else "no fields"
         if nf.array_bytes:
@@ -124,6 +142,10 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
         yield f"    {nf.nf.name}: {place}{_timeout(nf)}{only}{emits}"
     yield f"  flows that are idle: {_idle(table)}"
     yield f"  flows at most: {_most(plan.settings)}"
+
+
+def _named(plan: Plan, table: int) -> str:
+    return f"table {table} ({plan.tables[table].key.name})"
 
 
 def _timeout(nf: NFPlan) -> str:
@@ -172,12 +194,18 @@ def _side_lines(plan: Plan, table: TablePlan, side: TableSide) -> Iterator[str]:
     lines = f"{side.lines} cache line{'s' if side.lines > 1 else ''}"
     ahead = lines_ahead(table, side, plan.tuning)
     has_arrays = any(plan.nfs[index].nf.state_arrays for index in table.nfs)
-    lines += f", {ahead} prefetched at once" if has_arrays or ahead < side.lines else " a packet"
+    tags = "" if _is_linked(table, side) else ", and one of tags,"
+    lines += f", {ahead} prefetched at once" if has_arrays or ahead < side.lines else f"{tags} a packet"
     slot = f", a tag byte and a slot of {RECORD_BYTES} bytes" if table.slot is not None else " and a tag byte"
     yield f"  {family}: key {side.key_bytes} bytes, entry {side.entry_bytes} bytes ({lines}){slot}"
     examples = _EXAMPLE_FLOWS if plan.settings.capacity is None else (plan.settings.capacity,)
     sizes = ", ".join(f"{side_bytes(table, side, flows) / 2**20:.3g} MiB at {flows:,} flows" for flows in examples)
     yield f"    memory: {sizes}"
+
+
+def _is_linked(table: TablePlan, side: TableSide) -> bool:
+    """Whether all packets of a side find their flow by a link."""
+    return all(table.is_linked(family) for family in FAMILIES if side.packing.family in (0, family))
 
 
 def side_bytes(table: TablePlan, side: TableSide, flows: int) -> int:

@@ -76,7 +76,7 @@ def test_records_have_a_column_where_there_are_any(capsys):
     nf = REPORT["nfs"][0]
     console.print_report(REPORT | {"nfs": [nf | {"name": "a", "records": 1234}, nf | {"name": "b"}]})
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:5] for line in lines[7:10]] == [
+    assert [line.split()[:5] for line in lines[8:11]] == [
         ["nf", "in", "out", "dropped", "records"],
         ["a", "9", "2", "7", "1,234"],
         ["b", "9", "2", "7", "0"],

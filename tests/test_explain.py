@@ -36,7 +36,7 @@ def test_tables_with_their_keys_and_reasons():
     assert len(plan.tables) == 2
     for table in plan.tables:
         assert f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields)})" in text
-        assert f"  a lookup of its own because: {table.why}" in text
+        assert f"  a {'table' if table.link else 'lookup'} of its own because: {table.why}" in text
         for side in table.sides:
             assert f"entry {side.entry_bytes} bytes (" in text
     assert "load_balancer" in plan.tables[1].why
@@ -53,6 +53,33 @@ def test_each_side_of_a_table_and_who_is_on_one_alone():
     assert re.search(r"^    load_balancer: bytes \d+-\d+, IPv4 only$", flows, re.M)
     assert re.search(r"^    flow_counter: bytes \d+-\d+$", flows, re.M)
     assert "IPv6" not in explain(Chain([LoadBalancer(servers=["10.0.0.1"])]).plan).split("\n\n")[1]
+
+
+def test_links_with_their_places_and_what_they_save():
+    nfs = [LoadBalancer(servers=["10.0.0.1"]), SourceCounter(), FlowCounter(name="ports", key="destination_port")]
+    flows, sources, ports = explain(Chain(nfs).plan).split("\n\n")[1:4]
+    assert "\n    place of the entry in table 1 (source): bytes 4-7\n" in flows
+    assert "\n    place of the entry in table 2 (destination_port): bytes 8-11\n" in flows
+    assert "found by" not in flows
+    for linked in (sources, ports):
+        assert "\n  found by a link from table 0 (five_tuple), IPv4 only\n  a table of its own because: " in linked
+        assert "place of the entry" not in linked
+    assert "(1 cache line, and one of tags, a packet)" in flows
+    assert re.findall(r"^  (\S+): .* bytes \((.*) a packet\)", sources, re.M) == [
+        ("IPv4", "1 cache line"),
+        ("IPv6", "1 cache line, and one of tags,"),
+    ]
+
+
+def test_who_is_looked_up_and_whose_entries_are_asked_for_by_links():
+    (line,) = lines_of(Chain([LoadBalancer(servers=["10.0.0.1"]), SourceCounter()]), "segment")
+    assert "hash five_tuple, source (IPv6 only), prefetch tags; " in line
+    assert line.endswith("; prefetch entries of source by links; run load_balancer, source_counter")
+    (line,) = lines_of(Chain([FlowCounter(), SourceCounter()]), "segment")
+    assert "hash five_tuple, prefetch tags; " in line
+    text = explain(Chain([FlowCounter(), SourceCounter()]).plan_with(Tuning(auxiliary=False)))
+    assert "by a link" not in text
+    assert "by links" not in text
 
 
 def test_places_in_an_entry_do_not_overlap():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fajita import plan as planner
 from fajita.chain import Chain
 from fajita.errors import InputError
-from fajita.key import five_tuple, source
+from fajita.key import Key, destination, five_tuple, source
 from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import ANY_KEY, NF, PASS, PacketView
 from fajita.nfs.destination_counter import DestinationCounter
@@ -42,6 +42,10 @@ def plan(*nfs: NF) -> Plan:
     return Chain(nfs).plan
 
 
+def without_links(*nfs: NF) -> Plan:
+    return Chain(nfs).plan_with(Tuning(auxiliary=False))
+
+
 def tables(plan: Plan) -> list[tuple[str, list[str]]]:
     return [(table.key.name, [plan.nfs[index].nf.name for index in table.nfs]) for table in plan.tables]
 
@@ -58,25 +62,34 @@ def test_one_key_one_table_one_lookup() -> None:
     assert [planned.nfs[index].mark for index in planned.tables[0].nfs] == [0, 1, 2]
 
 
-def test_each_key_has_a_table_and_all_are_looked_up_at_once() -> None:
+def test_each_key_has_a_table_and_those_that_are_looked_up_are_so_at_once() -> None:
     planned = plan(SourceCounter(), FlowCounter(), limiter(key="source"), DestinationCounter())
     assert tables(planned) == [
         ("source", ["source_counter", "rate_limiter"]),
         ("five_tuple", ["flow_counter"]),
         ("destination", ["destination_counter"]),
     ]
-    assert segments(planned) == [([0, 1, 2], ["source_counter", "flow_counter", "rate_limiter", "destination_counter"])]
+    names = ["source_counter", "flow_counter", "rate_limiter", "destination_counter"]
+    assert segments(planned) == [([0, 1], names)]
+    assert segments(without_links(*(nf.nf for nf in planned.nfs))) == [([0, 1, 2], names)]
     assert all(table.why == "the first with this key" for table in planned.tables)
 
 
 def test_rewrite_of_a_key_field_makes_a_new_lookup() -> None:
-    planned = plan(DestinationCounter(), balancer(), DestinationCounter(name="after"))
+    planned = without_links(DestinationCounter(), balancer(), DestinationCounter(name="after"))
     assert tables(planned) == [
         ("destination", ["destination_counter"]),
         ("five_tuple", ["load_balancer"]),
         ("destination", ["after"]),
     ]
     assert segments(planned) == [([0, 1], ["destination_counter", "load_balancer"]), ([2], ["after"])]
+    assert planned.tables[2].why == "load_balancer rewrites a field of the key before it"
+
+
+def test_a_new_lookup_that_a_link_does_without_needs_no_segment() -> None:
+    planned = plan(DestinationCounter(), balancer(), DestinationCounter(name="after"))
+    assert [name for name, _ in tables(planned)] == ["destination", "five_tuple", "destination"]
+    assert segments(planned) == [([0, 1, 2], ["destination_counter", "load_balancer", "after"])]
     assert planned.tables[2].why == "load_balancer rewrites a field of the key before it"
 
 
@@ -204,9 +217,9 @@ def test_a_state_that_says_when_it_ends_has_no_timeout_that_all_can_be_tested_fo
     assert [nf.ends_idle for nf in plan(Chooses(), Ends()).nfs] == [True, False]
 
 
-def test_entries_have_slots_where_something_ends_them_or_is_to_be_done_at_their_end() -> None:
+def test_entries_have_slots_where_something_ends_them_before_the_run_is_over() -> None:
     assert plan(FlowCounter()).tables[0].slot is None
-    assert plan(Ends()).tables[0].slot is not None
+    assert plan(Ends()).tables[0].slot is None
     assert plan(Ends()).tables[0].last_seen is None
     assert plan(FlowCounter(timeout="1s")).tables[0].slot is not None
     (table,) = Chain([FlowCounter()], capacity=9, full="evict").plan.tables
@@ -217,8 +230,15 @@ def test_entries_have_slots_where_something_ends_them_or_is_to_be_done_at_their_
 
 
 def test_the_number_of_a_slot_lies_in_a_gap_if_there_is_one() -> None:
-    (table,) = plan(with_state(0, [u32], [], None), with_state(1, [u64], [], "1s")).tables
+    (table,) = plan(with_state(0, [(u32, True)], [], None), with_state(1, [(u64, True)], [], "1s")).tables
     assert table.slot == 8 + 4
+
+
+def test_links_lie_in_gaps_too_or_behind_the_states() -> None:
+    (table, _) = plan(FlowCounter(), SourceCounter()).tables
+    assert table.links == {1: 16}
+    (table, _) = plan(with_state(0, [(u32, True)], [], None, five_tuple), FlowCounter(), SourceCounter()).tables
+    assert table.links == {1: 4}
 
 
 def test_nfs_of_two_segments_share_no_table_that_evicts() -> None:
@@ -229,7 +249,7 @@ def test_nfs_of_two_segments_share_no_table_that_evicts() -> None:
 
 
 def test_first_segment_of_a_table() -> None:
-    planned = plan(DestinationCounter(), balancer(), DestinationCounter(name="after"))
+    planned = without_links(DestinationCounter(), balancer(), DestinationCounter(name="after"))
     assert [planned.first_segment_of(table, table.sides[0]) for table in planned.tables] == [0, 0, 1]
 
 
@@ -274,7 +294,7 @@ def test_an_nf_that_leaves_ipv6_out_shares_one_side_with_an_nf_that_does_not() -
 
 
 def test_first_segment_of_a_side_that_only_a_later_nf_uses() -> None:
-    planned = plan(balancer(), DestinationCounter(), FlowCounter())
+    planned = without_links(balancer(), DestinationCounter(), FlowCounter())
     table = planned.tables[0]
     assert [planned.first_segment_of(table, side) for side in table.sides] == [0, 1]
 
@@ -349,10 +369,12 @@ def test_list_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
 TYPES = (u8, u16, u32, u64, i8, i16, i32, i64, flag, ipv4, mac)
 
 
-def with_state(number: int, state: Sequence[tuple[Any, bool]], core: Sequence[Any], timeout: str | None) -> NF:
+def with_state(
+    number: int, state: Sequence[tuple[Any, bool]], core: Sequence[Any], timeout: str | None, key: Key = source
+) -> NF:
     """An NF with fields of these types, which it stores or not."""
     members = {
-        "key": source,
+        "key": key,
         "State": type("State", (), {"__annotations__": {f"s{i}": kind for i, (kind, _) in enumerate(state)}}),
         "Core": type("Core", (), {"__annotations__": {f"c{i}": kind for i, kind in enumerate(core)}}),
         "packet": storing([(f"s{i}", kind) for i, (kind, is_stored) in enumerate(state) if is_stored]),
@@ -379,9 +401,9 @@ def storing(fields: Sequence[tuple[str, Any]]) -> Any:
 def layouts(draw: st.DrawFn) -> Plan:
     fields = st.lists(st.sampled_from(TYPES), max_size=12)
     state = st.lists(st.tuples(st.sampled_from(TYPES), st.booleans()), max_size=12)
-    timeouts = st.sampled_from((None, "1s", "5us"))
-    count = draw(st.integers(1, 12))
-    return plan(*(with_state(number, draw(state), draw(fields), draw(timeouts)) for number in range(count)))
+    timeouts, keys = st.sampled_from((None, "1s", "5us")), st.sampled_from((source, source, five_tuple, destination))
+    numbers = range(draw(st.integers(1, 12)))
+    return plan(*(with_state(number, draw(state), draw(fields), draw(timeouts), draw(keys)) for number in numbers))
 
 
 def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
@@ -390,6 +412,7 @@ def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
     for offset, size in ((table.last_seen, 8), (table.slot, 4), (table.direction, 1)):
         if offset is not None:
             places.append((offset, size))
+    places += [(offset, 4) for offset in table.links.values()]
     for nf in (planned.nfs[index] for index in table.nfs):
         fields = type(nf.nf).state_fields
         scalars = {name: offset for name, offset in nf.offsets.items() if name in fields}

@@ -186,12 +186,12 @@ def test_a_run_that_ends_early_ends_its_flows_too_if_asked_to(error):
 
 def test_memory_has_a_limit():
     chain = Chain([Ended()])
-    report = chain.run(many_flows(2000, 1).blocks(), memory="12MiB").report
+    report = chain.run(many_flows(2000, 1).blocks(), memory="8MiB").report
     assert report["flows"]["active"] == 768
     assert report["drops"] == {"table five_tuple": {"full": 2000 - 768}}
-    assert report["memory"]["used_bytes"] <= report["memory"]["limit_bytes"] == 12 << 20
-    with pytest.raises(InputError, match="the tables need 12 MiB to begin with and may take 11 MiB") as caught:
-        chain.run([], memory="11MiB")
+    assert report["memory"]["used_bytes"] <= report["memory"]["limit_bytes"] == 8 << 20
+    with pytest.raises(InputError, match="the tables need 8 MiB to begin with and may take 7 MiB") as caught:
+        chain.run([], memory="7MiB")
     assert caught.value.run is None
     with pytest.raises(InputError, match=r"memory 12; a number and a unit, such as 4GB \(units: B, kB"):
         chain.run([], memory="12")

@@ -7,7 +7,7 @@ burst run in parts, with `sweep_N` in between, so that the passes themselves nee
 
 from fajita.kernel.layout import CONTEXT, Scratch
 from fajita.kernel.lifetime import NEVER
-from fajita.kernel.prefetch_pass import ahead_arguments, ahead_parameters
+from fajita.kernel.prefetch_pass import prefetch_arguments, prefetch_parameters
 from fajita.kernel.prologue import emit_tables
 from fajita.kernel.text import Text
 from fajita.plan import Plan, TablePlan
@@ -43,13 +43,13 @@ def emit_note_clocks(text: Text, plan: Plan, scratch: Scratch) -> None:
 
 def emit_swept_run(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     """`run_swept_N(context, scratch, position, count)`: the third pass, with a look at slots before some packets."""
-    tables, ahead = swept_tables(plan, number), ahead_parameters(plan, number)
+    tables, parameters = swept_tables(plan, number), prefetch_parameters(plan, number)
     if not tables:
         return
     text.line()
     text.line()
     text.line("@rare_function")
-    text.line(f"def run_swept_{number}(context, scratch, position, count{ahead}):")
+    text.line(f"def run_swept_{number}(context, scratch, position, count{prefetch_parameters(plan, number)}):")
     with text.indented():
         emit_tables(text, tables)
         _emit_due(text, tables)
@@ -58,22 +58,22 @@ def emit_swept_run(text: Text, plan: Plan, number: int, scratch: Scratch) -> Non
         with text.indented():
             text.line(f"clock = load_i64(scratch + {scratch.clock} + 8 * j)")
             text.line("if clock >= due:")
-            text.line(f"    run_{number}(context, scratch, position, start, j{ahead})")
+            text.line(f"    run_{number}(context, scratch, position, start, j{parameters})")
             text.line("    start = j")
             text.line(f"    due = sweep_{number}(context, clock)")
-        text.line(f"run_{number}(context, scratch, position, start, count{ahead})")
+        text.line(f"run_{number}(context, scratch, position, start, count{parameters})")
 
 
 def emit_run(text: Text, plan: Plan, number: int) -> None:
     """Run the third pass of a segment for the burst at `position`; `clock`: at its last packet."""
-    tables, ahead = swept_tables(plan, number), ahead_arguments(plan, number)
-    run = f"run_{number}(context, scratch, position, 0, count_0{ahead})"
+    tables, arguments = swept_tables(plan, number), prefetch_arguments(plan, number)
+    run = f"run_{number}(context, scratch, position, 0, count_0{arguments})"
     if not tables:
         text.line(run)
         return
     _emit_due(text, tables)
     text.line("if clock >= due:")
-    text.line(f"    run_swept_{number}(context, scratch, position, count_0{ahead})")
+    text.line(f"    run_swept_{number}(context, scratch, position, count_0{arguments})")
     text.line("else:")
     text.line(f"    {run}")
 

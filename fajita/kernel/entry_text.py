@@ -65,7 +65,7 @@ class EntryText:
         else:
             text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
             words = [f"load_i64({key} + {8 * word})" for word in range(side.packing.words)]
-            clock = "0" if table.last_seen is None else "clock"
+            clock = self._clock(table)
             search = f"resolve_{side.index}(context, hashed_{t}, {key}, {clock})"
             self._emit_compared(table, side, words, search, emit_refused)
         if self._is_used_later(table):
@@ -85,7 +85,7 @@ class EntryText:
         text.line(f"    entry = {linked_entry(finer_state, at, side)}")
         text.line("else:")
         text.line(f"    entry = load_i64(side_{s} + NOWHERE)")
-        clock = "0" if table.last_seen is None else "clock"
+        clock = self._clock(table)
         search = f"search_{s}(context, {key}, {clock})"
         words = [f"key_{word}" for word in range(side.packing.words)]
         self._emit_compared(table, side, words, search, emit_refused)
@@ -137,9 +137,14 @@ class EntryText:
         with self.text.indented_if(may_lack):
             self.text.line(f"absent_{t} = {self._marks_of(table, side)} & ~load_u8(state_{t} - 1)")
 
+    def _clock(self, table: TablePlan) -> str:
+        """The clock at the packet, for a table that keeps times; loaded where it is needed, as registers are scarce."""
+        return "0" if table.last_seen is None else f"load_i64(scratch + {self.scratch.clock} + 8 * j)"
+
     def emit_last_seen(self, table: TablePlan, side: TableSide) -> None:
         """Note the time of the flow's packet; end what has been idle too long before."""
         text, t = self.text, table.index
+        text.line(f"clock = {self._clock(table)}")
         if table.idle_ends:
             text.line(f"idle_ns = clock - load_i64(state_{t} + {table.last_seen})")
             text.line(f"if {self._is_idle(table)}:")

@@ -52,7 +52,7 @@ class PacketBody:
         return nf.table is not None and self.plan.settings.full == "drop"
 
     def emit(self) -> None:
-        """The lines for one packet; `frame`, `headers`, `length`, `captured_bytes` and `time` are there."""
+        """The lines for one packet; `frame`, `headers`, `length` and `captured_bytes` are there."""
         text = self.text
         if self.number == 0:
             text.line("seen = code = 0")
@@ -218,7 +218,8 @@ class PacketBody:
         """A call in the names of this pass."""
         names = {
             "captured": "captured_bytes",
-            "time_ns": "time",
+            # Not kept in a variable from the packet's beginning on: registers are scarce.
+            "time_ns": "load_i64(time_ns + 8 * (position + j))",
             "state": f"state_{nf.table}",
             "forward": f"forward_{nf.table}",
         }

@@ -28,13 +28,13 @@ def _prefetching(plan: Plan, number: int) -> list[NFPlan]:
     return [nf for nf in nfs if nf.translated.prefetch is not None]
 
 
-def ahead_parameters(plan: Plan, number: int) -> str:
-    """The parameters that tell `run_N` for which packets to ask: a burst, and how many of its first ones."""
+def prefetch_parameters(plan: Plan, number: int) -> str:
+    """What `run_N` takes besides, as text: for which packets to ask, `next`, and for how many of them."""
     return ", next_scratch, next_position, asked" if _prefetching(plan, number) else ""
 
 
-def ahead_arguments(plan: Plan, number: int) -> str:
-    """The arguments for these in the burst loop."""
+def prefetch_arguments(plan: Plan, number: int) -> str:
+    """What it gets for them in the burst loop."""
     if not _prefetching(plan, number):
         return ""
     packets = "scratch_1, position + count_0, count_1" if number == 0 else "scratch, position, count_0"

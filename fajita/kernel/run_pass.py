@@ -6,7 +6,7 @@ IPv6 packets go to a function of their own, so that the loop has all registers f
 from fajita.kernel.layout import FRAMES_AHEAD, Scratch, Statistics
 from fajita.kernel.link_pass import emit_places
 from fajita.kernel.packet_body import PacketBody, counter
-from fajita.kernel.prefetch_pass import ahead_parameters, emit_first_prefetch, emit_next_prefetch
+from fajita.kernel.prefetch_pass import emit_first_prefetch, emit_next_prefetch, prefetch_parameters
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer
@@ -17,7 +17,7 @@ _WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "c
 
 
 def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
-    """`run_N(context, scratch, position, start, stop)`: packets `start` to `stop` of a burst; with `ahead_parameters`.
+    """`run_N(context, scratch, position, start, stop)`: packets `start` to `stop` of a burst.
 
     The last segment's also gives the verdicts.
     """
@@ -28,7 +28,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
     text.line()
     text.line()
     text.line("@burst_function")
-    text.line(f"def run_{number}(context, scratch, position, start, stop{ahead_parameters(plan, number)}):")
+    text.line(f"def run_{number}(context, scratch, position, start, stop{prefetch_parameters(plan, number)}):")
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
@@ -45,7 +45,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             emit_next_prefetch(text, plan, number)
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
-            _emit_packet(text, plan, number, scratch)
+            _emit_packet(text, scratch)
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
                 text.line(f"    run_{number}_ipv6(context, scratch, position, j)")
@@ -67,7 +67,7 @@ def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 6))
-        _emit_packet(text, plan, number, scratch)
+        _emit_packet(text, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
 
 
@@ -77,11 +77,8 @@ def _linked_sides(plan: Plan, number: int, family: int) -> list[TableSide]:
     return [side for table in tables if (side := table.side_of(family)) is not None]
 
 
-def _emit_packet(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
+def _emit_packet(text: Text, scratch: Scratch) -> None:
     text.line("frame = load_i64(address + 8 * (position + j))")
     text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
     text.line("length = load_u32(wire + 4 * (position + j))")
     text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
-    text.line("time = load_i64(time_ns + 8 * (position + j))")
-    if any(table.last_seen is not None for table in plan.tables_run_in(number)):
-        text.line(f"clock = load_i64(scratch + {scratch.clock} + 8 * j)")

@@ -66,6 +66,42 @@ assert not REGIONS.violations
 assert REGIONS.checks > 3000 * 50
 """
 
+A_LINK_FAR_FROM_THE_KEY = """
+from fajita import Chain, five_tuple, u64
+from fajita.engine.compiled import CompiledEngine
+from fajita.kernel.bounds import REGIONS
+from fajita.nfs.source_counter import SourceCounter
+from tests.test_plan import with_state
+from tests.traffic import many_flows
+
+plan = Chain([with_state(0, [(u64, True)] * 120, [], None, five_tuple), SourceCounter()]).plan
+assert plan.tables[0].links == {1: 960}
+engine = CompiledEngine(plan)
+for block in many_flows(100, repeats=2).blocks():
+    engine.process(block)
+assert not REGIONS.violations, REGIONS.violations
+"""
+
+LINKS_THAT_ARE_STALE = """
+from fajita import Chain
+from fajita.engine.compiled import CompiledEngine
+from fajita.kernel.bounds import REGIONS
+from fajita.nfs.destination_counter import DestinationCounter
+from fajita.nfs.flow_counter import FlowCounter
+from fajita.nfs.source_counter import SourceCounter
+from tests.traffic import many_flows
+
+for settings in ({}, {"capacity": 50, "full": "evict"}):
+    nfs = [FlowCounter(), SourceCounter(timeout="20us"), DestinationCounter(timeout="1ms")]
+    engine = CompiledEngine(Chain(nfs, **settings).plan)
+    for block in many_flows(1000, repeats=2).blocks():
+        engine.process(block)
+    engine.drain()
+    ends = engine.counters().tables[1]
+    assert ends.expired + ends.evicted > 100
+assert not REGIONS.violations
+"""
+
 
 def run_checked(script: str, tmp_path: Path) -> None:
     environment = os.environ | {"FAJITA_CHECK_BOUNDS": "1", "FAJITA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
@@ -82,6 +118,10 @@ def test_an_access_one_byte_out_of_bounds_is_noted_and_not_made(tmp_path):
 
 def test_a_chain_stays_within_its_memory(tmp_path):
     run_checked(A_CHAIN, tmp_path)
+
+
+def test_links_stay_within_it_too_wherever_they_lie_and_point(tmp_path):
+    run_checked(A_LINK_FAR_FROM_THE_KEY + LINKS_THAT_ARE_STALE, tmp_path)
 
 
 def test_regions_that_touch_are_not_one():
