@@ -21,6 +21,7 @@ from fajita.kernel.bounds import CHECKED, REGIONS
 from fajita.nf import NF
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.load_balancer import LoadBalancer
+from fajita.nfs.source_counter import SourceCounter
 from fajita.plan import Plan
 from fajita.reference import ReferenceEngine
 from fajita.run import ENGINES
@@ -225,6 +226,25 @@ def test_elements_that_differ_are_named() -> None:
     assert lines[11].startswith("reservoir, flow src=10.0.0.1 ")
     assert lines[11].endswith(", sample[2]: right has 0, wrong has 1")
     assert len(lines) == 12
+
+
+@pytest.mark.parametrize("timeout", ["1us", "3us"])
+def test_elements_of_packets_that_have_been_run_are_not_asked_for_again(timeout: str) -> None:
+    """A burst of a later segment is run in parts, and some packets of its first part have no entry."""
+    servers = ["10.0.0.1", "10.0.0.9"]
+    nfs = [
+        LoadBalancer(servers=servers),
+        DestinationCounter(name="swept", timeout=timeout),
+        PerHost(),
+        LoadBalancer(name="again", servers=servers, key="five_tuple"),
+        DestinationCounter(name="last"),
+        SourceCounter(),
+    ]
+    plan = Chain(nfs, capacity=2, full="bypass").plan_with(Tuning(auxiliary=False))
+    assert len(plan.segments) == 3
+    assert plan.nfs[2].table == plan.nfs[5].table
+    assert verify_blocks(plan, many_flows(100, repeats=2).blocks()).difference is None
+    assert not REGIONS.violations
 
 
 @pytest.mark.skipif(not CHECKED, reason="needs a build with bounds checks")
