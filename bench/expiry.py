@@ -1,6 +1,6 @@
 """What it costs that flows end: the chain `three` with a timeout against the same without, flows coming and going.
 
-    python bench/expiry.py [--flows 1048576] [--turnover 0.05] [--blocks 30]
+    python bench/expiry.py [--flows 1048576] [--turnover 0.05] [--timeout 10] [--blocks 30]
 
 A window of so many live flows moves on: each second of packet time that share of them ends and as many begin. Packets
 are 100 ns apart, of live flows drawn uniformly. Both chains run on the same frames in turn, block by block; what is
@@ -25,7 +25,6 @@ from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.rate_limiter import RateLimiter
 
 GAP_NS, PACKETS = 100, 1 << 20
-TIMEOUT_SECONDS = 2
 
 
 def chain(timeout: str | None) -> Chain:
@@ -41,16 +40,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--flows", type=int, default=1 << 20)
     parser.add_argument("--turnover", type=float, default=0.05)
+    parser.add_argument("--timeout", type=int, default=10, help="seconds")
     parser.add_argument("--blocks", type=int, default=30)
     options = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     engines = {
-        "ends": CompiledEngine(chain(f"{TIMEOUT_SECONDS}s").plan),
+        "ends": CompiledEngine(chain(f"{options.timeout}s").plan),
         "stays": CompiledEngine(chain(None).plan),
     }
     times: dict[str, list[float]] = {name: [] for name in engines}
     random = np.random.default_rng(1)
-    warm_up = round(1.6 * TIMEOUT_SECONDS * 1e9 / GAP_NS / PACKETS)
+    warm_up = round(1.6 * options.timeout * 1e9 / GAP_NS / PACKETS)
     for number in range(warm_up + options.blocks):
         first = number * PACKETS
         begun = options.flows * options.turnover * first * GAP_NS / 1e9

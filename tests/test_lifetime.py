@@ -13,7 +13,7 @@ from fajita import ANY_KEY, NF, PASS, Chain, FrameBlock, Packet, five_tuple, u32
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.counters import TableCounters
 from fajita.engine.interface import Engine
-from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_PER_PACKET
+from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_AT_ONCE
 from fajita.nfs.source_counter import SourceCounter
 from fajita.packet import IPV4_TYPE, IPV6_TYPE, UDP_PROTOCOL
 from tests.chains import random_chain
@@ -215,7 +215,7 @@ def test_a_jump_of_the_clock_costs_a_packet_as_little_as_any_other_and_loses_not
     ended = 0
     for packet in range(flows):
         send(running, [(63, later + packet)])
-        assert core(running)["ended"] - ended <= SWEPT_PER_PACKET
+        assert core(running)["ended"] - ended <= SWEPT_AT_ONCE
         ended = core(running)["ended"]
     assert core(running) == {
         "begun": flows + 1,

@@ -1,7 +1,7 @@
 """How entries begin and end, as text: functions for each table of a plan, none of them on the way of a known flow.
 
 `resolve_S` finds the entry of a flow or begins one, if the table is not full. `expire_T` ends what has been idle too
-long in an entry, `end_T` all of it. `sweep_N` looks for idle entries, a few slots whenever that is due; `make_room_T`
+long in an entry, `end_T` all of it. `sweep_N` looks for idle entries, some slots whenever that is due; `make_room_T`
 looks for an entry to evict; `drain` ends all. The interpreted engine does the same, slot by slot
 (reference/flow_table).
 """
@@ -12,7 +12,7 @@ from fajita.kernel.layout import CONTEXT
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
 from fajita.kernel.records import emit_room_check, records_of_side
 from fajita.kernel.text import Text
-from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_PER_PACKET
+from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_AT_ONCE
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 
 
@@ -235,32 +235,30 @@ def _emit_sweep_table(text: Text, plan: Plan, table: TablePlan) -> None:
     t = table.index
     _emit_head(text, f"sweep_table_{t}(context, clock)", table, table.sides)
     with text.indented():
-        text.line(f"due = load_i64(table_{t} + DUE)")
-        text.line(f"for _ in range({SWEPT_PER_PACKET}):")
-        with text.indented():
-            text.line("if due > clock:")
-            text.line("    break")
-            text.line(f"slots = load_i64(table_{t} + SLOTS)")
-            text.line(f"due = next_due(due, clock, {table.round_ns}, slots)")
-            text.line("if slots != 0:")
-            with text.indented():
-                text.line(f"slot = load_i64(table_{t} + HAND)")
-                text.line("if slot >= slots:")
-                text.line("    slot = 0")
-                text.line(f"store_64(table_{t} + HAND, slot + 1)")
-                text.line(f"where = load_i64(record_of(table_{t}, slot))")
-                # By the time the hand is there, the entry has come.
-                text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, slots - 1))))")
-                text.line("if where != 0:")
-                with text.indented():
-                    text.line("state = where & ~1")
-                    _emit_records(text, plan, table)
-                    text.line(f"idle_ns = clock - load_i64(state + {table.last_seen})")
-                    text.line(f"if expire_{t}(context, state, idle_ns, records) == 0:")
-                    with text.indented():
-                        _emit_remove(text, table)
-                        text.line(f"add_one(table_{t} + EXPIRED)")
+        text.line(f"due, slots = load_i64(table_{t} + DUE), load_i64(table_{t} + SLOTS)")
+        text.line("if due > clock:")
+        text.line("    return due")
+        text.line(f"due = next_due(due, clock, {table.round_ns}, slots)")
         text.line(f"store_64(table_{t} + DUE, due)")
+        text.line(f"slot = load_i64(table_{t} + HAND)")
+        text.line(f"for _ in range(minimum(slots, {SWEPT_AT_ONCE})):")
+        with text.indented():
+            text.line("if slot >= slots:")
+            text.line("    slot = 0")
+            text.line(f"where = load_i64(record_of(table_{t}, slot))")
+            # For the next time: by then the entry has come.
+            text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + {SWEPT_AT_ONCE}, slots - 1))))")
+            text.line("slot += 1")
+            text.line("if where != 0:")
+            with text.indented():
+                text.line("state = where & ~1")
+                _emit_records(text, plan, table)
+                text.line(f"idle_ns = clock - load_i64(state + {table.last_seen})")
+                text.line(f"if expire_{t}(context, state, idle_ns, records) == 0:")
+                with text.indented():
+                    _emit_remove(text, table)
+                    text.line(f"add_one(table_{t} + EXPIRED)")
+        text.line(f"store_64(table_{t} + HAND, slot)")
         text.line("return due")
 
 

@@ -11,7 +11,7 @@ from fajita.kernel.function import rare_function
 from fajita.kernel.layout import BURST
 from fajita.kernel.memory import copy, load_i64, store_64
 from fajita.kernel.text import Text
-from fajita.lifetime import SWEPT_PER_PACKET
+from fajita.lifetime import SWEPT_AT_ONCE
 from fajita.plan import NFPlan, Plan, TableSide
 from fajita.translation import TranslatedNF
 
@@ -22,7 +22,7 @@ DESCRIPTOR_BYTES = 32
 
 #: The most times that one packet makes `expire` of an NF run: idle entries are swept away, one makes room for a new
 #: one, and the packet's own flow has been idle too long.
-EXPIRES_PER_PACKET = SWEPT_PER_PACKET + 2
+EXPIRES_PER_PACKET = SWEPT_AT_ONCE + 2
 
 
 @rare_function

@@ -6,8 +6,8 @@ the next one that is not, and each group it went past counts one that overflowed
 whose count is not 0 (F14, Bronson and Shi 2019). So an entry that ends leaves nothing behind.
 
 A table grows by a second one of twice the size: each burst moves a few groups, a search looks into both, new flows go
-to the new one. The memory of the second is touched a page a burst before it is needed. So no burst waits for a whole
-table, or for the system to clear more than one page.
+to the new one. The memory of the second is touched before it is needed, page by page as new flows come. So no burst
+waits for a whole table, or for the system to clear more than one page.
 """
 
 from dataclasses import dataclass
@@ -248,8 +248,10 @@ def side_functions(words: int, entry_bytes: int, slot_at: int | None) -> SideFun
         store_8(page, 0)
         store_64(side + PAGES_AT, page + PAGE)
         store_64(side + PAGES_LEFT, left - 1)
-        if left == 1:
-            store_64(side + ATTENTION, load_u64(side + LIMIT) - BURST + 1)
+        # The next ones as new flows come, the last before there are too many.
+        room = load_u64(side + LIMIT) - BURST - load_u64(side + COUNT)
+        apart = room + 1 if left == 1 else divide_unsigned(room, left)
+        store_64(side + ATTENTION, load_u64(side + COUNT) + apart)
         return 0
 
     return SideFunctions(candidate, find, insert, remove, attend)

@@ -14,7 +14,7 @@ from fajita.engine.counters import TableCounters
 from fajita.engine.rows import row_dtype, sort_rows
 from fajita.integers import wrap
 from fajita.key import Packing
-from fajita.lifetime import EXAMINED_PER_EVICTION, FIRST_CLOCK_NS, SWEPT_PER_PACKET, next_due
+from fajita.lifetime import EXAMINED_PER_EVICTION, FIRST_CLOCK_NS, SWEPT_AT_ONCE, next_due
 from fajita.nf import EXPIRE_IN
 from fajita.plan import NFPlan, TablePlan
 from fajita.reference.flow_key import KeyValues, turned
@@ -107,16 +107,13 @@ class FlowTable:
         self._remove(entry)
 
     def sweep(self, clock_ns: int) -> None:
-        """Look at the slots that it is time to look at, a few at most, for entries that have been idle for too long."""
-        if not self.plan.idle_ends:
+        """Look at some slots for entries that have been idle for too long, if it is time for that."""
+        if not self.plan.idle_ends or self._due_ns > clock_ns:
             return
-        for _ in range(SWEPT_PER_PACKET):
-            if self._due_ns > clock_ns:
-                return
-            self._due_ns = next_due(self._due_ns, clock_ns, self.plan.round_ns, len(self._slots))
-            if not self._slots:
-                continue
-            slot = self._hand if self._hand < len(self._slots) else 0
+        slots = len(self._slots)
+        self._due_ns = next_due(self._due_ns, clock_ns, self.plan.round_ns, slots)
+        for _ in range(min(slots, SWEPT_AT_ONCE)):
+            slot = self._hand if self._hand < slots else 0
             self._hand = slot + 1
             entry = self._slots[slot]
             if entry is not None:
