@@ -24,9 +24,11 @@ from typing import Any
 from llvmlite import binding
 from numba.core import config
 
+from fajita.errors import InputError
+
 #: Sources that end up in compiled code.
 _PACKAGE = Path(__file__).parents[1]
-_COMPILED_SOURCES = ("kernel/*.py", "io/*.py", "packet.py", "key.py", "fixed_hash.py", "splitmix.py")
+_COMPILED_SOURCES = ("kernel/*.py", "io/*.py", "*.py")
 
 
 def cache_home() -> Path:
@@ -71,17 +73,35 @@ def numba_caches_here() -> Iterator[None]:
 
 
 def load_kernel(source: str) -> Callable[[int], int]:
-    """The function `run` of a generated module, from the cache if it was compiled before."""
+    """The function `run` of a generated module, from the cache if it was compiled before.
+
+    InputError if it cannot be kept: a disk that is full.
+    """
     name = f"chain_{hashlib.sha256(source.encode()).hexdigest()[:32]}"
     path = cache_folder() / f"{name}.py"
-    if not path.exists() or path.read_bytes() != source.encode():
-        # Under a name of its own first: others may be about to do the same.
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".partial", delete=False) as partial:
-            partial.write(source)
-        os.replace(partial.name, path)
-    module = _import(name, path)
+    try:
+        if not path.exists() or path.read_bytes() != source.encode():
+            _write_whole(path, source)
+        module = _import(name, path)
+    except OSError as error:
+        what = f"cannot keep the compiled kernel: {error.strerror or error}"
+        raise InputError(
+            what, str(path.parent), "make room there, or name another folder in FAJITA_CACHE_DIR"
+        ) from None
     run: Callable[[int], int] = module.run
     return run
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Under a name of its own first: others may be about to do the same."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".partial", delete=False) as partial:
+        try:
+            partial.write(text)
+            partial.flush()
+        except BaseException:
+            Path(partial.name).unlink()
+            raise
+    os.replace(partial.name, path)
 
 
 def discard(function: Callable[..., Any], folder: str | None) -> None:

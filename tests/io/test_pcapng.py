@@ -125,11 +125,11 @@ def test_times_are_exact_in_every_resolution(tmp_path_factory, ticks, resolution
     data = section() + interface(options=options) + enhanced(b"", ticks)
     [packet], warnings = read_bytes(data, tmp_path_factory.getbasetemp())
     without_offset, expected = exact_ns(ticks, resolution, 0), exact_ns(ticks, resolution, offset)
-    if 0 <= expected < LATEST_NS and without_offset < LATEST_NS:
+    if 0 <= expected < LATEST_NS and without_offset <= LATEST_NS:
         assert packet.time_ns == expected
         assert warnings == []
     else:
-        assert packet.time_ns == (0 if expected < 0 and without_offset < LATEST_NS else LATEST_NS)
+        assert packet.time_ns == (0 if expected < 0 and without_offset <= LATEST_NS else LATEST_NS)
         assert warnings == ["1 packet: time outside 1970 to 2262, replaced by the nearest inside"]
 
 

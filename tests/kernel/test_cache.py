@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from numba.core import caching, config
 
-from fajita import Chain
+from fajita import Chain, InputError
 from fajita.kernel import cache
 from fajita.kernel.bounds import CHECKED
 from fajita.kernel.generate import generate
@@ -166,3 +166,18 @@ def test_the_home_of_the_cache(monkeypatch, tmp_path):
     assert cache.cache_home() == tmp_path / "b" / "fajita"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.cache_home() == tmp_path / "c" / ".cache" / "fajita"
+
+
+def test_a_folder_without_room_is_one_clear_line(folder, monkeypatch):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache, "_write_whole", full)
+    with pytest.raises(InputError, match=r"cannot keep the compiled kernel: No space left on device; make room there"):
+        cache.load_kernel(FIRST)
+
+
+def test_what_could_not_be_written_leaves_nothing_behind(tmp_path):
+    with pytest.raises(UnicodeEncodeError):
+        cache._write_whole(tmp_path / "kernel.py", "\ud800")
+    assert list(tmp_path.iterdir()) == []
