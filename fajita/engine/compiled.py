@@ -87,6 +87,7 @@ class CompiledEngine:
     def process(self, block: FrameBlock) -> None:
         """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
         self._context[CONTEXT["position"] // 8] = 0
+        self._context[CONTEXT["before"] // 8] = self._packets_in
         self._context[CONTEXT["end"] // 8] = len(block)
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))

@@ -4,12 +4,12 @@ Per burst and segment there are three passes, each of which prefetches what the 
 tags; match tags and prefetch entries; run the NFs. The first segment's lookups run one burst ahead.
 """
 
-from fajita.kernel.clock_pass import emit_note_clocks, emit_run, emit_swept_run, has_clock
+from fajita.kernel.clock_pass import burst_end, emit_clock_pass, emit_note_clocks, sweeps
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lifetime import emit_lifetime
 from fajita.kernel.link_pass import emit_link_pass, linking_tables
 from fajita.kernel.lookup_pass import emit_lookup
-from fajita.kernel.prefetch_pass import emit_prefetch
+from fajita.kernel.prefetch_pass import emit_prefetch, prefetch_arguments
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
 from fajita.kernel.records import emit_constants, emit_room_check
 from fajita.kernel.run_pass import emit_run_pass
@@ -76,7 +76,6 @@ def generate(plan: Plan) -> str:
         emit_prefetch(text, plan, number, scratch)
         emit_link_pass(text, plan, number, scratch)
         emit_run_pass(text, plan, number, scratch, place_statistics(plan))
-        emit_swept_run(text, plan, number, scratch)
     emit_note_clocks(text, plan, scratch)
     _emit_run_chain(text, plan, scratch)
     return text.source()
@@ -122,6 +121,8 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
         emit_words(text, ("end", "wire", "scratch", "statistics", "records"))
         emit_sides(text, plan.sides)
         emit_tables(text, [table for table in plan.tables if table.idle_ends])
+        if sweeps(plan):
+            emit_words(text, ("before",))
         for stage in range(1, stages(plan)):
             text.line(f"scratch_{stage} = scratch + {stage * scratch.total}")
         text.line(f"in_bytes = {' = '.join(f'count_{stage}' for stage in range(stages(plan)))} = 0")
@@ -153,18 +154,17 @@ def _emit_burst(text: Text, plan: Plan) -> None:
     emit_room_check(text, plan, ("full = RECORDS_FULL", "break"))
     *_, last = range(stages(plan))
     text.line(f"following = position + {' + '.join(f'count_{stage}' for stage in range(last))}")
-    text.line(f"count_{last} = minimum(BURST, end - following)")
+    text.line(f"count_{last} = minimum({burst_end(plan)}, end - following)")
     if last > 1:
         text.line("follow_0(context, scratch_1, count_1)")
     text.line(f"look_up_0(context, scratch_{last}, following, count_{last})")
-    if has_clock(plan):
-        text.line("clock = note_clocks(context, scratch, position, count_0)")
+    emit_clock_pass(text, plan, place_scratch(plan))
     for number in range(len(plan.segments)):
         if number:
             text.line(f"look_up_{number}(context, scratch, position, count_0)")
             if linking_tables(plan, number):
                 text.line(f"follow_{number}(context, scratch, count_0)")
-        emit_run(text, plan, number)
+        text.line(f"run_{number}(context, scratch, position, count_0{prefetch_arguments(plan, number)})")
     text.line("position += count_0")
     counts = [f"count_{stage}" for stage in range(last + 1)]
     text.line(f"{', '.join(counts[:-1])} = {', '.join(counts[1:])}")

@@ -5,11 +5,12 @@ Both sides take the offsets from here. All words are int64.
 
 from dataclasses import dataclass
 
+from fajita.lifetime import PACKETS_PER_SWEEP
 from fajita.packet import OTHER_REASONS
 from fajita.plan import Plan
 
 #: The most packets that one pass handles. 16 beat 32 up to 1 M flows (a burst's lines and headers stay in the cache).
-BURST = 16
+BURST = PACKETS_PER_SWEEP
 
 #: How far ahead of the packet whose NFs run a frame is prefetched: while they run, no frame is read, and the
 #: processor's own prefetcher stands still. Without it `three` is a third slower at 1 k and 64 k flows.
@@ -34,6 +35,7 @@ CONTEXT_WORDS = (
     "records",  # those of the buffers for records
     "fragments",  # what is remembered of first fragments
     "clock",  # the latest packet time so far
+    "before",  # packets before this block
     "drained",  # 0, or 1 + the table whose entries are to be ended
     "listed",  # the addresses of those, as slots have them: from here
     "listed_end",  # to here

@@ -1,7 +1,7 @@
 """How entries begin and end, as text: functions for each table of a plan, none of them on the way of a known flow.
 
 `resolve_S` finds the entry of a flow or begins one, if the table is not full. `expire_T` ends what has been idle too
-long in an entry, `end_T` all of it. `sweep_N` looks for idle entries, some slots whenever that is due; `make_room_T`
+long in an entry, `end_T` all of it. `sweep_T` looks for idle entries, some slots whenever that is due; `make_room_T`
 looks for an entry to evict; `drain` ends all. The interpreted engine does the same, slot by slot
 (reference/flow_table).
 """
@@ -21,6 +21,7 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
     for table in plan.tables:
         if table.idle_ends:
             _emit_expire(text, plan, table)
+            _emit_sweep(text, plan, table)
         _emit_end(text, plan, table)
         if table.evicts:
             _emit_make_room(text, table)
@@ -29,9 +30,6 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
             if table.link is not None:
                 _emit_search(text, side)
     _emit_count_expired(text)
-    for number, _ in enumerate(plan.segments):
-        if swept := [table for table in plan.tables_run_in(number) if table.idle_ends]:
-            _emit_sweep(text, plan, number, swept)
     _emit_drain(text, plan)
 
 
@@ -213,53 +211,37 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
         text.line(f"    add_one(table_{t} + EVICTED)")
 
 
-def _emit_sweep(text: Text, plan: Plan, number: int, tables: list[TablePlan]) -> None:
-    """`sweep_N(context, clock)`: looks at the slots of the segment's tables that it is time to look at, a few at most.
-
-    Gives the time when the next is due.
-    """
-    for table in tables:
-        _emit_sweep_table(text, plan, table)
-    text.line()
-    text.line()
-    text.line("@rare_function")
-    text.line(f"def sweep_{number}(context, clock):")
-    with text.indented():
-        text.line(f"due = {NEVER}")
-        for table in tables:
-            text.line(f"due = minimum(due, sweep_table_{table.index}(context, clock))")
-        text.line("return due")
-
-
-def _emit_sweep_table(text: Text, plan: Plan, table: TablePlan) -> None:
+def _emit_sweep(text: Text, plan: Plan, table: TablePlan) -> None:
+    """`sweep_T(context, clock)`: looks at the slots that it is time to look at, so many at most."""
     t = table.index
-    _emit_head(text, f"sweep_table_{t}(context, clock)", table, table.sides)
+    _emit_head(text, f"sweep_{t}(context, clock)", table, table.sides)
     with text.indented():
-        text.line(f"due, slots = load_i64(table_{t} + DUE), load_i64(table_{t} + SLOTS)")
-        text.line("if due > clock:")
-        text.line("    return due")
-        text.line(f"due = next_due(due, clock, {table.round_ns}, slots)")
-        text.line(f"store_64(table_{t} + DUE, due)")
-        text.line(f"slot = load_i64(table_{t} + HAND)")
-        text.line(f"for _ in range(minimum(slots, {SWEPT_AT_ONCE})):")
+        text.line(f"due, slot = load_i64(table_{t} + DUE), load_i64(table_{t} + HAND)")
+        text.line(f"slots = load_i64(table_{t} + SLOTS)")
+        text.line(f"for _ in range({SWEPT_AT_ONCE}):")
         with text.indented():
-            text.line("if slot >= slots:")
-            text.line("    slot = 0")
-            text.line(f"where = load_i64(record_of(table_{t}, slot))")
-            # For the next time: by then the entry has come.
-            text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + {SWEPT_AT_ONCE}, slots - 1))))")
-            text.line("slot += 1")
-            text.line("if where != 0:")
+            text.line("if due > clock:")
+            text.line("    break")
+            text.line(f"due = next_due(due, clock, {table.round_ns}, slots)")
+            text.line("if slots != 0:")
             with text.indented():
-                text.line("state = where & ~1")
-                _emit_records(text, plan, table)
-                text.line(f"idle_ns = clock - load_i64(state + {table.last_seen})")
-                text.line(f"if expire_{t}(context, state, idle_ns, records) == 0:")
+                text.line("if slot >= slots:")
+                text.line("    slot = 0")
+                text.line(f"where = load_i64(record_of(table_{t}, slot))")
+                # By the time the hand is there, the entry has come.
+                text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, slots - 1))))")
+                text.line("slot += 1")
+                text.line("if where != 0:")
                 with text.indented():
-                    _emit_remove(text, table)
-                    text.line(f"add_one(table_{t} + EXPIRED)")
+                    text.line("state = where & ~1")
+                    _emit_records(text, plan, table)
+                    text.line(f"idle_ns = clock - load_i64(state + {table.last_seen})")
+                    text.line(f"if expire_{t}(context, state, idle_ns, records) == 0:")
+                    with text.indented():
+                        _emit_remove(text, table)
+                        text.line(f"add_one(table_{t} + EXPIRED)")
+        text.line(f"store_64(table_{t} + DUE, due)")
         text.line(f"store_64(table_{t} + HAND, slot)")
-        text.line("return due")
 
 
 def _emit_drain(text: Text, plan: Plan) -> None:

@@ -62,7 +62,7 @@ def _worth(plan: Plan, number: int) -> str:
 def emit_first_prefetch(text: Text, plan: Plan, number: int) -> None:
     """Before the loop of `run_N`: after the first segment nobody has asked for its first packets' elements."""
     if number and _prefetching(plan, number):
-        text.line(f"prefetch_{number}(context, scratch, position, start, minimum(start + {STRIDE}, asked))")
+        text.line(f"prefetch_{number}(context, scratch, position, 0, minimum({STRIDE}, asked))")
 
 
 def emit_next_prefetch(text: Text, plan: Plan, number: int) -> None:

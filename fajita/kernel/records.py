@@ -20,9 +20,9 @@ from fajita.translation import TranslatedNF
 NEXT_AT, LAST_AT, ENTRY_BYTES, KEY_BYTES = (8 * word for word in range(4))
 DESCRIPTOR_BYTES = 32
 
-#: The most times that one packet makes `expire` of an NF run: idle entries are swept away, one makes room for a new
-#: one, and the packet's own flow has been idle too long.
-EXPIRES_PER_PACKET = SWEPT_AT_ONCE + 2
+#: The most times that one packet makes `expire` of an NF run: an entry makes room for a new one, and the packet's own
+#: flow has been idle too long.
+EXPIRES_PER_PACKET = 2
 
 
 @rare_function
@@ -36,7 +36,8 @@ def emit_record(records, state):
 def records_per_burst(nf: TranslatedNF) -> int:
     """The most records of an NF that a burst makes."""
     by_packet = nf.emits.get("new_flow", 0) + nf.emits.get("packet", 0)
-    return BURST * (by_packet + EXPIRES_PER_PACKET * nf.emits.get("expire", 0))
+    ends = BURST * EXPIRES_PER_PACKET + SWEPT_AT_ONCE
+    return BURST * by_packet + ends * nf.emits.get("expire", 0)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,7 @@ _WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "c
 
 
 def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
-    """`run_N(context, scratch, position, start, stop)`: packets `start` to `stop` of a burst.
-
-    The last segment's also gives the verdicts.
-    """
+    """`run_N(context, scratch, position, count)`; the last segment's also gives the verdicts."""
     if plan.tells_ipv6:
         _emit_ipv6(text, plan, number, scratch, statistics)
     nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
@@ -28,7 +25,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
     text.line()
     text.line()
     text.line("@burst_function")
-    text.line(f"def run_{number}(context, scratch, position, start, stop{prefetch_parameters(plan, number)}):")
+    text.line(f"def run_{number}(context, scratch, position, count{prefetch_parameters(plan, number)}):")
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
@@ -40,7 +37,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             # Near the end of the block what is asked for again costs less than to ask whether it is there.
             text.line(f"ahead = maximum(0, minimum(position + {FRAMES_AHEAD}, end - BURST))")
         emit_first_prefetch(text, plan, number)
-        text.line("for j in range(start, stop):")
+        text.line("for j in range(count):")
         with text.indented():
             emit_next_prefetch(text, plan, number)
             if is_last:
@@ -53,7 +50,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             PacketBody(text, plan, number, scratch, statistics, family=4).emit()
         for index, name in counters.items():
             place = f"statistics + {statistics.received[index]}"
-            amount = f"stop - start - {name}" if name.startswith("missed") else name
+            amount = f"count - {name}" if name.startswith("missed") else name
             text.line(f"store_64({place}, load_i64({place}) + {amount})")
 
 

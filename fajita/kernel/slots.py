@@ -7,10 +7,9 @@ entry), and a time (of the last packet, when an eviction last looked at it) or, 
 given back before this one. Records lie in chunks, whose addresses are in a directory, so that they never move.
 """
 
-from fajita.kernel.arithmetic import divide_unsigned, maximum, minimum
+from fajita.kernel.arithmetic import divide_unsigned, maximum
 from fajita.kernel.function import kernel_function
 from fajita.kernel.memory import load_i64, store_64
-from fajita.lifetime import SWEPT_AT_ONCE
 
 #: Slots of a chunk, as a power of two; its records take a huge page.
 CHUNK_BITS = 17
@@ -72,5 +71,4 @@ def next_due(due, clock, round_ns, slots):
     """fajita.lifetime.next_due."""
     if slots == 0:
         return clock + round_ns
-    step = maximum(divide_unsigned(round_ns, slots), 1) * minimum(slots, SWEPT_AT_ONCE)
-    return maximum(due, clock - round_ns) + step
+    return maximum(due, clock - round_ns) + maximum(divide_unsigned(round_ns, slots), 1)

@@ -10,7 +10,7 @@ from fajita.engine.counters import Counters
 from fajita.integers import wrap
 from fajita.io.frames import FrameBlock
 from fajita.key import Packing
-from fajita.lifetime import FIRST_CLOCK_NS
+from fajita.lifetime import FIRST_CLOCK_NS, PACKETS_PER_SWEEP
 from fajita.nf import PASS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
@@ -48,8 +48,9 @@ class ReferenceEngine:
             frame, wire, time_ns = block.frame(index), int(block.wire[index]), int(block.time_ns[index])
             headers, first = self._parse(frame, int(block.link[index]), time_ns)
             self._clock_ns = max(self._clock_ns, wrap(time_ns))
-            for table in self.tables:
-                table.sweep(self._clock_ns)
+            if self._counters.packets_in % PACKETS_PER_SWEEP == 0:
+                for table in self.tables:
+                    table.sweep(self._clock_ns)
             goes_on = headers is not None and self._process(PacketView(frame, headers, wire, time_ns), first)
             self._count(wire, goes_on)
             block.verdict[index] = goes_on

@@ -107,20 +107,25 @@ class FlowTable:
         self._remove(entry)
 
     def sweep(self, clock_ns: int) -> None:
-        """Look at some slots for entries that have been idle for too long, if it is time for that."""
-        if not self.plan.idle_ends or self._due_ns > clock_ns:
+        """Look at the slots that it is time to look at, so many at most, for entries that are idle for too long."""
+        if not self.plan.idle_ends:
             return
-        slots = len(self._slots)
-        self._due_ns = next_due(self._due_ns, clock_ns, self.plan.round_ns, slots)
-        for _ in range(min(slots, SWEPT_AT_ONCE)):
-            slot = self._hand if self._hand < slots else 0
-            self._hand = slot + 1
-            entry = self._slots[slot]
-            if entry is not None:
-                self._expire(entry, clock_ns)
-                if not entry.states:
-                    self._remove(entry)
-                    self.counters.expired += 1
+        for _ in range(SWEPT_AT_ONCE):
+            if self._due_ns > clock_ns:
+                return
+            self._due_ns = next_due(self._due_ns, clock_ns, self.plan.round_ns, len(self._slots))
+            if self._slots:
+                self._look_at_next(clock_ns)
+
+    def _look_at_next(self, clock_ns: int) -> None:
+        slot = self._hand if self._hand < len(self._slots) else 0
+        self._hand = slot + 1
+        entry = self._slots[slot]
+        if entry is not None:
+            self._expire(entry, clock_ns)
+            if not entry.states:
+                self._remove(entry)
+                self.counters.expired += 1
 
     def _make_room(self) -> None:
         """Evict a flow that had no packet since an eviction last looked at it."""
