@@ -7,7 +7,7 @@ from fajita.explain_arrays import array_lines
 from fajita.kernel.layout import BURST
 from fajita.kernel.slots import RECORD_BYTES
 from fajita.kernel.table import FILL, GROUP
-from fajita.lifetime import SWEPT_AT_ONCE
+from fajita.lifetime import PACKETS_PER_SWEEP, SWEPT_AT_ONCE
 from fajita.nf import EXPIRE_IN
 from fajita.packet import REMEMBERED_NS, Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
@@ -164,7 +164,7 @@ def _idle(table: TablePlan) -> str:
         return "kept"
     return (
         f"ended at their next packet, or by a search that takes {_seconds(table.round_ns)} of packet time through all"
-        f" slots, {SWEPT_AT_ONCE} a packet at most"
+        f" slots, {SWEPT_AT_ONCE} in {PACKETS_PER_SWEEP} packets at most"
     )
 
 
