@@ -11,8 +11,9 @@ run: $(VENV)/fajita
 
 # The second line runs random traffic through kernels that check the bounds of every load and store.
 test: $(VENV)/development
-	$(VENV)/bin/python -m pytest
-	FAJITA_CHECK_BOUNDS=1 FAJITA_EXAMPLES=20 $(VENV)/bin/python -m pytest tests/test_differential.py tests/kernel/test_tunnels.py tests/kernel/test_tunnel_fields.py tests/io/test_pcap.py tests/io/test_pcapng.py
+	$(VENV)/bin/python -m pytest -n auto
+	FAJITA_CHECK_BOUNDS=1 FAJITA_EXAMPLES=10 $(VENV)/bin/python -m pytest -n auto tests/test_differential.py \
+		tests/kernel/test_tunnels.py tests/kernel/test_tunnel_fields.py tests/io/test_pcap.py tests/io/test_pcapng.py
 
 environment: $(VENV)/development
 

@@ -216,7 +216,7 @@ class _Writer:
         if depth > 0 and choice < 0.4:
             return f"(not {self._condition(depth - 1)})"
         if choice < 0.47:
-            among = self.random.choice(("self.values", f"({self._integer(1)}, {self._leaf()}, 80)"))
+            among = self.random.choice(("self.values", f"({self._integer(1)}, {self._pure(0)}, 80)"))
             return f"({self._pure(1)} {self.random.choice(('in', 'not in'))} {among})"
         if choice < 0.55:
             flags = ["state.seen", "self.core.odd", "True", "False"]

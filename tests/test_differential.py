@@ -1,7 +1,7 @@
 """The two engines agree: on frames, verdicts, counters, flow states and worker variables.
 
 For a longer run than the default:
-  FAJITA_EXAMPLES       random traffics per chain (60)
+  FAJITA_EXAMPLES       random traffics per chain (25)
   FAJITA_RANDOM_CHAINS  random chains of shipped NFs (4)
   FAJITA_RANDOM_NFS     chains with two NFs of random source (4)
   FAJITA_FIRST_SEED     seed of the first random chain and NF (0)
@@ -28,7 +28,7 @@ from tests.chains import describe, random_chain, random_settings, shipped_nfs, v
 from tests.random_nf import random_nf
 from tests.traffic import Traffic, many_flows, traffic
 
-EXAMPLES = int(os.environ.get("FAJITA_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("FAJITA_EXAMPLES", "25"))
 RANDOM_CHAINS = int(os.environ.get("FAJITA_RANDOM_CHAINS", "4"))
 RANDOM_NFS = int(os.environ.get("FAJITA_RANDOM_NFS", "4"))
 FIRST_SEED = int(os.environ.get("FAJITA_FIRST_SEED", "0"))

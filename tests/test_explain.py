@@ -229,7 +229,9 @@ class Chooses(NF):
 def test_when_flows_end_that_have_no_more_packets():
     nfs = [FlowCounter(), SourceCounter(timeout="3s"), Chooses(key="five_tuple")]
     idle = "flows that are idle: "
-    search = "ended at their next packet, or by a search that takes {} s of packet time through all slots, 4 a packet"
+    search = (
+        "ended at their next packet, or by a search that takes {} s of packet time through all slots, 64 in 16 packets"
+    )
     assert lines_of(Chain(nfs[:1]), idle) == [f"{idle}kept"]
     found = lines_of(Chain(nfs), idle)
     assert [line.removesuffix(" at most") for line in found] == [idle + search.format(0.5), idle + search.format(1.5)]

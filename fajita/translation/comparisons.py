@@ -25,9 +25,7 @@ _MAXIMUM_TEXT = 20_000
 
 def compare(expressions: "Expressions", node: ast.Compare) -> Value:
     """Translate a comparison."""
-    # The translation has these more than once.
-    repeated = [node.left] if isinstance(node.ops[0], ast.In | ast.NotIn) else node.comparators[:-1]
-    if any(draws(part) for part in repeated):
+    if any(draws(part) for part in _not_evaluated_once(node)):
         expressions.refuse(node, f"`{ast.unparse(node)}` draws in its midst", "assign the random number to a variable")
     if any(isinstance(operator, ast.In | ast.NotIn) for operator in node.ops):
         return _membership(expressions, node)
@@ -45,6 +43,14 @@ def compare(expressions: "Expressions", node: ast.Compare) -> Value:
     pairs = zip(operands, signs, operands[1:], strict=False)
     text = " and ".join(f"({left.text} {sign} {right.text})" for left, sign, right in pairs)
     return Value(f"({text})" if len(signs) > 1 else text, "bool")
+
+
+def _not_evaluated_once(node: ast.Compare) -> list[ast.expr]:
+    """What the translation has more than once, or, of the elements right of `in`, may leave out."""
+    if not isinstance(node.ops[0], ast.In | ast.NotIn):
+        return node.comparators[:-1]
+    among = node.comparators[0]
+    return [node.left, *(among.elts[1:] if isinstance(among, ast.Tuple | ast.List | ast.Set) else [])]
 
 
 def _text_comparison(expressions: "Expressions", node: ast.Compare, operands: list[Value], signs: list[str]) -> Value:

@@ -8,6 +8,7 @@ from fajita.engine import records
 from fajita.engine.compiled import CompiledEngine
 from fajita.kernel.layout import BURST
 from fajita.kernel.records import EXPIRES_PER_PACKET, place_records, records_per_burst
+from fajita.lifetime import SWEPT_AT_ONCE
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.reference import ReferenceEngine
@@ -113,8 +114,9 @@ def test_each_record_is_handed_over_once(engine):
 def test_the_room_a_burst_needs_is_counted_by_what_stands_in_the_methods():
     tells, counts, silent = Chain([Tells(), FlowCounter(records=True), FlowCounter(name="silent")]).plan.nfs
     assert tells.translated.emits == {"packet": 2, "new_flow": 1, "expire": 1}
-    assert records_per_burst(tells.translated) == BURST * (3 + EXPIRES_PER_PACKET)
-    assert records_per_burst(counts.translated) == BURST * EXPIRES_PER_PACKET
+    ends = BURST * EXPIRES_PER_PACKET + SWEPT_AT_ONCE
+    assert records_per_burst(tells.translated) == BURST * 3 + ends
+    assert records_per_burst(counts.translated) == ends
     assert not silent.translated.may_emit
 
 

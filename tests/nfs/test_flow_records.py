@@ -76,8 +76,8 @@ def test_flows_end_each_by_itself_and_are_told_in_the_order_they_end(engine: str
     ]
     rows = exported(packets, engine).records("flow_counter").to_pylist()
     assert [(row["src"], row["src_port"], row["protocol"], row["packets"]) for row in rows] == [
-        ("10.0.0.1", 0, 1, 1),
         ("10.0.0.3", 5353, 17, 1),
+        ("10.0.0.1", 0, 1, 1),
         ("2001:db8::1", 5353, 17, 1),
     ]
 

@@ -87,6 +87,11 @@ def lines_of(nf: NF) -> list[str]:
         ("x = self.random(1, 2)", "self.random takes one number, not 2", "self.random(6) is one of 0 to 5"),
         ("x = self.random", "self.random is not a parameter", ""),
         ("x = self.random(3) in (1, 2)", "`self.random(3) in (1, 2)` draws in its midst", "assign the random number"),
+        (
+            "x = pkt.ttl in (1, self.random(3))",
+            "`pkt.ttl in (1, self.random(3))` draws in its midst",
+            "assign the random",
+        ),
         ("x = 0 < self.random(3) < 2", "`0 < self.random(3) < 2` draws in its midst", "assign the random number"),
     ],
 )
