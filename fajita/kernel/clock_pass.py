@@ -30,10 +30,7 @@ def emit_note_clocks(text: Text, plan: Plan, scratch: Scratch) -> None:
     """`note_clocks(context, scratch, position, count)`: the clock at each packet of a burst."""
     if not has_clock(plan):
         return
-    text.line()
-    text.line()
-    text.line("@kernel_function")
-    text.line("def note_clocks(context, scratch, position, count):")
+    text.function("kernel_function", "note_clocks(context, scratch, position, count)")
     with text.indented():
         text.line(f"time_ns = load_i64(context + {CONTEXT['time_ns']})")
         text.line(f"clock = load_i64(context + {CONTEXT['clock']})")

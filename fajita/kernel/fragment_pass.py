@@ -9,10 +9,7 @@ from fajita.plan import Plan
 
 def emit_hash_fragment(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     """`hash_N_fragment(context, scratch, position, j, frame)`: the first pass of segment N for one fragment."""
-    text.line()
-    text.line()
-    text.line("@rare_function")
-    text.line(f"def hash_{number}_fragment(context, scratch, position, j, frame):")
+    text.function("rare_function", f"hash_{number}_fragment(context, scratch, position, j, frame)")
     headers_at, datagram_at = f"scratch + {scratch.headers} + 8 * j", f"scratch + {scratch.datagram} + 8 * j"
     with text.indented():
         if number == 0:

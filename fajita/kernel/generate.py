@@ -110,10 +110,7 @@ def _emit_constants(text: Text, plan: Plan) -> None:
 
 
 def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
-    text.line()
-    text.line()
-    text.line("@kernel_function")
-    text.line("def run_chain(context):")
+    text.function("kernel_function", "run_chain(context)")
     with text.indented():
         text.line(f"if load_i64(context + {CONTEXT['drained']}) != 0:")
         text.line("    return drain(context)")
@@ -129,7 +126,7 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
         text.line("full = DONE")
         text.line("while position < end:")
         with text.indented():
-            _emit_burst(text, plan)
+            _emit_burst(text, plan, scratch)
         text.line("for j in range(first, position):")
         text.line("    in_bytes += load_u32(wire + 4 * j)")
         in_bytes = place_statistics(plan).in_bytes
@@ -144,7 +141,7 @@ def stages(plan: Plan) -> int:
     return 3 if linking_tables(plan, 0) else 2
 
 
-def _emit_burst(text: Text, plan: Plan) -> None:
+def _emit_burst(text: Text, plan: Plan, scratch: Scratch) -> None:
     """One turn of the loop: look up the burst after this one, so that its entries come while this one is run."""
     for side in plan.sides:
         s = side.index
@@ -158,7 +155,7 @@ def _emit_burst(text: Text, plan: Plan) -> None:
     if last > 1:
         text.line("follow_0(context, scratch_1, count_1)")
     text.line(f"look_up_0(context, scratch_{last}, following, count_{last})")
-    emit_clock_pass(text, plan, place_scratch(plan))
+    emit_clock_pass(text, plan, scratch)
     for number in range(len(plan.segments)):
         if number:
             text.line(f"look_up_{number}(context, scratch, position, count_0)")

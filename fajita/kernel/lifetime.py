@@ -34,10 +34,7 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
 
 
 def _emit_head(text: Text, head: str, table: TablePlan, sides: Iterable[TableSide]) -> None:
-    text.line()
-    text.line()
-    text.line("@rare_function")
-    text.line(f"def {head}:")
+    text.function("rare_function", f"{head}")
     with text.indented():
         emit_tables(text, [table])
         emit_sides(text, sides)
@@ -80,10 +77,7 @@ def _emit_resolve(text: Text, table: TablePlan, side: TableSide) -> None:
 def _emit_search(text: Text, side: TableSide) -> None:
     """`search_S(context, key, clock)`: the same for a key that has not been hashed, as a link should have led there."""
     s, words = side.index, side.packing.words
-    text.line()
-    text.line()
-    text.line("@rare_function")
-    text.line(f"def search_{s}(context, key, clock):")
+    text.function("rare_function", f"search_{s}(context, key, clock)")
     with text.indented():
         emit_sides(text, [side])
         key = ", ".join(f"load_i64(key + {8 * word})" for word in range(words))
@@ -130,10 +124,7 @@ def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
 
 def _emit_count_expired(text: Text) -> None:
     """`count_expired(context, table)`: an entry has ended and begins anew."""
-    text.line()
-    text.line()
-    text.line("@rare_function")
-    text.line("def count_expired(context, table):")
+    text.function("rare_function", "count_expired(context, table)")
     with text.indented():
         text.line(f"at = load_i64(context + {CONTEXT['tables']}) + table * TABLE_BYTES")
         text.line("add_one(at + EXPIRED)")
@@ -258,10 +249,7 @@ def _emit_drain(text: Text, plan: Plan) -> None:
                 text.line(f"add_one(table_{t} + EXPIRED)")
                 text.line("listed += 8")
             text.line("return DONE")
-    text.line()
-    text.line()
-    text.line("@rare_function")
-    text.line("def drain(context):")
+    text.function("rare_function", "drain(context)")
     with text.indented():
         emit_words(text, ("drained",))
         for table in plan.tables:

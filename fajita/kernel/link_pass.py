@@ -34,10 +34,7 @@ def emit_link_pass(text: Text, plan: Plan, number: int, scratch: Scratch) -> Non
     finer_tables = linking_tables(plan, number)
     if not finer_tables:
         return
-    text.line()
-    text.line()
-    text.line("@burst_function")
-    text.line(f"def follow_{number}(context, scratch, count):")
+    text.function("burst_function", f"follow_{number}(context, scratch, count)")
     with text.indented():
         emit_places(text, [side for finer in finer_tables for t in finer.links for side in plan.tables[t].sides])
         text.line("for j in range(count):")

@@ -27,10 +27,7 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
         if segment.tables:
             _emit_hash_apart(text, plan, number, scratch, family=4)
         emit_hash_fragment(text, plan, number, scratch)
-    text.line()
-    text.line()
-    text.line("@burst_function")
-    text.line(f"def look_up_{number}(context, scratch, position, count):")
+    text.function("burst_function", f"look_up_{number}(context, scratch, position, count)")
     with text.indented():
         emit_words(text, _WORDS)
         for t in segment.tables:
@@ -104,10 +101,7 @@ def _emit_hash(
 def _emit_hash_apart(text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int) -> None:
     """`hash_N_ipv6(context, scratch, j, frame, headers, transport)`, or ipv4: the first pass for one packet."""
     segment = plan.segments[number]
-    text.line()
-    text.line()
-    text.line("@burst_function")
-    text.line(f"def hash_{number}_ipv{family}(context, scratch, j, frame, headers, transport):")
+    text.function("burst_function", f"hash_{number}_ipv{family}(context, scratch, j, frame, headers, transport)")
     with text.indented():
         for t in segment.tables:
             table = plan.tables[t]

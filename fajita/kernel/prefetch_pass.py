@@ -80,10 +80,7 @@ def emit_prefetch(text: Text, plan: Plan, number: int, scratch: Scratch) -> None
     nfs = _prefetching(plan, number)
     if not nfs:
         return
-    text.line()
-    text.line()
-    text.line("@burst_function")
-    text.line(f"def prefetch_{number}(context, scratch, position, start, stop):")
+    text.function("burst_function", f"prefetch_{number}(context, scratch, position, start, stop)")
     with text.indented():
         emit_words(text, _WORDS)
         emit_places(text, _linked_sides(plan, number, nfs))

@@ -22,10 +22,9 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
         _emit_ipv6(text, plan, number, scratch, statistics)
     nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
     counters = {nf.index: name for nf in nfs if (name := counter(plan, statistics, nf)) is not None}
-    text.line()
-    text.line()
-    text.line("@burst_function")
-    text.line(f"def run_{number}(context, scratch, position, count{prefetch_parameters(plan, number)}):")
+    text.function(
+        "burst_function", f"run_{number}(context, scratch, position, count{prefetch_parameters(plan, number)})"
+    )
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
@@ -56,10 +55,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
 
 def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
     """`run_N_ipv6(context, scratch, position, j)`: the same for one IPv6 packet."""
-    text.line()
-    text.line()
-    text.line("@burst_function")
-    text.line(f"def run_{number}_ipv6(context, scratch, position, j):")
+    text.function("burst_function", f"run_{number}_ipv6(context, scratch, position, j)")
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)

@@ -20,6 +20,13 @@ class Text:
         for line in text.splitlines():
             self.line(line)
 
+    def function(self, decorator: str, head: str) -> None:
+        """Two blank lines, and what a function begins with: its name and parameters are `head`."""
+        self.line()
+        self.line()
+        self.line(f"@{decorator}")
+        self.line(f"def {head}:")
+
     @contextmanager
     def indented(self) -> Iterator[None]:
         """One level deeper."""
