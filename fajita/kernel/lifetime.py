@@ -166,6 +166,17 @@ def _emit_remove(text: Text, table: TablePlan) -> None:
     text.line(f"store_64(table_{t} + ENTRIES, load_i64(table_{t} + ENTRIES) - 1)")
 
 
+def _emit_look(text: Text, t: int) -> None:
+    """What a hand does: `where` the entry in its `slot` is, by the slot's `record`; it moves on."""
+    text.line("if slot >= slots:")
+    text.line("    slot = 0")
+    text.line(f"record = record_of(table_{t}, slot)")
+    text.line("where = load_i64(record)")
+    # By the time the hand is there, the entry has come.
+    text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, slots - 1))))")
+    text.line("slot += 1")
+
+
 def _emit_make_room(text: Text, table: TablePlan) -> None:
     """`make_room_T(context, number)`: evicts a flow that had no packet since an eviction last looked at it.
 
@@ -175,16 +186,14 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
     t = table.index
     _emit_head(text, f"make_room_{t}(context, number)", table, [])
     with text.indented():
-        text.line(f"slot, victim = load_i64(table_{t} + EVICTOR), 0")
+        text.line(f"slot, slots, victim = load_i64(table_{t} + EVICTOR), load_i64(table_{t} + SLOTS), 0")
+        text.line("if slots == 0:  # not even for one was there memory")
+        text.line("    return")
         if len(table.sides) > 1:
             text.line(f"of_any_side = load_i64(table_{t} + ENTRIES) >= load_i64(table_{t} + CAPACITY)")
         text.line(f"for _ in range({EXAMINED_PER_EVICTION}):")
         with text.indented():
-            text.line(f"if slot >= load_i64(table_{t} + SLOTS):")
-            text.line("    slot = 0")
-            text.line(f"record = record_of(table_{t}, slot)")
-            text.line("where = load_i64(record)")
-            text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, load_i64(table_{t} + SLOTS) - 1))))")
+            _emit_look(text, t)
             of_side = " and (of_any_side or where & 1 == number)" if len(table.sides) > 1 else ""
             text.line(f"if where != 0{of_side}:")
             with text.indented():
@@ -192,10 +201,8 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
                 text.line(f"last_seen = load_i64((where & ~1) + {table.last_seen})")
                 text.line("if last_seen == load_i64(record + 8):")
                 with text.indented():
-                    text.line("slot += 1")
                     text.line("break")
                 text.line("store_64(record + 8, last_seen)")
-            text.line("slot += 1")
         text.line(f"store_64(table_{t} + EVICTOR, slot)")
         text.line("if victim != 0:")
         text.line(f"    end_{t}(context, victim)")
@@ -216,12 +223,7 @@ def _emit_sweep(text: Text, plan: Plan, table: TablePlan) -> None:
             text.line(f"due = next_due(due, clock, {table.round_ns}, slots)")
             text.line("if slots != 0:")
             with text.indented():
-                text.line("if slot >= slots:")
-                text.line("    slot = 0")
-                text.line(f"where = load_i64(record_of(table_{t}, slot))")
-                # By the time the hand is there, the entry has come.
-                text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, slots - 1))))")
-                text.line("slot += 1")
+                _emit_look(text, t)
                 text.line("if where != 0:")
                 with text.indented():
                     text.line("state = where & ~1")
