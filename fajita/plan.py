@@ -123,11 +123,12 @@ class TablePlan:
     segment: the one at whose beginning a packet's key is read and looked up. Byte offsets from the end of the key, None
     where an entry does without: last_seen, of the time of the flow's last packet; slot, of the number of its slot;
     direction, of a byte: 1 if the first packet's key had to be turned around to be kept. idle_ends: states may end
-    because a flow is idle; shortest_timeout_ns: by the shortest timeout, if any has a fixed one; round_ns: the time in
-    which the search for idle entries goes once through all slots. evicts: a full table ends another flow for a new one.
-    link: how entries are found without a search; the key is then read where the first NF of the table runs. links:
-    where an entry has its links to entries of coarser tables, by their indices. scalar_bytes: from the end of the key
-    to that of all this and of all states but for their arrays, which follow.
+    because a flow is idle; shortest_timeout_ns: by the shortest timeout, if any has a fixed one; has_chosen_timeouts:
+    some states have one of their own; round_ns: the time in which the search for idle entries goes once through all
+    slots. evicts: a full table ends another flow for a new one. link: how entries are found without a search; the key
+    is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
+    by their indices. scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
+    which follow.
     """
 
     index: int
@@ -142,10 +143,16 @@ class TablePlan:
     scalar_bytes: int = 0
     idle_ends: bool = False
     shortest_timeout_ns: int | None = None
+    has_chosen_timeouts: bool = False
     round_ns: int = 0
     evicts: bool = False
     link: Link | None = None
     links: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def shortest_idle_ns(self) -> int:
+        """No state ends that has been idle for less: the shortest timeout, or 0 where states have one of their own."""
+        return 0 if self.has_chosen_timeouts else self.shortest_timeout_ns or 0
 
     def is_linked(self, family: int) -> bool:
         """Whether packets of a family, 4 or 6, find their entry by a link."""
@@ -343,7 +350,7 @@ def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
     chosen = [CHOSEN_TIMEOUT_NS for nf in nfs if EXPIRE_IN in nf.translated.stored]
     if fixed or chosen:
         table.idle_ends, table.shortest_timeout_ns = True, min(fixed, default=None)
-        table.round_ns = max(1, min(fixed + chosen) // 2)
+        table.has_chosen_timeouts, table.round_ns = bool(chosen), max(1, min(fixed + chosen) // 2)
 
 
 def _datagrams(plans: list[NFPlan], tables: list[TablePlan], settings: Settings) -> int:

@@ -161,6 +161,8 @@ def execute(
                         writer.write(block)
                 packets += len(block)
                 progress(capture, packets)
+        with _kept_in(run), seconds.spent_on("process"):
+            run.engine.settle()
         if drain:
             with _kept_in(run), seconds.spent_on("process"):
                 run.engine.drain()

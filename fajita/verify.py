@@ -118,6 +118,10 @@ def verify_blocks(
             return VerifyResult(packets, difference)
         if wrong_record := _record_difference(plan, engines, before):
             return VerifyResult(packets, wrong_record)
+    for engine in engines.values():
+        engine.settle()
+    if wrong_record := _record_difference(plan, engines, packets):
+        return VerifyResult(packets, wrong_record)
     lines = tuple(_end_differences(plan, engines))
     if not lines:
         for engine in engines.values():

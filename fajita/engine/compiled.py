@@ -68,6 +68,7 @@ class CompiledEngine:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
         self._records = RecordBuffers(plan, [side for table in self.tables for side in table.sides])
         self._listed = np.zeros(0, np.int64)
+        self._clocks: NDArray[np.generic] = self._listed
         self.fragments = FragmentMemory(plan)
         self._packets_in = 0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
@@ -84,13 +85,18 @@ class CompiledEngine:
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
 
-    def process(self, block: FrameBlock) -> None:
-        """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
+    def process(self, block: FrameBlock, clocks_ns: NDArray[np.int64] | None = None) -> None:
+        """Run the chain over a block: frames are rewritten in place, verdicts filled in.
+
+        clocks_ns: the latest packet time in the whole input up to each packet, if these are not all packets.
+        """
         self._context[CONTEXT["position"] // 8] = 0
         self._context[CONTEXT["before"] // 8] = self._packets_in
         self._context[CONTEXT["end"] // 8] = len(block)
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
+        self._clocks = block.time_ns if clocks_ns is None else clocks_ns
+        self._place("clocks", self._clocks)
         self.fragments.begin_block()
         try:
             self._run_to_the_end(block)
@@ -116,18 +122,32 @@ class CompiledEngine:
                 if each.index == side:
                     self.tables[table.index].attend(number)
 
+    def settle(self, clock_ns: int | None = None) -> None:
+        """End all states that have been idle too long by now, in the order of their keys.
+
+        clock_ns: the latest packet time in the whole input, if this engine has not had all packets.
+        """
+        at = CONTEXT["clock"] // 8
+        if clock_ns is not None:
+            self._context[at] = clock_ns
+        for table in self.tables:
+            if table.plan.idle_ends:
+                self._end_listed(table, table.entries_by_key(int(self._context[at])), "settled")
+
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
         for table in self.tables:
-            if not self.plan.is_drained(table.plan):
-                continue
-            listed = table.entries_by_key()
-            self._place("listed", listed)
-            self._context[CONTEXT["drained"] // 8] = 1 + table.plan.index
-            self._context[CONTEXT["listed_end"] // 8] = listed.ctypes.data + listed.nbytes
-            self._listed = listed
-            self._run_to_the_end()
-        self._context[CONTEXT["drained"] // 8] = 0
+            if self.plan.is_drained(table.plan):
+                self._end_listed(table, table.entries_by_key(), "drained")
+
+    def _end_listed(self, table: FlowTable, listed: NDArray[np.int64], how: str) -> None:
+        """how: the word of the context that asks the kernel for it."""
+        self._place("listed", listed)
+        self._context[CONTEXT[how] // 8] = 1 + table.plan.index
+        self._context[CONTEXT["listed_end"] // 8] = listed.ctypes.data + listed.nbytes
+        self._listed = listed
+        self._run_to_the_end()
+        self._context[CONTEXT[how] // 8] = 0
 
     def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""
@@ -140,6 +160,7 @@ class CompiledEngine:
         frames: Iterable[tuple[int, int]] = ()
         if block is not None:
             columns = [block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict]
+            columns.append(self._clocks)
             frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
         allow_only([*own, *areas, *columns], frames)
 

@@ -15,6 +15,9 @@ class Engine(Protocol):
     def process(self, block: FrameBlock) -> None:
         """Rewrite the frames in place and fill in the verdicts."""
 
+    def settle(self) -> None:
+        """End all states that have been idle too long by the latest packet's time, in the order of their keys."""
+
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
 

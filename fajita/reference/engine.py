@@ -118,6 +118,12 @@ class ReferenceEngine:
                     return True, False
         return seen, True
 
+    def settle(self) -> None:
+        """End all states that have been idle too long by the latest packet's time, in the order of their keys."""
+        for table in self.tables:
+            if table.plan.idle_ends:
+                table.settle(self._clock_ns)
+
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
         for table in self.tables:
