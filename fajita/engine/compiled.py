@@ -1,15 +1,17 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters
+from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters, WorkerLoad
 from fajita.engine.fragments import FragmentMemory
 from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
+from fajita.engine.merging import merge_core
 from fajita.engine.records import RecordBuffers
 from fajita.engine.rows import elements
 from fajita.engine.tables import FlowTable
@@ -23,6 +25,7 @@ from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
+from fajita.settings import share_of_capacity
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
@@ -42,8 +45,16 @@ def _core_area(size: int) -> NDArray[np.generic]:
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
-    def __init__(self, plan: Plan, *, memory_bytes: int | None = None) -> None:
-        """memory_bytes: what the tables may take; None: half of what the machine has free."""
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        memory_bytes: int | None = None,
+        budget: Budget | None = None,
+        worker: tuple[int, int] = (0, 1),
+    ) -> None:
+        """memory_bytes: what the tables may take; None: half of what the machine has free. budget: of several workers,
+        of which this is number worker[0] of worker[1]."""
         self.plan = plan
         self._run = _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
@@ -51,18 +62,19 @@ class CompiledEngine:
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
-        self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
+        self._budget = budget or Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
         self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
         #: What stands for an entry that is not there.
         self._nowhere = np.zeros(max((side.entry_bytes for side in plan.sides), default=1), np.uint8)
         self._sides[:, NOWHERE // 8] = self._nowhere.ctypes.data
         self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
-        capacity = plan.settings.capacity
+        capacity = share_of_capacity(plan.settings.capacity, *worker)
         self.tables = [
             FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
             for table in plan.tables
         ]
-        self._budget.check()
+        if budget is None:
+            self._budget.check()
         for table in self.tables:
             for side in table.plan.sides:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
@@ -70,7 +82,7 @@ class CompiledEngine:
         self._listed = np.zeros(0, np.int64)
         self._clocks: NDArray[np.generic] = self._listed
         self.fragments = FragmentMemory(plan)
-        self._packets_in = 0
+        self._packets_in, self._busy_seconds = 0, 0.0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
@@ -98,12 +110,21 @@ class CompiledEngine:
         self._clocks = block.time_ns if clocks_ns is None else clocks_ns
         self._place("clocks", self._clocks)
         self.fragments.begin_block()
+        start = time.perf_counter()
         try:
             self._run_to_the_end(block)
         finally:  # an interruption ends the run, but what was done counts
+            self._busy_seconds += time.perf_counter() - start
             self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()
+
+    def process_shards(self, shards: Sequence[FrameBlock]) -> float:
+        """Run the chain over the one block; gives the seconds that it took."""
+        (block,) = shards
+        before = self._busy_seconds
+        self.process(block)
+        return self._busy_seconds - before
 
     def _run_to_the_end(self, block: FrameBlock | None = None) -> None:
         """Let the kernel run, and do what it asks for in between."""
@@ -207,7 +228,11 @@ class CompiledEngine:
         return [buffer.take() for buffer in self._records.of(nf)]
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF's worker; its arrays as they are now."""
+        """The variables of an NF's worker, as of several."""
+        return merge_core(nf, [self.own_core(nf, arrays=arrays)])
+
+    def own_core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
+        """The variables of an NF in this worker; its arrays as they are now."""
         memory, at = self._core.view(np.uint8), nf.core_offsets
         variables: dict[str, Any] = {
             name: int(memory[at[name] : at[name] + kind.bytes].view(kind.dtype)[0])
@@ -221,6 +246,10 @@ class CompiledEngine:
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
         return [(table.capacity, table.bytes) for table in self.tables]
+
+    def loads(self) -> list[WorkerLoad]:
+        """What this worker had to do."""
+        return [WorkerLoad(self._packets_in, self._busy_seconds)]
 
     @property
     def memory_bytes(self) -> int | None:
