@@ -286,10 +286,10 @@ def bench(
     no_auxiliary: NoAuxiliary = False,
     quiet: Quiet = False,
 ) -> int:
-    """Measure how fast a chain is on packets in memory, one core."""
+    """Measure how fast a chain is on packets in memory."""
     from fajita.benchmark import csv_text, load_pyplot, measure, plot
 
-    flow_counts = numbers(flows, "--flows")
+    flow_counts, core_counts = numbers(flows, "--flows"), numbers(cores, "--cores")
     outputs = {"--json": json_file, "--csv": csv_file, "--plot": plot_file}
     check_outputs(outputs, inputs=(chain,))
     if plot_file is not None:
@@ -299,14 +299,16 @@ def bench(
     rows: list[dict[str, Any]] = []
     status = 0
     with console.progress_bar(f"bench {plan.name}", False, quiet) as update:
-        total = len(flow_counts) * (repeat + 1)
+        settings = [(count, workers) for count in flow_counts for workers in core_counts]
+        total = len(settings) * (repeat + 1)
         done = iter(range(1, total + 1))
         try:
-            for count in flow_counts:
+            for count, workers in settings:
                 measurement = measure(
                     plan,
                     flows=count,
                     packets=packets,
+                    cores=workers,
                     order=order.value,
                     repeat=repeat,
                     traffic=traffic.value,
@@ -316,7 +318,7 @@ def bench(
                 )
                 rows.append(measurement.as_row())
         except KeyboardInterrupt:
-            console.complain(f"interrupted after {len(rows)} of {len(flow_counts)} numbers of flows")
+            console.complain(f"interrupted after {len(rows)} of {len(settings)} settings")
             status = 130
     if not rows:
         return status

@@ -8,7 +8,9 @@ from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import EXPIRE_IN, NF
 from fajita.packet import MAXIMUM_DATAGRAMS, Layer
 from fajita.prefetching import add_prefetch
+from fajita.rss import HashFields
 from fajita.settings import Settings
+from fajita.sharding import OWN, SHARED, Sharding, choose_sharding
 from fajita.translation import TranslatedNF, translate
 from fajita.tuning import FULL, Tuning
 
@@ -127,8 +129,8 @@ class TablePlan:
     some states have one of their own; round_ns: the time in which the search for idle entries goes once through all
     slots. evicts: a full table ends another flow for a new one. link: how entries are found without a search; the key
     is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
-    by their indices. scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
-    which follow.
+    by their indices. sharing: of several workers, whose the entries are (fajita.sharding). scalar_bytes: from the end
+    of the key to that of all this and of all states but for their arrays, which follow.
     """
 
     index: int
@@ -148,6 +150,12 @@ class TablePlan:
     evicts: bool = False
     link: Link | None = None
     links: dict[int, int] = field(default_factory=dict)
+    sharing: str = OWN
+
+    @property
+    def ends_at_ticks(self) -> bool:
+        """Whether idle states end at ticks alone, when all workers stand still (fajita.lifetime)."""
+        return self.sharing == SHARED and self.idle_ends
 
     @property
     def shortest_idle_ns(self) -> int:
@@ -176,6 +184,7 @@ class Plan:
     """What a chain compiles to. constants: the values of the lists that NFs index, as int64.
 
     datagrams: how many first fragments are remembered, so that later ones find their flow; 0: nothing needs that.
+    sharding: which worker gets a packet.
     """
 
     name: str
@@ -185,6 +194,7 @@ class Plan:
     segments: list[Segment]
     core_bytes: int
     constants: list[int]
+    sharding: Sharding
     datagrams: int = 0
     tuning: Tuning = FULL
 
@@ -236,8 +246,19 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = FULL) -> Plan:
-    """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
+def make_plan(
+    name: str,
+    nfs: list[NF],
+    settings: Settings,
+    tuning: Tuning = FULL,
+    *,
+    fields: HashFields | None = None,
+    sharing: str | None = None,
+) -> Plan:
+    """Check the NFs' sources and plan the chain; InputError for what cannot be run.
+
+    fields, sharing: how several workers divide their work, if not as `choose_sharding` would.
+    """
     plans = [_plan_nf(index, nf, settings) for index, nf in enumerate(nfs)]
     from fajita.assignment import assign_tables
 
@@ -248,7 +269,9 @@ def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = FUL
     for plan in plans:
         add_prefetch(plan, [] if plan.table is None else tables[plan.table].sides, tuning)
     core_bytes, datagrams = _place_core(plans), _datagrams(plans, tables, settings)
-    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), datagrams, tuning)
+    sharding = choose_sharding(tables, segments, plans, settings, fields=fields, sharing=sharing)
+    constants = _place_constants(plans)
+    return Plan(name, settings, plans, tables, segments, core_bytes, constants, sharding, datagrams, tuning)
 
 
 def _plan_nf(index: int, nf: NF, settings: Settings) -> NFPlan:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.engine.core import begin_core, read_core
 from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters, WorkerLoad
 from fajita.engine.fragments import FragmentMemory
 from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
 from fajita.engine.merging import merge_core
 from fajita.engine.records import RecordBuffers
-from fajita.engine.rows import elements
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
@@ -24,8 +24,9 @@ from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
-from fajita.plan import NFPlan, Plan
+from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.settings import share_of_capacity
+from fajita.sharding import SHARED
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
@@ -55,10 +56,11 @@ class CompiledEngine:
     ) -> None:
         """memory_bytes: what the tables may take; None: half of what the machine has free. budget: of several workers,
         of which this is number worker[0] of worker[1]."""
-        self.plan = plan
+        self.plan, (self._number, _) = plan, worker
         self._run = _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _core_area(plan.core_bytes)
+        begin_core(self._core.view(np.uint8), plan.nfs)
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
@@ -148,18 +150,29 @@ class CompiledEngine:
 
         clock_ns: the latest packet time in the whole input, if this engine has not had all packets.
         """
-        at = CONTEXT["clock"] // 8
         if clock_ns is not None:
-            self._context[at] = clock_ns
-        for table in self.tables:
+            self._context[CONTEXT["clock"] // 8] = clock_ns
+        for table in self._own_tables():
             if table.plan.idle_ends:
-                self._end_listed(table, table.entries_by_key(int(self._context[at])), "settled")
+                self._settle(table)
+
+    def tick(self, table: TablePlan, clock_ns: int) -> None:
+        """End what is idle in a table that comes to a tick, while no worker is at work."""
+        self._context[CONTEXT["clock"] // 8] = clock_ns
+        self._settle(self.tables[table.index])
+
+    def _settle(self, table: FlowTable) -> None:
+        self._end_listed(table, table.entries_by_key(int(self._context[CONTEXT["clock"] // 8])), "settled")
 
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
-        for table in self.tables:
+        for table in self._own_tables():
             if self.plan.is_drained(table.plan):
                 self._end_listed(table, table.entries_by_key(), "drained")
+
+    def _own_tables(self) -> list[FlowTable]:
+        """Those whose entries this worker ends; of what workers share the first one does."""
+        return [table for table in self.tables if self._number == 0 or table.plan.sharing != SHARED]
 
     def _end_listed(self, table: FlowTable, listed: NDArray[np.int64], how: str) -> None:
         """how: the word of the context that asks the kernel for it."""
@@ -233,15 +246,7 @@ class CompiledEngine:
 
     def own_core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """The variables of an NF in this worker; its arrays as they are now."""
-        memory, at = self._core.view(np.uint8), nf.core_offsets
-        variables: dict[str, Any] = {
-            name: int(memory[at[name] : at[name] + kind.bytes].view(kind.dtype)[0])
-            for name, kind in type(nf.nf).core_fields.items()
-        }
-        if arrays:
-            for name, array in nf.nf.core_arrays.items():
-                variables[name] = elements(memory[at[name] : at[name] + array.bytes].copy(), array)
-        return variables
+        return read_core(self._core.view(np.uint8), nf, arrays=arrays)
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""

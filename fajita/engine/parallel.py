@@ -39,6 +39,7 @@ class ParallelEngine:
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
         self.indirection = usual_indirection(workers)
+        self._shards = [Shard(number) for number in range(workers)]
         self._threads = WorkerThreads(workers)
         self._clock_ns = FIRST_CLOCK_NS
 
@@ -48,37 +49,35 @@ class ParallelEngine:
         np.maximum(clocks_ns, self._clock_ns, out=clocks_ns)
         for part, clocks_of_part, ticking in parts_between_ticks(self.plan, block, clocks_ns, self._clock_ns):
             for table in ticking:
-                self._tick(table, int(clocks_of_part[0]))
+                self.engines[0].tick(table, int(clocks_of_part[0]))
             self._process(part, clocks_of_part)
             self._clock_ns = int(clocks_of_part[-1])
 
     def _process(self, block: FrameBlock, clocks_ns: NDArray[np.int64]) -> None:
-        workers = self._workers_of(block)
-        self._threads.run([partial(self._run_shard, n, block, clocks_ns, workers) for n in range(len(self.engines))])
+        buckets = self._buckets_of(block)
+        self._threads.run([partial(self._run_shard, shard, block, clocks_ns, buckets) for shard in self._shards])
 
-    def _workers_of(self, block: FrameBlock) -> NDArray[np.uint8]:
-        """Whose each packet is."""
-        if self._sharder is None:
-            return np.zeros(len(block), np.uint8)
-        return self.indirection[self._sharder.buckets(block)]
+    def _buckets_of(self, block: FrameBlock) -> NDArray[np.uint8]:
+        """What says, by the table of indirection, whose each packet is."""
+        return np.zeros(len(block), np.uint8) if self._sharder is None else self._sharder.buckets(block)
 
     def _run_shard(
-        self, number: int, block: FrameBlock, clocks_ns: NDArray[np.int64], workers: NDArray[np.uint8]
+        self, shard: Shard, block: FrameBlock, clocks_ns: NDArray[np.int64], buckets: NDArray[np.uint8]
     ) -> None:
         """What a worker does with a block, in its thread."""
-        shard = Shard(block, workers, number)
+        frames = shard.take(block, buckets, self.indirection)
         try:
-            self._run(number, shard.frames, clocks_ns[shard.indices])
+            self._run(shard.worker, frames, clocks_ns[shard.indices])
         finally:
-            shard.give_verdicts()
+            shard.give_back(block)
 
     def _run(self, number: int, frames: FrameBlock, clocks_ns: NDArray[np.int64]) -> None:
         run_in_pieces(self.engines[number], frames, clocks_ns, self._threads)
 
     def shards_of(self, block: FrameBlock) -> list[FrameBlock]:
         """The packets of each worker, where they are."""
-        workers = self._workers_of(block)
-        return [Shard(block, workers, number).frames for number in range(len(self.engines))]
+        buckets = self._buckets_of(block)
+        return [Shard(number).take(block, buckets, self.indirection) for number in range(len(self.engines))]
 
     def process_shards(self, shards: Sequence[FrameBlock]) -> float:
         """Run the chain over packets that are each worker's already, times never going back.

@@ -169,6 +169,10 @@ class SideMemory:
         parts = [self._rows_of(areas, nf, arrays=arrays) for areas in self._areas]
         return sort_rows(np.concatenate(parts), self.side.packing)
 
+    def keys(self) -> NDArray[np.void]:
+        """The keys of all entries, as rows."""
+        return np.concatenate([self._keys(self._used(areas, arrays=False)[1]) for areas in self._areas])
+
     def entries_by_key(self, idle_at_ns: int | None = None) -> NDArray[np.int64]:
         """The addresses at which the keys of entries end, in the order of the keys.
 

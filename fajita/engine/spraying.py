@@ -1,7 +1,7 @@
 """Workers that all keep all state, for a flow that one core is too slow for (fajita.spraying).
 
-Every worker runs every packet of a block; of those that are not its own it runs what state needs, and leaves the rest to
-their owner. Where that rewrites packets each worker has copies of the others', made before any of them begins. All
+Every worker runs every packet of a block; of those that are not its own it runs what state needs, and leaves the rest
+to their owner. Where that rewrites packets each worker has copies of the others', made before any of them begins. All
 workers have the same state and count the same, so that what is asked of the engine is asked of the first.
 """
 
@@ -28,7 +28,7 @@ class SprayingEngine:
     """Runs a chain's kernel in several workers over the same packets; the interface of one engine."""
 
     def __init__(self, plan: Plan, workers: int, *, memory_bytes: int | None = None) -> None:
-        """plan: tuned for spraying. memory_bytes: what the tables of all workers may take; None: half of what is free."""
+        """plan: tuned for spraying. memory_bytes: what all workers' tables may take; None: half of what is free."""
         assert plan.tuning.sprays
         self.plan = plan
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
@@ -125,4 +125,3 @@ def _take_copies(shard: FrameBlock, own: NDArray[np.uint8]) -> None:
     arrays = (shard.address, shard.captured, own)
     copy_others_frames(*(array.ctypes.data for array in arrays), len(shard), room.ctypes.data)
     shard.memory = (shard.memory, memory)
-

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -58,7 +59,7 @@ class WorkerThreads:
             task()
             times.append(time.perf_counter())
 
-        self.run([lambda task=task: timed(task) for task in tasks])
+        self.run([partial(timed, task) for task in tasks])
         return max(times) - min(times)
 
 

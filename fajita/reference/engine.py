@@ -21,7 +21,7 @@ from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.reference.flow_key import KeyValues
 from fajita.reference.flow_table import FlowTable
 from fajita.reference.record import Record
-from fajita.reference.sharder import ReferenceSharder
+from fajita.reference.sharder import Sharder
 from fajita.reference.worker import Worker
 from fajita.rss import usual_indirection
 from fajita.settings import share_of_capacity
@@ -36,7 +36,7 @@ class ReferenceEngine:
         flows: WeakKeyDictionary[Record, KeyValues] = WeakKeyDictionary()
         self.workers = [Worker(plan, flows) for _ in range(workers)]
         fields = plan.sharding.fields
-        self._sharder = ReferenceSharder(plan, fields) if fields is not None and workers > 1 else None
+        self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
         self.indirection = usual_indirection(workers)
         #: The tables of the workers, each once.
         self._tables = [self._make_tables(table) for table in plan.tables]

@@ -1,4 +1,4 @@
-"""A worker of the interpreted engine: its NFs with variables of their own, its tables, and a packet's way through them."""
+"""A worker of the interpreted engine: NFs with variables of their own, tables, and a packet's way through them."""
 
 import copy
 import time
