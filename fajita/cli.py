@@ -34,6 +34,7 @@ from fajita.options import (
     Shard,
     SharingName,
     Size,
+    Spray,
     Strict,
     Traffic,
     numbers,
@@ -76,6 +77,7 @@ def run(
     cores: Cores = 1,
     shard: Shard = None,
     sharing: SharingName = None,
+    spray: Spray = False,
     engine: Annotated[EngineName, typer.Option(help="Which engine.")] = EngineName.compiled,
     json_file: JsonFile = None,
     export: Annotated[
@@ -95,7 +97,7 @@ def run(
     check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
     # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
     with interruptible() as interruption:
-        plan = Chain.load(chain).plan_with(shard=shard, sharing=sharing)
+        plan = Chain.load(chain).plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
         records = None
         if export is not None:
             from fajita.export import check_folder
@@ -149,6 +151,7 @@ def verify(
     cores: Cores = 1,
     shard: Shard = None,
     sharing: SharingName = None,
+    spray: Spray = False,
     limit: Limit = None,
     quiet: Quiet = False,
     strict: Strict = False,
@@ -157,7 +160,7 @@ def verify(
     from fajita.io.capture import open_capture
     from fajita.verify import both_engines, verify_blocks
 
-    plan = Chain.load(chain).plan_with(shard=shard, sharing=sharing)
+    plan = Chain.load(chain).plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
     with (
         open_capture(pcap, strict=strict, limit=limit) as capture,
         console.reading_progress(plan.name, quiet) as progress,
@@ -272,6 +275,7 @@ def bench(
     cores: CoreCounts = "1",
     shard: Shard = None,
     sharing: SharingName = None,
+    spray: Spray = False,
     order: Annotated[Order, typer.Option("--order", help="Which flow each packet belongs to.")] = Order.uniform,
     repeat: Annotated[int, typer.Option("--repeat", help="Timed passes.")] = 5,
     json_file: JsonFile = None,
@@ -294,7 +298,7 @@ def bench(
     check_outputs(outputs, inputs=(chain,))
     if plot_file is not None:
         load_pyplot()
-    tuning = Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary)
+    tuning = Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary, sprays=spray)
     plan = Chain.load(chain).plan_with(tuning, shard=shard, sharing=sharing)
     rows: list[dict[str, Any]] = []
     status = 0

@@ -40,6 +40,10 @@ class Sharing(StrEnum):
     shared = "shared"
 
 
+Spray = Annotated[
+    bool,
+    typer.Option("--spray", help="Spread packets over workers one by one; each keeps all state. For an elephant flow."),
+]
 ChainFile = Annotated[Path, typer.Argument(metavar="CHAIN", help="A chain, as YAML.", show_default=False)]
 Pcap = Annotated[
     Path, typer.Option("--pcap", help="The capture to read: pcap or pcapng, plain or compressed; - is standard input.")

@@ -5,7 +5,7 @@ state at each packet, and the results are those of one worker; but what a packet
 NF that keeps no state, and whose work on the packet nothing later in the chain looks at, by the packet's owner alone.
 """
 
-from fajita.plan import Plan
+from fajita.plan import NFPlan, Plan
 
 #: What may change under the eyes of a worker that looks for headers and keys.
 _HARMLESS = frozenset({"eth_dst", "eth_src", "ttl"})
@@ -21,13 +21,13 @@ def _is_left_to_owner(plan: Plan, index: int) -> bool:
     nf = plan.nfs[index]
     if nf.table is not None or nf.translated.may_drop or "core" in nf.translated.hooks["packet"].arguments:
         return False
-    return not nf.translated.writes & _looked_at(plan, index + 1)
+    return not nf.translated.writes & _looked_at(plan, plan.nfs[index + 1 :])
 
 
-def _looked_at(plan: Plan, first: int = 0) -> set[str]:
-    """The header fields that NFs from `first` on, and what comes before each, look at."""
+def _looked_at(plan: Plan, nfs: list[NFPlan]) -> set[str]:
+    """The header fields that NFs look at, and what finds their entries."""
     names = set(_PORTS) if plan.datagrams else set()  # a first fragment leaves its ports for later ones
-    for nf in plan.nfs[first:]:
+    for nf in nfs:
         names |= nf.translated.reads
         names |= set(nf.nf.granularity.fields) if nf.nf.granularity is not None else set()
     return names
@@ -36,5 +36,5 @@ def _looked_at(plan: Plan, first: int = 0) -> set[str]:
 def needs_copies(plan: Plan) -> bool:
     """Whether a worker would rewrite what others look at of the same packet, so that each needs a copy of it."""
     owners = left_to_owner(plan)
-    harmless = _HARMLESS - _looked_at(plan)
+    harmless = _HARMLESS - _looked_at(plan, [nf for nf in plan.nfs if nf.index not in owners])
     return any(nf.translated.writes - (harmless if nf.index in owners else set()) for nf in plan.nfs)

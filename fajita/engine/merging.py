@@ -1,7 +1,8 @@
 """Stub until the branch has it."""
 
 import numpy as np
-from fajita.engine.rows import sort_rows, order_of
+
+from fajita.engine.rows import sort_rows
 
 
 def merge_rows(parts, packing, nf, sharing):
