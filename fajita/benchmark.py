@@ -89,7 +89,7 @@ def measure(
         engine = compiled_engine(plan, cores)
         _make_every_flow(engine, flows, size, traffic)
         block = synthetic_block(flow_order, packets, first=flows, size=size, traffic=traffic)
-        shards = [block] if isinstance(engine, CompiledEngine) else [_own(shard) for shard in engine.shards_of(block)]
+        shards = [block] if isinstance(engine, CompiledEngine) else [own_frames(shard) for shard in engine.shards_of(block)]
         passes = _timed_passes(engine, shards, packets, repeat, progress)
     except MemoryError:
         right = "ask for fewer"
@@ -97,7 +97,7 @@ def measure(
     return Measurement(plan.name, flows, packets, cores, order, traffic, tuple(passes))
 
 
-def _own(shard: FrameBlock) -> FrameBlock:
+def own_frames(shard: FrameBlock) -> FrameBlock:
     """A worker's packets of a synthetic block in memory of its own, as a NIC's queue would have them."""
     slots: NDArray[np.uint8] = shard.memory  # type: ignore[assignment]
     packets, width = len(shard), slots.shape[1]

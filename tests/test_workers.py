@@ -5,7 +5,10 @@ go to one worker.
 """
 
 import os
+import threading
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,6 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fajita import ANY_KEY, NF, PASS, Chain, Or, Packet, Sum, five_tuple, u32, u64
+from fajita.engine.compiled import CompiledEngine
+from fajita.io.capture import open_capture
+from fajita.io.frames import FrameBlock
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -20,7 +26,7 @@ from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.plan import Plan
-from fajita.run import Run
+from fajita.run import Run, execute
 from fajita.sharding import OWN, REPLICATED, SHARED
 from fajita.verify import both_engines, verify_blocks
 from tests.chains import describe, random_chain
@@ -175,3 +181,21 @@ def test_results_do_not_depend_on_the_number_of_workers(name: str, engine: str) 
         assert results(one) == results(several)
 
     check()
+
+
+def test_a_worker_that_fails_ends_the_run_with_what_was_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sent, real = replace(many_flows(200, repeats=4), cuts=[200, 400, 600]), CompiledEngine.process
+
+    def fails_in_the_third_block(self: CompiledEngine, block: FrameBlock, *arguments: object) -> None:
+        if block.first == 400 and self.loads()[0].packets and threading.current_thread().name.startswith("worker-1"):
+            raise ZeroDivisionError("injected")
+        real(self, block, *arguments)
+
+    monkeypatch.setattr(CompiledEngine, "process", fails_in_the_third_block)
+    run = execute(Chain([FlowCounter()]).plan, sent.blocks(), cores=2, out=tmp_path / "out.pcap")
+    assert str(run.error).startswith("worker 1 failed, ZeroDivisionError: injected; what the workers did before")
+    counters = run.engine.counters()
+    assert 400 < counters.packets_in < 600
+    assert sum(load.packets for load in run.engine.loads()) == counters.packets_in
+    with open_capture(tmp_path / "out.pcap") as written:
+        assert sum(len(block) for block in written) == 400
