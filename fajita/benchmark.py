@@ -89,7 +89,9 @@ def measure(
         engine = compiled_engine(plan, cores)
         _make_every_flow(engine, flows, size, traffic)
         block = synthetic_block(flow_order, packets, first=flows, size=size, traffic=traffic)
-        shards = [block] if isinstance(engine, CompiledEngine) else [own_frames(shard) for shard in engine.shards_of(block)]
+        shards = (
+            [block] if isinstance(engine, CompiledEngine) else [own_frames(shard) for shard in engine.shards_of(block)]
+        )
         passes = _timed_passes(engine, shards, packets, repeat, progress)
     except MemoryError:
         right = "ask for fewer"
