@@ -7,6 +7,7 @@ the others' packets is only how late it is: the clock at each of its packets is 
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,19 @@ class ParallelEngine:
         self.indirection = usual_indirection(workers)
         self._shards = [Shard(number) for number in range(workers)]
         self._threads = WorkerThreads(workers)
+        self._ticking = [table for table in plan.tables if table.ends_at_ticks]
         self._clock_ns = FIRST_CLOCK_NS
 
     def process(self, block: FrameBlock) -> None:
         """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
         clocks_ns = np.maximum.accumulate(block.time_ns.view(np.int64))
         np.maximum(clocks_ns, self._clock_ns, out=clocks_ns)
-        for part, clocks_of_part, ticking in parts_between_ticks(self.plan, block, clocks_ns, self._clock_ns):
-            for table in ticking:
+        periods = [table.round_ns for table in self._ticking]
+        for part, clocks_of_part, is_tick in parts_between_ticks(periods, block, clocks_ns, self._clock_ns):
+            for table in compress(self._ticking, is_tick):
                 self.engines[0].tick(table, int(clocks_of_part[0]))
             self._process(part, clocks_of_part)
-            self._clock_ns = int(clocks_of_part[-1])
+            self._clock_ns = int(clocks_of_part[-1]) if len(part) else self._clock_ns
 
     def _process(self, block: FrameBlock, clocks_ns: NDArray[np.int64]) -> None:
         buckets = self._buckets_of(block)

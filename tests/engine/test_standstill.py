@@ -29,8 +29,7 @@ def test_one_acts_while_all_wait(workers: int) -> None:
 
     still.expect(workers)
     WorkerThreads(workers).run([work] * workers)
-    assert len(acts) == 50
-    assert all(word == 1 for _, word in acts)
+    assert acts == [(workers, 1)] * 50
     assert stop[0] == 0
 
 
