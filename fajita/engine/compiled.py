@@ -11,6 +11,7 @@ from fajita.engine.core import begin_core, read_core
 from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters
 from fajita.engine.fragments import FragmentMemory
 from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
+from fajita.engine.merging import merge_core
 from fajita.engine.records import RecordBuffers
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
@@ -187,7 +188,11 @@ class CompiledEngine:
         return [buffer.take() for buffer in self._records.of(nf)]
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF's worker; its arrays as they are now."""
+        """The variables of an NF: one value of those that it declares, a list with each worker's of others."""
+        return merge_core(nf, [self.variables(nf, arrays=arrays)])
+
+    def variables(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
+        """Those of this worker; its arrays as they are now."""
         return read_core(self._core.view(np.uint8), nf, arrays=arrays)
 
     def table_memory(self) -> list[tuple[int, int]]:

@@ -34,7 +34,10 @@ class Engine(Protocol):
         """
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF's worker; arrays, where asked for, as arrays of numpy."""
+        """The variables of an NF; arrays, where asked for, as arrays of numpy.
+
+        Of those that it declares (Sum, Max, Min, Or) what all workers have together, of others a list of what each has.
+        """
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters
+from fajita.engine.merging import merge_core
 from fajita.integers import wrap
 from fajita.io.frames import FrameBlock
 from fajita.key import Packing
@@ -142,7 +143,11 @@ class ReferenceEngine:
         return self.nfs[nf.index].records.take()
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF's worker."""
+        """The variables of an NF: one value of those that it declares, a list with each worker's of others."""
+        return merge_core(nf, [self.variables(nf, arrays=arrays)])
+
+    def variables(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
+        """Those of the worker."""
         kept = self.nfs[nf.index].core.kept
         return {name: copy.copy(kept[name]) for name in kept if arrays or name not in nf.nf.core_arrays}
 
