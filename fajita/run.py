@@ -103,9 +103,10 @@ class Run:
         return self.sink.table(self.plan, nf)
 
     def core(self, name: str) -> dict[str, Any]:
-        """The variables, once per worker, of the NF with that name in the chain; empty if it has none.
+        """The variables of the NF with that name in the chain; empty if it has none.
 
-        Arrays are arrays of numpy, of truth values for flags.
+        Of those that it declares (Sum, Max, Min, Or) what all workers have together, of others a list with a value for
+        each worker. Arrays are arrays of numpy, of truth values for Bits.
         """
         return self.engine.core(self.nf(name))
 

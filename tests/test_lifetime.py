@@ -117,7 +117,9 @@ def table_of(engine: Engine, table: int = 0) -> TableCounters:
 
 
 def core(engine: Any, nf: int = 0) -> dict[str, int]:
-    return engine.core(engine.plan.nfs[nf])
+    """Its variables, of the only worker."""
+    variables: dict[str, int] = engine.variables(engine.plan.nfs[nf])
+    return variables
 
 
 def ports(engine: Any, nf: int = 0) -> dict[int, int]:

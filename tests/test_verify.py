@@ -68,7 +68,7 @@ class WrongCore(ReferenceEngine):
     """Has another value in a variable."""
 
     def core(self, nf):
-        return {name: value + 1 for name, value in super().core(nf).items()}
+        return {name: [value + 1 for value in values] for name, values in super().core(nf).items()}
 
 
 class ForgetsFlows(ReferenceEngine):
