@@ -41,7 +41,7 @@ class ActiveFlows:
     def window(self, packets: int) -> NDArray[np.uint32]:
         """The flow of each packet."""
         ended = self._random.random(len(self._flows)) < 1 / self._lifetime
-        new = np.count_nonzero(ended)
+        new = int(np.count_nonzero(ended))
         self._flows[ended] = np.arange(self._next, self._next + new)
         self._next += new
         return self._flows[self._order.take(packets)]
