@@ -100,7 +100,9 @@ def plot(rows: list[dict[str, object]], path: str) -> None:
         for kind, style in (("plain", "-"), ("rewritten", "--")):
             values = [row[f"imbalance_{kind}"] for row in line]
             axes.plot([row["flows_per_100_ms"] for row in line], values, style, marker="o", label=f"{order}, {kind}")
-    axes.set(xscale="log", yscale="log", xlabel="flows active per 100 ms", ylabel="busiest core over idlest − 1, %")
+    axes.set(
+        xscale="log", yscale="log", xlabel="flows active per 100 ms", ylabel="busiest core over the idlest less 1, %"
+    )
     axes.set_title(f"load imbalance, {rows[0]['cores']} cores")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -32,9 +32,9 @@ def compare(rounds: int, cores: int, packets: int, repeat: int) -> dict[str, flo
         "worked": Chain([FlowCounter(), limiter, CpuHeavy(rounds=rounds)]),
     }
     engines: dict[str, AnyCompiledEngine] = {
-        "bare": compiled_engine(chains["bare"].plan, 1),
-        "rss": compiled_engine(chains["worked"].plan, cores),
-        "sprayed": compiled_engine(chains["worked"].plan_with(Tuning(sprays=True)), cores),
+        "bare": compiled_engine(bare.plan, 1),
+        "rss": compiled_engine(worked.plan, cores),
+        "sprayed": compiled_engine(worked.plan_with(Tuning(sprays=True)), cores),
     }
     block = synthetic_block(FlowOrder("uniform", 1, 1), packets, traffic="udp")
     shards: dict[str, list[FrameBlock]] = {
