@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from typing import TYPE_CHECKING
+
 from fajita.errors import InputError
 from fajita.key import Key, Packing
 from fajita.lifetime import CHOSEN_TIMEOUT_NS
@@ -11,6 +13,9 @@ from fajita.prefetching import add_prefetch
 from fajita.settings import Settings
 from fajita.translation import TranslatedNF, translate
 from fajita.tuning import FULL, Tuning
+
+if TYPE_CHECKING:
+    from fajita.shared_entry import ForeignArea
 
 LINE_BYTES = 64
 #: One byte of an entry marks which NFs have state in it.
@@ -81,11 +86,15 @@ class NFPlan:
 
 @dataclass
 class TableSide:
-    """The memory of a table for one packing of its key. index: among the sides of all tables of the plan."""
+    """The memory of a table for one packing of its key. index: among the sides of all tables of the plan.
+
+    owner: where an entry that several workers use has the number of the one that began it (fajita.shared_entry).
+    """
 
     index: int
     packing: Packing
     entry_bytes: int = 0
+    owner: int | None = None
 
     @property
     def key_bytes(self) -> int:
@@ -128,7 +137,7 @@ class TablePlan:
     slots. evicts: a full table ends another flow for a new one. link: how entries are found without a search; the key
     is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
     by their indices. scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
-    which follow.
+    which follow. foreign: in an entry that several workers use, where those have their part that did not begin it.
     """
 
     index: int
@@ -148,6 +157,18 @@ class TablePlan:
     evicts: bool = False
     link: Link | None = None
     links: dict[int, int] = field(default_factory=dict)
+    sharing: str = "own"
+    foreign: "ForeignArea | None" = None
+
+    @property
+    def ends_at_ticks(self) -> bool:
+        """Whether idle states end only when all workers stand still."""
+        return self.idle_ends and self.sharing == "shared"
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether a worker looks for idle entries while it is at work."""
+        return self.idle_ends and not self.ends_at_ticks
 
     @property
     def shortest_idle_ns(self) -> int:
@@ -324,16 +345,19 @@ def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
         for name, kind in fields.items():
             plan.offsets[name] = room.append(kind.bytes)
         plan.state_bytes = room.end - plan.state_start
-    if table.last_seen is not None:
+    if table.last_seen is not None and table.sharing != "shared":
         table.slot = room.fit(4)
     table.links = {other: room.fit(4) for other in linked}
     table.scalar_bytes = room.end
     for plan in nfs:
         _place_arrays(plan, room)
     for side in table.sides:
-        size = side.key_bytes + room.end
-        # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
-        side.entry_bytes = max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
+        side.entry_bytes = entry_bytes(side.key_bytes + room.end)
+
+
+def entry_bytes(size: int) -> int:
+    """From one entry of that size to the next: a power of two up to a line, then whole ones, so that none straddles."""
+    return max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
 
 
 def _place_arrays(plan: NFPlan, room: _Room) -> None:
