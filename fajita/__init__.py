@@ -24,7 +24,7 @@ from fajita.nf import ANY_KEY, DROP, NF, PASS
 from fajita.nf import PacketView as Packet
 from fajita.packet import Layer
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
-from fajita.state_types import Array, Bits, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.state_types import Array, Bits, Max, Min, Or, Sum, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 
 __all__ = [
     "ANY_KEY",
@@ -42,8 +42,12 @@ __all__ = [
     "InputError",
     "Key",
     "Layer",
+    "Max",
+    "Min",
+    "Or",
     "Packet",
     "Rate",
+    "Sum",
     "address_pair",
     "connection",
     "destination",

@@ -1,23 +1,40 @@
-"""The types of the fields of an NF's `State` and `Core`: integers, flags, addresses, and arrays of them."""
+"""The types of the fields of an NF's `State` and `Core`: integers, flags, addresses, arrays of them, merges."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
+
+#: How what several workers have in a field becomes one value, by the name that an NF declares it with.
+MERGES = {"Sum": "sum", "Max": "max", "Min": "min", "Or": "or"}
 
 
 @dataclass(frozen=True)
 class StateType:
-    """How a field of an NF's state is kept: its size, and how it is shown (`int`, `bool`, `ipv4`, `mac`)."""
+    """How a field of an NF's state is kept: its size, and how it is shown (`int`, `bool`, `ipv4`, `mac`).
+
+    merge: sum, max, min or or, if the NF declares one.
+    """
 
     name: str
     bytes: int
     signed: bool = False
     shown: str = "int"
+    merge: str | None = None
 
     @property
     def dtype(self) -> str:
         """The numpy dtype of the field in an entry."""
         return f"{'i' if self.signed else 'u'}{self.bytes}"
+
+    @property
+    def declared(self) -> str:
+        """As it is written in an NF."""
+        return self.name if self.merge is None else f"{self.merge.capitalize()}[{self.name}]"
+
+    @property
+    def begin(self) -> int:
+        """What it begins as: 0; of Min the largest value, of 64 bits that of those which do not compare as negative."""
+        return (1 << min(8 * self.bytes, 63)) - 1 if self.merge == "min" else 0
 
 
 # To a type checker these are `int` and `bool`; the second part says how the value is kept. An integer is computed in
@@ -34,9 +51,11 @@ flag = Annotated[bool, StateType("flag", 1, shown="bool")]
 ipv4 = Annotated[int, StateType("ipv4", 4, shown="ipv4")]
 mac = Annotated[int, StateType("mac", 8, shown="mac")]
 
+#: What can be added up, or compared, in any order.
+UNSIGNED = ("u8", "u16", "u32", "u64")
 SCALARS = "u8 u16 u32 u64 i8 i16 i32 i64 flag ipv4 mac"
 #: What a field may be, for messages.
-STATE_TYPES = f"{SCALARS}, Array[u32, 64], Bits[1024]"
+STATE_TYPES = f"{SCALARS}, Array[u32, 64], Bits[1024], Sum[u64]"
 
 
 @dataclass(frozen=True)
@@ -52,9 +71,21 @@ class ArrayType:
 
     @property
     def name(self) -> str:
-        """As it is written in an NF."""
+        """As it is written in an NF, but for how it is merged."""
         length = repr(self.length).replace("'", '"')
         return f"Bits[{length}]" if self.packed else f"Array[{self.element.name}, {length}]"
+
+    @property
+    def declared(self) -> str:
+        """As it is written in an NF."""
+        if self.packed:
+            return self.name if self.merge is None else f"{self.merge.capitalize()}[{self.name}]"
+        return self.name.replace(self.element.name, self.element.declared, 1)
+
+    @property
+    def merge(self) -> str | None:
+        """How its elements are merged: sum, max, min or or, if the NF declares it."""
+        return self.element.merge
 
     @property
     def bytes(self) -> int:
@@ -77,10 +108,23 @@ class ArrayType:
 
 
 def scalar_of(hint: Any) -> StateType | None:
-    """The scalar that a type hint stands for, if it does."""
+    """The scalar that a type hint stands for, if it does; ValueError (what is wrong, what would be right)."""
+    found = _part_of(hint, (StateType, MergeHint))
+    return found.scalar() if isinstance(found, MergeHint) else found
+
+
+def array_of(hint: Any) -> ArrayType | None:
+    """The array that a type hint stands for, if it does; ValueError (what is wrong, what would be right)."""
+    found = _part_of(hint, (ArrayHint, MergeHint))
+    if isinstance(found, MergeHint):
+        return found.array()
+    return None if found is None else found.array_type()
+
+
+def _part_of(hint: Any, kinds: tuple[type, ...]) -> Any:
     if get_origin(hint) is not Annotated:
         return None
-    return next((part for part in get_args(hint)[1:] if isinstance(part, StateType)), None)
+    return next((part for part in get_args(hint)[1:] if isinstance(part, kinds)), None)
 
 
 @dataclass(frozen=True)
@@ -95,12 +139,37 @@ class ArrayHint:
         return self.read(self.given)
 
 
-def array_of(hint: Any) -> ArrayType | None:
-    """The array that a type hint stands for, if it does; ValueError (what is wrong, what would be right)."""
-    if get_origin(hint) is not Annotated:
-        return None
-    found = next((part for part in get_args(hint)[1:] if isinstance(part, ArrayHint)), None)
-    return None if found is None else found.array_type()
+@dataclass(frozen=True)
+class MergeHint:
+    """A declared merge as a class body has it, yet to be checked. name: in MERGES. given: what stands in the brackets.
+
+    Its methods raise ValueError: what is wrong, what would be right.
+    """
+
+    name: str
+    given: Any
+
+    def scalar(self) -> StateType | None:
+        """The type, with its merge; None of an array."""
+        if self.array() is not None:
+            return None
+        kind = scalar_of(self.given)
+        merged = UNSIGNED if self.name != "Or" else (*UNSIGNED, "flag")
+        if kind is None or kind.merge is not None or kind.name not in merged:
+            given = getattr(self.given, "__name__", self.given) if kind is None else kind.declared
+            right = f"{self.name} of {', '.join(merged)}{' or Bits' if self.name == 'Or' else ''}"
+            raise ValueError(f"is {self.name} of {given}", right)
+        return replace(kind, merge=MERGES[self.name])
+
+    def array(self) -> ArrayType | None:
+        """The type, with its merge, of an array."""
+        array = array_of(self.given)
+        if array is None:
+            return None
+        if array.packed and self.name == "Or" and array.merge is None:
+            return replace(array, element=replace(array.element, merge="or"))
+        right = f"Or[{array.name}]" if array.packed else f"declare the elements: Array[{self.name}[u32], 64]"
+        raise ValueError(f"is {self.name} of {array.declared}", right)
 
 
 def check_length(length: object) -> None:
@@ -134,6 +203,11 @@ if TYPE_CHECKING:
     # A number cannot be an argument of a type, so to a type checker they are Any, which can be indexed.
     Array: Any
     Bits: Any
+    _Kept = TypeVar("_Kept")
+    Sum = Annotated[_Kept, "sum"]
+    Max = Annotated[_Kept, "max"]
+    Min = Annotated[_Kept, "min"]
+    Or = Annotated[_Kept, "or"]
 else:
 
     class Array:
@@ -147,3 +221,19 @@ else:
 
         def __class_getitem__(cls, given: Any) -> Any:
             return Annotated[cls, ArrayHint(given, _read_bits)]
+
+    class _Merge:
+        def __class_getitem__(cls, given: Any) -> Any:
+            return Annotated[cls, MergeHint(cls.__name__, given)]
+
+    class Sum(_Merge):
+        """`Sum[u64]`: packets add to it; of several workers, what they have together."""
+
+    class Max(_Merge):
+        """`Max[u64]`: the largest value of any packet."""
+
+    class Min(_Merge):
+        """`Min[u64]`: the smallest value of any packet; begins at the largest there is."""
+
+    class Or(_Merge):
+        """`Or[u64]`, `Or[flag]`, `Or[Bits[64]]`: the bits of all packets."""

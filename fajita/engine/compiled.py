@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.engine.core import begin_core, read_core
 from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters
 from fajita.engine.fragments import FragmentMemory
 from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
 from fajita.engine.records import RecordBuffers
-from fajita.engine.rows import elements
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
@@ -48,6 +48,7 @@ class CompiledEngine:
         self._run = _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _core_area(plan.core_bytes)
+        begin_core(self._core.view(np.uint8), plan.nfs)
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
@@ -208,15 +209,7 @@ class CompiledEngine:
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """The variables of an NF's worker; its arrays as they are now."""
-        memory, at = self._core.view(np.uint8), nf.core_offsets
-        variables: dict[str, Any] = {
-            name: int(memory[at[name] : at[name] + kind.bytes].view(kind.dtype)[0])
-            for name, kind in type(nf.nf).core_fields.items()
-        }
-        if arrays:
-            for name, array in nf.nf.core_arrays.items():
-                variables[name] = elements(memory[at[name] : at[name] + array.bytes].copy(), array)
-        return variables
+        return read_core(self._core.view(np.uint8), nf, arrays=arrays)
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""

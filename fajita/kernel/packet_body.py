@@ -6,6 +6,7 @@ Written once for the packets of each family, so that it is code for IPv4 or for 
 from contextlib import ExitStack
 from itertools import groupby
 
+from fajita.kernel.begin import emit_begin
 from fajita.kernel.entry_text import EntryText
 from fajita.kernel.layout import Scratch, Statistics
 from fajita.kernel.records import records_of_side
@@ -161,6 +162,7 @@ class PacketBody:
         self.text.line(f"if absent_{t} & {mark}:  # {nf.nf.name}")
         with self.text.indented():
             self.text.line(f"store_8(state_{t} - 1, load_u8(state_{t} - 1) | {mark})")
+            emit_begin(self.text, nf, f"state_{t}")
             if "new_flow" in nf.translated.hooks:
                 self.text.line(self._call(nf, "new_flow"))
 

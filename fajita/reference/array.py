@@ -10,10 +10,10 @@ from fajita.reference.integer import Int64
 from fajita.state_types import ArrayType, StateType
 
 
-def new_array(kind: ArrayType) -> NDArray[Any]:
-    """The zeros that an array begins as."""
+def new_array(kind: ArrayType, begin: int = 0) -> NDArray[Any]:
+    """An array, all of whose elements are what they begin as."""
     dtype, shape = kind.dtype
-    return np.zeros(shape, dtype)
+    return np.full(shape, begin, dtype)
 
 
 def cut(value: int, kind: StateType) -> int:

@@ -8,22 +8,35 @@ from fajita.state_types import ArrayType, StateType
 
 
 class Record:
-    """Named fields, zero at first. `kept` holds what lies in memory: of a signed field the number, else the bits; the
-    elements of an array."""
+    """Named fields, which begin as their types say.
+
+    `kept` holds what lies in memory: of a signed field the number, else the bits; the elements of an array."""
 
     __slots__ = ("__weakref__", "kept")
     fields: ClassVar[dict[str, StateType]] = {}
     arrays: ClassVar[dict[str, ArrayType]] = {}
+    begin: ClassVar[dict[str, int]] = {}
 
     def __init__(self) -> None:
-        self.kept: dict[str, Any] = dict.fromkeys(type(self).fields, 0)
-        self.kept |= {name: new_array(kind) for name, kind in type(self).arrays.items()}
+        begin = type(self).begin
+        self.kept: dict[str, Any] = {name: begin[name] for name in type(self).fields}
+        self.kept |= {name: new_array(kind, begin[name]) for name, kind in type(self).arrays.items()}
 
 
-def record_class(name: str, fields: dict[str, StateType], arrays: dict[str, ArrayType] | None = None) -> type[Record]:
-    """A Record with these fields and arrays as attributes; any other attribute is an AttributeError."""
+def record_class(
+    name: str,
+    fields: dict[str, StateType],
+    arrays: dict[str, ArrayType] | None = None,
+    stored: frozenset[str] | None = None,
+) -> type[Record]:
+    """A Record with these fields and arrays as attributes; any other attribute is an AttributeError.
+
+    stored: those that something assigns; the others are 0, whatever their types begin as. None: all.
+    """
     arrays = arrays or {}
-    members: dict[str, Any] = {"__slots__": (), "fields": fields, "arrays": arrays}
+    types = fields | {array: kind.element for array, kind in arrays.items()}
+    begin = {field: kind.begin if stored is None or field in stored else 0 for field, kind in types.items()}
+    members: dict[str, Any] = {"__slots__": (), "fields": fields, "arrays": arrays, "begin": begin}
     members |= {field: _property(field, kind) for field, kind in fields.items()}
     members |= {array: _array_property(array, kind) for array, kind in arrays.items()}
     return type(name, (Record,), members)

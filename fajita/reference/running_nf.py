@@ -20,7 +20,7 @@ class RunningNF:
         self.plan = plan
         self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays)()
         self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
-        self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays)
+        self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays, plan.translated.stored)
         self.records = Records(plan, packings)
         self._self = NFView(plan.nf, self.core, self.records.emit)
         self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}

@@ -79,7 +79,7 @@ class _Reduction:
         self.scope, self.wanted = scope, wanted
         self.accesses: list[ArrayAccess] = []
         #: How often the method assigns each of its variables.
-        self.stored = Counter(_stored_names(scope.method.tree))
+        self.stored = Counter(stored_names(scope.method.tree))
         #: What the variables are assigned that are known.
         self.values: dict[str, ast.expr] = {}
 
@@ -127,7 +127,7 @@ class _Reduction:
         assert isinstance(statement.target, ast.Name)
         yield from self._elements(statement.iter, known)
         target = statement.target.id
-        is_its_own = _stored_names(statement).count(target) == 1
+        is_its_own = stored_names(statement).count(target) == 1
         if is_its_own and self._is_small(statement.iter):
             body = _without_returns(self.block(statement.body, known | {target}))
             if body:
@@ -160,7 +160,7 @@ class _Reduction:
 
     def _assignments(self, statement: ast.stmt, known: set[str]) -> Iterator[ast.stmt]:
         """The assignments of variables that the method assigns nowhere else, each of its own."""
-        for target, value in _assigned(statement):
+        for target, value in assigned(statement):
             if isinstance(target, ast.Name) and self.stored[target.id] == 1 and self._is_known(value, known):
                 known.add(target.id)
                 self.values[target.id] = value
@@ -205,7 +205,7 @@ class _PrefetchStatements(Statements):
         return False
 
 
-def _stored_names(tree: ast.AST) -> list[str]:
+def stored_names(tree: ast.AST) -> list[str]:
     """The variables that are assigned, each as often as it is."""
     return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
@@ -223,7 +223,7 @@ def _array_of(node: ast.expr, scope: Scope) -> tuple[str, str] | None:
     return None
 
 
-def _assigned(statement: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr]]:
+def assigned(statement: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr]]:
     """What a statement assigns, and what to."""
     if isinstance(statement, ast.AnnAssign) and statement.value is not None:
         yield statement.target, statement.value

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fajita.nf import NF
+from fajita.translation.commuting import why_not_commuting
 from fajita.translation.locate import Method, find_method
 from fajita.translation.prefetches import ArrayAccess, Asked, derive_prefetches
 from fajita.translation.scope import Scope
@@ -46,7 +47,7 @@ class TranslatedNF:
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
     draws: it draws random numbers. accesses: the elements of arrays that `packet` names. prefetch: a hook with the
     arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
-    asked: how many, and what decides which.
+    asked: how many, and what decides which. why_not: why it does not commute.
     """
 
     nf: NF
@@ -64,6 +65,12 @@ class TranslatedNF:
     accesses: tuple[ArrayAccess, ...] = ()
     prefetch: Hook | None = None
     asked: Asked | None = None
+    why_not: str = ""
+
+    @property
+    def commutes(self) -> bool:
+        """Whether its states do not depend on the order of packets, and states of several workers can be merged."""
+        return not self.why_not
 
     @property
     def may_drop(self) -> bool:
@@ -80,8 +87,12 @@ def translate(nf: NF) -> TranslatedNF:
     """Check and translate an NF's methods; InputError names the user's file and line."""
     translated = _translate(nf, frozenset())
     unstored = _unstored(translated)
-    # Which fields nothing stores is known only now; reading one of them is reading a 0.
-    return _translate(nf, unstored) if unstored else translated
+    if unstored:
+        # Which fields nothing stores is known only now; reading one of them is reading a 0.
+        translated = _translate(nf, unstored)
+    scope = _packet_scope(translated)
+    why_not = why_not_commuting(scope, translated.stored, has_new_flow="new_flow" in translated.hooks)
+    return replace(translated, why_not=why_not)
 
 
 def _unstored(translated: TranslatedNF) -> frozenset[str]:
@@ -128,15 +139,20 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
 
 def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> TranslatedNF:
     """The same with a prefetch hook for these arrays, each given as (area, name)."""
-    method = find_method(type(translated.nf), "packet")
-    assert method is not None
-    scope = _scope(translated.nf, method, translated.prefix)
-    scope.unstored = _unstored(translated)
-    prefetches = derive_prefetches(scope, wanted)
+    prefetches = derive_prefetches(_packet_scope(translated), wanted)
     if not prefetches.lines:
         return replace(translated, accesses=prefetches.accesses)
     hook = _hook(prefetches.scope, prefetches.lines)
     return replace(translated, accesses=prefetches.accesses, prefetch=hook, asked=prefetches.asked)
+
+
+def _packet_scope(translated: TranslatedNF) -> Scope:
+    """A fresh one of `packet`."""
+    method = find_method(type(translated.nf), "packet")
+    assert method is not None
+    scope = _scope(translated.nf, method, translated.prefix)
+    scope.unstored = _unstored(translated)
+    return scope
 
 
 def _rewrites_per_flow(scopes: list[Scope]) -> bool:

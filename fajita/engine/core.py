@@ -1,0 +1,36 @@
+"""The variables of a worker: how they begin in memory, and what they are."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.rows import elements
+from fajita.plan import NFPlan
+
+
+def begin_core(memory: NDArray[np.uint8], nfs: list[NFPlan]) -> None:
+    """Let the variables of all NFs begin, in memory that is all zeros: those declared as Min at the largest value."""
+    for nf in nfs:
+        for name, kind in type(nf.nf).core_fields.items():
+            if kind.begin:
+                _place(memory, nf.core_offsets[name], kind.bytes).view(kind.dtype)[:] = kind.begin
+        for name, array in nf.nf.core_arrays.items():
+            if array.element.begin:
+                _place(memory, nf.core_offsets[name], array.bytes).view(array.element.dtype)[:] = array.element.begin
+
+
+def read_core(memory: NDArray[np.uint8], nf: NFPlan, *, arrays: bool) -> dict[str, Any]:
+    """The variables of an NF; its arrays, if asked for, as they are now."""
+    variables: dict[str, Any] = {
+        name: int(_place(memory, nf.core_offsets[name], kind.bytes).view(kind.dtype)[0])
+        for name, kind in type(nf.nf).core_fields.items()
+    }
+    if arrays:
+        for name, array in nf.nf.core_arrays.items():
+            variables[name] = elements(_place(memory, nf.core_offsets[name], array.bytes).copy(), array)
+    return variables
+
+
+def _place(memory: NDArray[np.uint8], at: int, size: int) -> NDArray[np.uint8]:
+    return memory[at : at + size]
