@@ -17,8 +17,8 @@ SHARED = "shared"
 class ForeignField:
     """A field of an NF's state, or an array. Places are bytes from the end of an entry's key.
 
-    count: of elements, each of so many bytes. begin: what an element begins as. In the foreign area there is its
-    difference from that, bit by bit, so that the smallest of several values is the largest of what stands there.
+    count: of elements, each of so many bytes. begin: what an element begins as. What the foreign area has is exclusive-or
+    that, so that it is 0 at first, and of a minimum the larger the smaller the value.
     """
 
     nf: NFPlan
@@ -87,7 +87,7 @@ def _foreign_area(table: TablePlan, nfs: list[NFPlan], end: int) -> ForeignArea:
 def _kept(nfs: list[NFPlan]) -> Iterator[tuple[NFPlan, str, StateType | ArrayType]]:
     for nf in nfs:
         for name, kind in {**type(nf.nf).state_fields, **nf.nf.state_arrays}.items():
-            if name in nf.offsets:
+            if name in nf.translated.stored:
                 yield nf, name, kind
 
 

@@ -12,17 +12,18 @@ from fajita.engine.counters import Counters, FragmentCounters, NFCounters, Table
 from fajita.engine.fragments import FragmentMemory
 from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
 from fajita.engine.records import RecordBuffers
+from fajita.engine.shared_table import Membership, SharedPart
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
-from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, place_scratch, place_statistics
+from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, STOPPED, place_scratch, place_statistics
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
-from fajita.plan import NFPlan, Plan
+from fajita.plan import NFPlan, Plan, TablePlan
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
@@ -42,8 +43,13 @@ def _core_area(size: int) -> NDArray[np.generic]:
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
-    def __init__(self, plan: Plan, *, memory_bytes: int | None = None) -> None:
-        """memory_bytes: what the tables may take; None: half of what the machine has free."""
+    def __init__(
+        self, plan: Plan, *, memory_bytes: int | None = None, membership: Membership | None = None
+    ) -> None:
+        """memory_bytes: what the tables may take; None: half of what the machine has free.
+
+        membership: what a worker of several has in common with the others; the plan is then that of for_workers.
+        """
         self.plan = plan
         self._run = _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
@@ -58,11 +64,8 @@ class CompiledEngine:
         self._nowhere = np.zeros(max((side.entry_bytes for side in plan.sides), default=1), np.uint8)
         self._sides[:, NOWHERE // 8] = self._nowhere.ctypes.data
         self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
-        capacity = plan.settings.capacity
-        self.tables = [
-            FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
-            for table in plan.tables
-        ]
+        self._membership = membership
+        self.tables = [self._make_table(table) for table in plan.tables]
         self._budget.check()
         for table in self.tables:
             for side in table.plan.sides:
@@ -82,6 +85,15 @@ class CompiledEngine:
         self._context[CONTEXT["clock"] // 8] = FIRST_CLOCK_NS
         self._place("records", self._records.descriptors)
         self._place("fragments", self.fragments.words)
+        if membership is not None:
+            self._place("stop", membership.stop)
+
+    def _make_table(self, table: TablePlan) -> FlowTable | SharedPart:
+        words = self._descriptors[table.index]
+        if table.foreign is None:
+            return FlowTable(table, words, self._sides, self._budget, self.plan.settings.capacity)
+        assert self._membership is not None
+        return SharedPart(self._membership.tables[table.index], self._membership.worker, words, self._sides, self._ask)
 
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
@@ -112,9 +124,19 @@ class CompiledEngine:
         while (asks := self._run(self._context.ctypes.data)) != DONE:
             if asks == RECORDS_FULL:
                 self._records.empty()
+            elif self._membership is not None and (asks == STOPPED or self.plan.sides[asks - 1].owner is not None):
+                self._membership.stand_still()
+                self._allow_memory(block)
             else:
                 self._attend(asks - 1)
                 self._allow_memory(block)
+
+    def _ask(self, what: str, table: int) -> None:
+        """Have the kernel do to a table what all workers stand still for. what: the word of the context."""
+        self._allow_memory()
+        self._context[CONTEXT[what] // 8] = 1 + table
+        self._run(self._context.ctypes.data)
+        self._context[CONTEXT[what] // 8] = 0
 
     def _attend(self, side: int) -> None:
         """What the kernel asks for on behalf of a side of a table."""
@@ -141,7 +163,7 @@ class CompiledEngine:
             if self.plan.is_drained(table.plan):
                 self._end_listed(table, table.entries_by_key(), "drained")
 
-    def _end_listed(self, table: FlowTable, listed: NDArray[np.int64], how: str) -> None:
+    def _end_listed(self, table: FlowTable | SharedPart, listed: NDArray[np.int64], how: str) -> None:
         """how: the word of the context that asks the kernel for it."""
         self._place("listed", listed)
         self._context[CONTEXT[how] // 8] = 1 + table.plan.index
