@@ -9,6 +9,7 @@ from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.plan import Plan, make_plan
 from fajita.quantities import given_size
+from fajita.rss import fields_of_key_name
 from fajita.settings import check_settings
 from fajita.tuning import FULL, Tuning
 
@@ -36,9 +37,14 @@ class Chain:
         """Tables, layouts and passes; InputError where an NF's source cannot be run."""
         return self.plan_with(FULL)
 
-    def plan_with(self, tuning: Tuning) -> Plan:
-        """The same with a kernel tuned otherwise."""
-        return make_plan(self.name, self.nfs, self.settings, tuning)
+    def plan_with(self, tuning: Tuning = FULL, *, shard: str | None = None, sharing: str | None = None) -> Plan:
+        """The same with a kernel tuned otherwise, or with work divided otherwise among several workers.
+
+        shard: the key, such as source, whose fields decide which worker gets a packet. sharing: how tables are kept
+        whose entries are not workers' own then, replicated or shared. InputError where results would change.
+        """
+        fields = None if shard is None else fields_of_key_name(shard)
+        return make_plan(self.name, self.nfs, self.settings, tuning, fields=fields, sharing=sharing)
 
     @classmethod
     def load(cls, path: str | Path) -> "Chain":
@@ -47,19 +53,28 @@ class Chain:
 
         return load_chain(path)
 
-    def run(self, source: "Source", *, memory: str | None = None, **options: Any) -> "Run":
+    def run(
+        self,
+        source: "Source",
+        *,
+        memory: str | None = None,
+        shard: str | None = None,
+        sharing: str | None = None,
+        **options: Any,
+    ) -> "Run":
         """Run the chain over a capture file, a FrameBlock or several; options as of `fajita.run.execute`.
 
-        memory: what flow tables may take at most, with its unit. Records that NFs emit are kept in memory, unless
-        `records` says where they go. InputError where the input is at fault. If packets were processed before, its
-        `run` has what came of them.
+        shard, sharing: as of `plan_with`. memory: what flow tables may take at most, with its unit. Records that NFs
+        emit are kept in memory, unless `records` says where they go. InputError where the input is at fault. If packets
+        were processed before, its `run` has what came of them.
         """
         from fajita.records import KeptRecords
         from fajita.run import execute
 
         if memory is not None:
             options["memory_bytes"] = given_size("memory", memory)
-        run = execute(self.plan, source, **{"records": KeptRecords(), **options})
+        plan = self.plan if shard is None and sharing is None else self.plan_with(shard=shard, sharing=sharing)
+        run = execute(plan, source, **{"records": KeptRecords(), **options})
         if run.error is not None:
             run.error.run = run
             raise run.error

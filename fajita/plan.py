@@ -10,7 +10,9 @@ from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import EXPIRE_IN, NF
 from fajita.packet import MAXIMUM_DATAGRAMS, Layer
 from fajita.prefetching import add_prefetch
+from fajita.rss import HashFields
 from fajita.settings import Settings
+from fajita.sharding import OWN, SHARED, Sharding, choose_sharding
 from fajita.translation import TranslatedNF, translate
 from fajita.tuning import FULL, Tuning
 
@@ -137,7 +139,8 @@ class TablePlan:
     slots. evicts: a full table ends another flow for a new one. link: how entries are found without a search; the key
     is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
     by their indices. scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
-    which follow. foreign: in an entry that several workers use, where those have their part that did not begin it.
+    which follow. sharing: of several workers, whose the entries are (fajita.sharding). foreign: in an entry that several
+    workers use, where those have their part that did not begin it.
     """
 
     index: int
@@ -157,13 +160,13 @@ class TablePlan:
     evicts: bool = False
     link: Link | None = None
     links: dict[int, int] = field(default_factory=dict)
-    sharing: str = "own"
+    sharing: str = OWN
     foreign: "ForeignArea | None" = None
 
     @property
     def ends_at_ticks(self) -> bool:
         """Whether idle states end only when all workers stand still."""
-        return self.idle_ends and self.sharing == "shared"
+        return self.idle_ends and self.sharing == SHARED
 
     @property
     def is_swept(self) -> bool:
@@ -197,6 +200,7 @@ class Plan:
     """What a chain compiles to. constants: the values of the lists that NFs index, as int64.
 
     datagrams: how many first fragments are remembered, so that later ones find their flow; 0: nothing needs that.
+    sharding: which worker gets a packet.
     """
 
     name: str
@@ -206,6 +210,7 @@ class Plan:
     segments: list[Segment]
     core_bytes: int
     constants: list[int]
+    sharding: Sharding
     datagrams: int = 0
     tuning: Tuning = FULL
 
@@ -257,19 +262,34 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def make_plan(name: str, nfs: list[NF], settings: Settings, tuning: Tuning = FULL) -> Plan:
-    """Check the NFs' sources and plan the chain; InputError for what cannot be run."""
+def make_plan(
+    name: str,
+    nfs: list[NF],
+    settings: Settings,
+    tuning: Tuning = FULL,
+    *,
+    fields: HashFields | None = None,
+    sharing: str | None = None,
+) -> Plan:
+    """Check the NFs' sources and plan the chain; InputError for what cannot be run.
+
+    fields, sharing: how several workers divide their work, if not as `choose_sharding` would.
+    """
     plans = [_plan_nf(index, nf, settings) for index, nf in enumerate(nfs)]
     from fajita.assignment import assign_tables
 
     tables, segments = assign_tables(plans, evicts=settings.full == "evict", links=tuning.auxiliary)
     _add_sides(tables, plans)
     for table in tables:
+        _time(table, [plans[index] for index in table.nfs])
+    sharding = choose_sharding(tables, segments, plans, settings, fields=fields, sharing=sharing)
+    for table in tables:
         _lay_out(table, plans, [other.index for other in tables if other.link and other.link.table == table.index])
     for plan in plans:
         add_prefetch(plan, [] if plan.table is None else tables[plan.table].sides, tuning)
     core_bytes, datagrams = _place_core(plans), _datagrams(plans, tables, settings)
-    return Plan(name, settings, plans, tables, segments, core_bytes, _place_constants(plans), datagrams, tuning)
+    constants = _place_constants(plans)
+    return Plan(name, settings, plans, tables, segments, core_bytes, constants, sharding, datagrams, tuning)
 
 
 def _plan_nf(index: int, nf: NF, settings: Settings) -> NFPlan:
@@ -332,7 +352,6 @@ class _Room:
 def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
     """An entry: the key's words, the time of the last packet if entries end, the NFs' states in their order."""
     nfs, room = [plans[index] for index in table.nfs], _Room()
-    _time(table, nfs)
     if table.idle_ends or table.evicts:
         table.last_seen = room.append(8)
     if table.key.symmetric:
@@ -345,7 +364,7 @@ def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
         for name, kind in fields.items():
             plan.offsets[name] = room.append(kind.bytes)
         plan.state_bytes = room.end - plan.state_start
-    if table.last_seen is not None and table.sharing != "shared":
+    if table.last_seen is not None and table.sharing != SHARED:
         table.slot = room.fit(4)
     table.links = {other: room.fit(4) for other in linked}
     table.scalar_bytes = room.end

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fajita.plan import NFPlan, Plan, TablePlan, entry_bytes
+from fajita.sharding import SHARED
 from fajita.state_types import ArrayType, StateType
-
-SHARED = "shared"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fajita import NF, PASS, Array, Bits, InputError, Packet, five_tuple, flag, i16, mac, u8, u32
+from fajita import (
+    NF,
+    PASS,
+    Array,
+    Bits,
+    InputError,
+    Max,
+    Min,
+    Or,
+    Packet,
+    Sum,
+    five_tuple,
+    flag,
+    i16,
+    i32,
+    ipv4,
+    mac,
+    u8,
+    u32,
+    u64,
+)
 from fajita.nf import MAXIMUM_ARRAYS
 from fajita.state_types import ArrayType, StateType
 
@@ -87,6 +107,18 @@ def declare(hint: Any, area: str = "State") -> type[NF]:
         (Array[u32, 1.5], "has the size 1.5", "an integer"),
         (Bits[True], "has the size True", "an integer"),
         (Bits["no name"], "has the size 'no name'", "an integer"),
+        (Sum, "has the type Sum", "Sum[u64]"),
+        (Sum[5], "is Sum of 5", "Sum of u8, u16, u32, u64"),
+        (Sum[int], "is Sum of int", "Sum of u8, u16, u32, u64"),
+        (Sum[i32], "is Sum of i32", "Sum of u8, u16, u32, u64"),
+        (Max[flag], "is Max of flag", "Max of u8, u16, u32, u64"),
+        (Or[ipv4], "is Or of ipv4", "Or of u8, u16, u32, u64, flag or Bits"),
+        (Sum[Max[u64]], "is Sum of Max[u64]", "Sum of u8, u16, u32, u64"),
+        (Sum[Array[u32, 64]], "is Sum of Array[u32, 64]", "declare the elements: Array[Sum[u32], 64]"),
+        (Or[Array[flag, 64]], "is Or of Array[flag, 64]", "declare the elements: Array[Or[u32], 64]"),
+        (Max[Bits[1024]], "is Max of Bits[1024]", "Or[Bits[1024]]"),
+        (Or[Or[Bits[8]]], "is Or of Or[Bits[8]]", "Or[Bits[8]]"),
+        (Array[Min[mac], 4], "is Min of mac", "Min of u8, u16, u32, u64"),
     ],
 )
 def test_declaration_that_is_refused(hint: Any, what: str, right: str) -> None:
@@ -113,6 +145,40 @@ def test_size_that_is_refused(hint: Any, area: str, params: dict[str, int], what
         nf_class(**params)  # type: ignore[arg-type]
     assert what in caught.value.what
     assert right in caught.value.right
+
+
+@pytest.mark.parametrize(
+    ("hint", "written", "merge", "begin"),
+    [
+        (u64, "u64", None, 0),
+        (Sum[u64], "Sum[u64]", "sum", 0),
+        (Max[u8], "Max[u8]", "max", 0),
+        (Min[u8], "Min[u8]", "min", 255),
+        (Min[u32], "Min[u32]", "min", (1 << 32) - 1),
+        (Min[u64], "Min[u64]", "min", (1 << 63) - 1),  # what an NF computes with has no larger one
+        (Or[flag], "Or[flag]", "or", 0),
+    ],
+)
+def test_declared_merge_of_a_field(hint: Any, written: str, merge: str | None, begin: int) -> None:
+    kind = declare(hint).state_fields["field"]
+    assert (kind.declared, kind.merge, kind.begin) == (written, merge, begin)
+
+
+@pytest.mark.parametrize(
+    ("hint", "written", "merge"),
+    [
+        (Array[Sum[u32], 64], "Array[Sum[u32], 64]", "sum"),
+        (Array[Min[u8], 3], "Array[Min[u8], 3]", "min"),
+        (Array[Or[flag], 3], "Array[Or[flag], 3]", "or"),
+        (Or[Bits[1024]], "Or[Bits[1024]]", "or"),
+        (Bits[1024], "Bits[1024]", None),
+    ],
+)
+@pytest.mark.parametrize("area", ["State", "Core"])
+def test_declared_merge_of_an_array(hint: Any, written: str, merge: str | None, area: str) -> None:
+    declared = declare(hint, area)
+    kind = (declared.state_arrays if area == "State" else declared.core_arrays)["field"]
+    assert (kind.declared, kind.merge) == (written, merge)
 
 
 def test_mistake_names_the_file_and_line_of_the_class() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fajita import NF, PASS, Packet, destination, u64
+from fajita import NF, PASS, Packet, Sum, destination, u64
 
 
 class DestinationCounter(NF):
@@ -11,8 +11,8 @@ class DestinationCounter(NF):
     key = destination
 
     class State:
-        packets: u64
-        bytes: u64
+        packets: Sum[u64]
+        bytes: Sum[u64]
 
     def packet(self, pkt: Packet, state: State) -> int:
         state.packets += 1

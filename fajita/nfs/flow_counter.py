@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from fajita import ANY_KEY, NF, PASS, Packet, five_tuple, u64
+from fajita import ANY_KEY, NF, PASS, Max, Min, Packet, Sum, five_tuple, u64
 
 
 class FlowCounter(NF):
     """Counts the packets and bytes of every flow.
 
     With the key connection, packets and bytes are those that go the way of the first one, reverse_packets and
-    reverse_bytes the others; with any other key all go one way. With records a flow also has the times of its first and
-    its latest packet, and emits a record when its timeout ends it. The summary counts flows that have ended too.
+    reverse_bytes the others; with any other key all go one way. With records a flow also has the times of its earliest
+    and its latest packet, and emits a record when its timeout ends it. The summary counts flows that have ended too.
     """
 
     key = five_tuple
@@ -20,22 +20,17 @@ class FlowCounter(NF):
         records: bool = False
 
     class State:
-        packets: u64
-        bytes: u64
-        reverse_packets: u64
-        reverse_bytes: u64
-        first_ns: u64
-        last_ns: u64
+        packets: Sum[u64]
+        bytes: Sum[u64]
+        reverse_packets: Sum[u64]
+        reverse_bytes: Sum[u64]
+        first_ns: Min[u64]
+        last_ns: Max[u64]
 
     class Core:
-        ended_flows: u64
-        ended_packets: u64
-        ended_bytes: u64
-
-    def new_flow(self, pkt: Packet, state: State) -> None:
-        if self.records:
-            state.first_ns = pkt.time_ns
-            state.last_ns = pkt.time_ns
+        ended_flows: Sum[u64]
+        ended_packets: Sum[u64]
+        ended_bytes: Sum[u64]
 
     def packet(self, pkt: Packet, state: State) -> int:
         if pkt.forward:
@@ -45,6 +40,7 @@ class FlowCounter(NF):
             state.reverse_packets += 1
             state.reverse_bytes += pkt.length
         if self.records:
+            state.first_ns = min(state.first_ns, pkt.time_ns)
             state.last_ns = max(state.last_ns, pkt.time_ns)
         return PASS
 

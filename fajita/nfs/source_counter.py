@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fajita import NF, PASS, Packet, source, u64
+from fajita import NF, PASS, Packet, Sum, source, u64
 
 
 class SourceCounter(NF):
@@ -11,8 +11,8 @@ class SourceCounter(NF):
     key = source
 
     class State:
-        packets: u64
-        bytes: u64
+        packets: Sum[u64]
+        bytes: Sum[u64]
 
     def packet(self, pkt: Packet, state: State) -> int:
         state.packets += 1

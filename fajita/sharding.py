@@ -1,0 +1,211 @@
+"""Which worker gets a packet, and whose an entry is: what the planner chooses, and why. Pure data.
+
+A NIC, or what stands for one, hashes some header fields of each packet as it arrives, and the hash says the worker.
+Where all fields that are hashed are in the key of a table, as they were when the packet came, all packets of an entry
+come to the same worker: the entry is its own. Where they are not, workers meet in entries, which may be if the order of
+packets does not matter to their states (fajita.translation.commuting): then each worker has an entry of its own for the
+same key, merged when they are read; or, as such entries cannot tell when a key is idle, all workers share one table.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fajita.errors import InputError
+from fajita.rss import HashFields
+
+if TYPE_CHECKING:
+    from fajita.plan import NFPlan, Segment, TablePlan
+    from fajita.settings import Settings
+
+#: Whose the entries of a table are. Own: each key is one worker's. Replicated: several workers may have an entry for
+#: the same key, which are merged when they are read. Shared: one table for all workers.
+OWN, REPLICATED, SHARED = "own", "replicated", "shared"
+
+_ADDRESSES = ((True, True), (True, False), (False, True))
+_PORTS = ((True, True), (True, False), (False, True), (False, False))
+
+
+def _candidates() -> tuple[HashFields, ...]:
+    """What NICs can hash: one address or both, with no port, one or both; the most fields first."""
+    found = [HashFields(*addresses, *ports) for addresses in _ADDRESSES for ports in _PORTS]
+    found += [HashFields(True, True, both, both, symmetric=True) for both in (True, False)]
+    return tuple(sorted(found, key=lambda fields: (-len(fields.fields), fields.symmetric)))
+
+
+#: Finest first.
+CANDIDATES = _candidates()
+
+#: A write of half an IPv6 address changes what keys have of it.
+_HALVES = {"src_high": "src", "src_low": "src", "dst_high": "dst", "dst_low": "dst"}
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """What decides a packet's worker; fields None: all packets go to one. why; change: what would change that."""
+
+    fields: HashFields | None
+    why: str
+    change: str
+
+
+def choose_sharding(
+    tables: "list[TablePlan]",
+    segments: "list[Segment]",
+    nfs: "list[NFPlan]",
+    settings: "Settings",
+    *,
+    fields: HashFields | None = None,
+    sharing: str | None = None,
+) -> Sharding:
+    """Choose the fields, and set the `sharing` of each table.
+
+    The finest fields with which all tables are workers' own; else those with the fewest that are not, if the order of
+    packets does not matter to their states; else one worker. fields, sharing: what the user wants instead, of tables
+    that are not workers' own; InputError if that would change what the chain does.
+    """
+    if sharing not in (None, REPLICATED, SHARED):
+        raise InputError(f"tables cannot be {sharing!r}", "", f"{REPLICATED} or {SHARED}")
+    choice = _Choice(tables, segments, nfs, settings)
+    possible = [each for each in CANDIDATES if not any(choice.why_one(table) for table in choice.met(each))]
+    usual = min(possible, key=lambda each: len(choice.met(each)), default=None)
+    if fields is None and (usual is not None or sharing is None):
+        fields = usual
+    else:
+        fields = fields or choice.nearest()
+        choice.check(fields, usual)
+    for table in tables:
+        table.sharing = choice.sharing_of(table, fields, sharing)
+    return choice.explained(fields, usual)
+
+
+def why_not_own(table: "TablePlan", fields: HashFields, segments: "list[Segment]", nfs: "list[NFPlan]") -> str:
+    """Why packets of the same entry of a table may come to several workers; empty if they cannot."""
+    for name in fields.fields:
+        if name not in table.key.fields:
+            return f"the key {table.key} has no {name}"
+        if not _is_whole(table, name):
+            return f"the key {table.key} has some bits of {name} only"
+        writer = next((nf for nf in _before_key(table, segments, nfs) if name in _written(nf)), None)
+        if writer is not None:
+            return f"{writer.nf.name} rewrites {name} before the key {table.key} is read"
+    if table.key.symmetric and not fields.symmetric:
+        return f"the key {table.key} is the same in both directions, a hash of {fields.name} is not"
+    return ""
+
+
+def _is_whole(table: "TablePlan", name: str) -> bool:
+    """Whether all bits of a field count in a key."""
+    return all(
+        mask == column.value_mask
+        for side in table.sides
+        for column, mask in zip(side.packing.columns, side.packing.masks, strict=True)
+        if column.name == name
+    )
+
+
+def _before_key(table: "TablePlan", segments: "list[Segment]", nfs: "list[NFPlan]") -> "Iterable[NFPlan]":
+    """The NFs that a packet has met when its key for a table is read."""
+    if table.link is not None:
+        return nfs[: table.nfs[0]]
+    return [nfs[index] for segment in segments[: table.segment] for index in segment.nfs]
+
+
+def _written(nf: "NFPlan") -> set[str]:
+    return {_HALVES.get(name, name) for name in nf.translated.writes}
+
+
+def ends(table: "TablePlan", nfs: "list[NFPlan]") -> str:
+    """Why the end of an entry of a table needs all packets of its key to be known; empty if it does not."""
+    if table.idle_ends:
+        return "its states end when a key is idle, which no worker knows by itself"
+    expiring = [nfs[index].nf.name for index in table.nfs if "expire" in nfs[index].translated.hooks]
+    return f"{expiring[0]} has an expire, which runs once for a key" if expiring else ""
+
+
+@dataclass
+class _Choice:
+    """What is to be known of a chain."""
+
+    tables: "list[TablePlan]"
+    segments: "list[Segment]"
+    nfs: "list[NFPlan]"
+    settings: "Settings"
+
+    def met(self, fields: HashFields) -> "list[TablePlan]":
+        """The tables that are not workers' own if these fields are hashed: workers meet in their entries."""
+        return [table for table in self.tables if self.why_not_own(table, fields)]
+
+    def why_not_own(self, table: "TablePlan", fields: HashFields) -> str:
+        """Why workers meet in entries of a table."""
+        return why_not_own(table, fields, self.segments, self.nfs)
+
+    def why_one(self, table: "TablePlan") -> str:
+        """Why workers must not meet in entries of a table; empty if they may."""
+        for nf in (self.nfs[index] for index in table.nfs):
+            if not nf.translated.commutes:
+                return f"the order of packets matters to {nf.nf.name}: {nf.translated.why_not}"
+        if table.key.symmetric:
+            return f"the order of packets matters to the key {table.key}, which is that of the first one"
+        if table.evicts:
+            return "a full table evicts flows (full: evict)"
+        return "its flows are limited (capacity)" if self.settings.capacity is not None else ""
+
+    def nearest(self) -> HashFields:
+        """The fields with the fewest tables in which workers meet and must not, the finest of them."""
+        return min(CANDIDATES, key=lambda fields: sum(bool(self.why_one(table)) for table in self.met(fields)))
+
+    def check(self, fields: HashFields, usual: HashFields | None) -> None:
+        """InputError for fields with which workers would meet where they must not. usual: what can be."""
+        for table in self.met(fields):
+            if why := self.why_one(table):
+                right = "one worker" if usual is None else f"{usual.name}, as without this option"
+                what = f"packets cannot be spread by {fields.name}: {self.why_not_own(table, fields)}, and {why}"
+                raise InputError(what, "", right)
+
+    def sharing_of(self, table: "TablePlan", fields: HashFields | None, wanted: str | None) -> str:
+        """Whose the entries of a table are; InputError if they cannot be what is wanted."""
+        if fields is None or not self.why_not_own(table, fields):
+            return OWN
+        why_shared = ends(table, self.nfs)
+        if wanted == REPLICATED and why_shared:
+            raise InputError(f"the table {table.key} cannot be replicated: {why_shared}", "", SHARED)
+        return wanted or (SHARED if why_shared else REPLICATED)
+
+    def explained(self, fields: HashFields | None, usual: HashFields | None) -> Sharding:
+        """The choice with its reasons. usual: the one that is made if nothing else is asked for."""
+        if fields is None or usual is None:
+            return self._one()
+        if fields != usual:
+            return Sharding(fields, "this was asked for", f"if nothing is asked for, it is {usual.name}")
+        met = self.met(fields)
+        if met:
+            names = ", ".join(str(table.key) for table in met)
+            why = f"no fields are in all keys; with these there are the fewest in whose entries workers meet: {names}"
+            return Sharding(fields, why, f"all entries would be workers' own without {self._names(met)}")
+        if not self.tables:
+            return Sharding(fields, "no network function keeps state per key", "state per key")
+        why = "they are in all keys, so that no entry has packets of two workers"
+        coarse = self.met(CANDIDATES[0])
+        if not coarse:
+            return Sharding(fields, why, "a network function whose key has fewer fields, or both directions")
+        return Sharding(fields, why, f"more fields could be hashed without {self._names(coarse)}")
+
+    def _one(self) -> Sharding:
+        fields = self.nearest()
+        table = next(table for table in self.met(fields) if self.why_one(table))
+        why = (
+            f"however packets are spread, workers meet where they must not; by {fields.name}: "
+            f"{self.why_not_own(table, fields)}, and {self.why_one(table)}"
+        )
+        change = f"{self._names([table])} with a key that has {' and '.join(fields.fields)}"
+        if all(self.nfs[index].translated.commutes for index in table.nfs):
+            limit = "full: evict" if table.evicts else "capacity"
+            change += "" if table.key.symmetric else f", or a chain without {limit}"
+        else:
+            change += ", or whose states are declared (Sum, Max, Min, Or) and used in no other way"
+        return Sharding(None, why, change)
+
+    def _names(self, tables: "Iterable[TablePlan]") -> str:
+        """The NFs of tables."""
+        return ", ".join(self.nfs[index].nf.name for table in tables for index in table.nfs)
