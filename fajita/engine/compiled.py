@@ -43,9 +43,7 @@ def _core_area(size: int) -> NDArray[np.generic]:
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
-    def __init__(
-        self, plan: Plan, *, memory_bytes: int | None = None, membership: Membership | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, *, memory_bytes: int | None = None, membership: Membership | None = None) -> None:
         """memory_bytes: what the tables may take; None: half of what the machine has free.
 
         membership: what a worker of several has in common with the others; the plan is then that of for_workers.

@@ -60,9 +60,7 @@ add_atomic_8, add_atomic_16, add_atomic_32, add_atomic_64 = (
 max_atomic_8, max_atomic_16, max_atomic_32, max_atomic_64 = (
     _change(f"max_atomic_{bits}", bits, "umax") for bits in _INTEGERS
 )
-or_atomic_8, or_atomic_16, or_atomic_32, or_atomic_64 = (
-    _change(f"or_atomic_{bits}", bits, "or") for bits in _INTEGERS
-)
+or_atomic_8, or_atomic_16, or_atomic_32, or_atomic_64 = (_change(f"or_atomic_{bits}", bits, "or") for bits in _INTEGERS)
 
 
 @operation

@@ -129,7 +129,9 @@ def _emit_fold_field(text: Text, field: ForeignField) -> None:
     with text.indented_if(field.count > 1):
         own, begin = f"state + {field.at}{at}", f" ^ {field.begin}" if field.begin else ""
         foreign = f"({load}(state + {field.foreign_at}{at}){begin})"
-        text.line(f"store_{8 * field.bytes}({own}, {_FOLDED[field.merge].format(own=f'{load}({own})', foreign=foreign)})")
+        text.line(
+            f"store_{8 * field.bytes}({own}, {_FOLDED[field.merge].format(own=f'{load}({own})', foreign=foreign)})"
+        )
 
 
 def _emit_stand_still(text: Text, plan: Plan) -> None:
