@@ -17,7 +17,7 @@ from fajita.engine.side import SideMemory
 from fajita.kernel import slots
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
-from fajita.kernel.shared_table import COPIES, copy_bytes
+from fajita.kernel.shared_table import COPIES, COPIES_START, copy_bytes
 from fajita.plan import LINE_BYTES, NFPlan, TablePlan, TableSide
 
 #: What a worker's descriptor of a side has from the one that all have in common.
@@ -180,12 +180,14 @@ class SharedPart:
         self._is_first = worker == 0
         self._words = descriptor
         self._descriptors = [sides[side.index] for side in table.plan.sides]
-        self._copies = [words_apart(COPIES * (1 + copy_bytes(side.entry_bytes) // 8)) for side in table.plan.sides]
+        self._copies = [
+            words_apart((COPIES_START + COPIES * copy_bytes(side.entry_bytes)) // 8) for side in table.plan.sides
+        ]
         for words, copies, side in zip(self._descriptors, self._copies, table.sides, strict=True):
             words[kernel.SHARED_AT // 8] = side.common.ctypes.data
             words[kernel.WORKER // 8] = worker + 1
             words[kernel.HELD_AT // 8] = copies.ctypes.data
-            words[kernel.COPIES_AT // 8] = copies.ctypes.data + 8 * COPIES
+            words[kernel.COPIES_AT // 8] = copies.ctypes.data + COPIES_START
         table.join(self)
 
     def hear(self, sides: list[_SharedSide]) -> None:

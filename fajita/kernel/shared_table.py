@@ -35,6 +35,7 @@ from fajita.kernel.memory import clear, load_u8, load_u64, store_8, store_64
 from fajita.kernel.slots import CREATED, add_one
 from fajita.kernel.table import (
     ATTENTION,
+    COPIED,
     COPIES_AT,
     COUNT,
     ENTRIES_AT,
@@ -54,18 +55,25 @@ from fajita.kernel.table import (
     overflowed,
     tag_of,
 )
+from fajita.plan import LINE_BYTES
 
-#: The number of copies that a worker has, as a power of two.
-COPIES_BITS = 10
+#: The number of copies that a worker has, as a power of two. With 64 to 1,000 entries of other workers, 4,096 leave few
+#: that have the same copy; each packet of such a pair costs 30 ns more (docs/decisions).
+COPIES_BITS = 12
 COPIES = 1 << COPIES_BITS
 #: Spreads addresses of entries over the copies.
 _SPREAD = 0x9E3779B97F4A7C15
 _SPREAD_SHIFT = 64 - COPIES_BITS
 
 
+#: At HELD_AT: by number of a copy the address of the entry that it is of, or 0; then the numbers of those that are not 0.
+_NUMBERS_AT = 8 * COPIES
+COPIES_START = 16 * COPIES
+
+
 def copy_bytes(entry_bytes: int) -> int:
     """From one copy to the next: whole cache lines."""
-    return -(-entry_bytes // 64) * 64
+    return -(-entry_bytes // LINE_BYTES) * LINE_BYTES
 
 
 @kernel_function
@@ -208,7 +216,6 @@ def shared_functions(words: int, entry_bytes: int, owner: int, pour: KernelFunct
         held = load_u64(side + HELD_AT) + 8 * number
         copy = load_u64(side + COPIES_AT) + number * stride
         pour(copy + key_bytes, load_u64(held) + key_bytes)
-        store_64(held, 0)
         store_8(copy + key_bytes - 1, 0)  # no marks: no packet takes it for an entry
 
     @rare_function
@@ -222,6 +229,10 @@ def shared_functions(words: int, entry_bytes: int, owner: int, pour: KernelFunct
         if load_u64(held) != entry:
             if load_u64(held) != 0:
                 pour_one(side, number)
+            else:
+                count = load_u64(side + COPIED)
+                store_64(load_u64(side + HELD_AT) + _NUMBERS_AT + 8 * count, number)
+                store_64(side + COPIED, count + 1)
             clear(copy, stride)
             for word in range(words - 1):
                 store_64(copy + 8 * word, load_u64(entry + 8 * word))
@@ -240,9 +251,11 @@ def shared_functions(words: int, entry_bytes: int, owner: int, pour: KernelFunct
     @rare_function
     def pour_all(side):
         held = load_u64(side + HELD_AT)
-        for number in range(COPIES):
-            if load_u64(held + 8 * number) != 0:
-                pour_one(side, number)
+        for index in range(load_u64(side + COPIED)):
+            number = load_u64(held + _NUMBERS_AT + 8 * index)
+            pour_one(side, number)
+            store_64(held + 8 * number, 0)
+        store_64(side + COPIED, 0)
 
     return SharedFunctions(is_due, is_of, find, insert, redirected, adopted, home, pour_all)
 
