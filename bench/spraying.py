@@ -27,10 +27,7 @@ from fajita.tuning import Tuning
 def compare(rounds: int, cores: int, packets: int, repeat: int) -> dict[str, float]:
     """What a packet costs with RSS, what the last NF of that, and how many times as fast spraying is."""
     limiter = RateLimiter(rate="1Tbps", burst="1GB")
-    chains = {
-        "bare": Chain([FlowCounter(), limiter]),
-        "worked": Chain([FlowCounter(), limiter, CpuHeavy(rounds=rounds)]),
-    }
+    bare, worked = Chain([FlowCounter(), limiter]), Chain([FlowCounter(), limiter, CpuHeavy(rounds=rounds)])
     engines: dict[str, AnyCompiledEngine] = {
         "bare": compiled_engine(bare.plan, 1),
         "rss": compiled_engine(worked.plan, cores),

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.counters import Counters, TableCounters, WorkerLoad, add_counters
+from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, usual_limit_bytes
 from fajita.engine.merging import count_keys, merge_core, merge_rows
 from fajita.engine.sharder import Sharder
 from fajita.engine.shards import Shard
+from fajita.engine.shared_table import SharedTable
+from fajita.engine.standstill import Standstill
 from fajita.engine.threads import WorkerThreads, run_in_pieces
 from fajita.engine.ticks import parts_between_ticks
 from fajita.io.frames import FrameBlock
@@ -26,6 +29,7 @@ from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.rss import usual_indirection
 from fajita.sharding import REPLICATED
+from fajita.shared_entry import for_workers
 
 
 class ParallelEngine:
@@ -33,10 +37,13 @@ class ParallelEngine:
 
     def __init__(self, plan: Plan, workers: int, *, memory_bytes: int | None = None) -> None:
         """memory_bytes: what the tables of all workers may take; None: half of what the machine has free."""
-        self.plan = plan
+        self.plan = plan = for_workers(plan, workers)
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
-        self.engines = [CompiledEngine(plan, budget=self._budget, worker=(n, workers)) for n in range(workers)]
-        self._budget.check()
+        shared = [table for table in plan.tables if table.foreign is not None]
+        tables = {table.index: SharedTable(table, workers, self._budget) for table in shared}
+        self._standstill = still = Standstill(tables.values())
+        common = [Membership(n, workers, self._budget, tables, still.stop, still.wait) for n in range(workers)]
+        self.engines = [CompiledEngine(plan, membership=membership) for membership in common]
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
         self.indirection = usual_indirection(workers)
@@ -75,7 +82,8 @@ class ParallelEngine:
             shard.give_back(block)
 
     def _run(self, number: int, frames: FrameBlock, clocks_ns: NDArray[np.int64]) -> None:
-        run_in_pieces(self.engines[number], frames, clocks_ns, self._threads)
+        with self._standstill.at_work():
+            run_in_pieces(self.engines[number], frames, clocks_ns, self._threads)
 
     def shards_of(self, block: FrameBlock) -> list[FrameBlock]:
         """The packets of each worker, where they are."""

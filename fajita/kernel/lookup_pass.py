@@ -8,6 +8,7 @@ hashed by a function of their own, so that the loop has all registers for the ot
 from fajita.kernel.fragment_pass import emit_hash_fragment
 from fajita.kernel.layout import Scratch, TableScratch
 from fajita.kernel.prologue import emit_sides, emit_words
+from fajita.kernel.shared_text import emit_copies, emit_redirected
 from fajita.kernel.text import Text
 from fajita.key import KeyPart, Packing
 from fajita.packet import Layer
@@ -124,6 +125,7 @@ def _emit_side(text: Text, side: TableSide) -> None:
     text.line(f"entries_{s} = load_i64(side_{s} + ENTRIES_AT)")
     text.line(f"nowhere_{s} = load_i64(side_{s} + NOWHERE)")
     text.line(f"secret_0_{s}, secret_1_{s} = load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)")
+    emit_copies(text, [side])
 
 
 def emit_key(
@@ -191,5 +193,6 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch)
 def _emit_match(text: Text, plan: Plan, t: int, side: TableSide) -> None:
     s = side.index
     text.line(f"entry_{t} = candidate_{s}(tags_{s}, entries_{s}, mask_{s}, hashed_{t}, nowhere_{s})")
+    emit_redirected(text, side, f"entry_{t}")
     for line in range(lines_ahead(plan.tables[t], side, plan.tuning)):
         text.line(f"prefetch(entry_{t}{f' + {line * LINE_BYTES}' if line else ''})")

@@ -8,6 +8,7 @@ from fajita.kernel.link_pass import emit_places
 from fajita.kernel.packet_body import PacketBody, counter
 from fajita.kernel.prefetch_pass import emit_first_prefetch, emit_next_prefetch, prefetch_parameters
 from fajita.kernel.prologue import emit_sides, emit_words
+from fajita.kernel.shared_text import emit_worker
 from fajita.kernel.text import Text
 from fajita.packet import Layer
 from fajita.plan import Plan, TableSide
@@ -29,6 +30,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 4))
+        emit_worker(text, plan)
         for name in counters.values():
             text.line(f"{name} = 0")
         is_last = number == len(plan.segments) - 1
@@ -60,6 +62,7 @@ def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 6))
+        emit_worker(text, plan)
         _emit_packet(text, plan, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
 

@@ -62,8 +62,13 @@ PAGE = 2 << 20
     SECRET_0,
     SECRET_1,
     NOWHERE,  # the address of zeros that stand for the entry of a flow that has none: no NF has marked it
-) = (8 * word for word in range(18))
-DESCRIPTOR_BYTES = 8 * 18
+    SHARED_AT,  # of a side that workers share: the descriptor that all have in common (shared_table.py)
+    WORKER,  # 1 + the number of the worker whose descriptor this is
+    HELD_AT,  # which entries the worker has copies of
+    COPIES_AT,
+    COPIED,  # how many
+) = (8 * word for word in range(23))
+DESCRIPTOR_BYTES = 8 * 23
 
 #: The marks of an entry are the top byte of the key's last word.
 MARK_SHIFT = 56
