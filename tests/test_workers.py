@@ -96,7 +96,7 @@ KINDS = {
     "replicated": {OWN, REPLICATED},
     "replicated, for all": {OWN, REPLICATED},
     "shared": {OWN, SHARED},
-    "shared, with records": {OWN, SHARED},
+    "shared, with records": {OWN, REPLICATED, SHARED},
     "one worker": {OWN},
     "limited": {OWN},
     "inside tunnels": {OWN, SHARED},
