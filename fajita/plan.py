@@ -10,7 +10,7 @@ from fajita.packet import MAXIMUM_DATAGRAMS, Layer
 from fajita.prefetching import add_prefetch
 from fajita.rss import HashFields
 from fajita.settings import Settings
-from fajita.sharding import OWN, Sharding, choose_sharding
+from fajita.sharding import OWN, SHARED, Sharding, choose_sharding
 from fajita.translation import TranslatedNF, translate
 from fajita.tuning import FULL, Tuning
 
@@ -125,12 +125,12 @@ class TablePlan:
     segment: the one at whose beginning a packet's key is read and looked up. Byte offsets from the end of the key, None
     where an entry does without: last_seen, of the time of the flow's last packet; slot, of the number of its slot;
     direction, of a byte: 1 if the first packet's key had to be turned around to be kept. idle_ends: states may end
-    because a flow is idle; shortest_timeout_ns: by the shortest timeout, if any has a fixed one; round_ns: the time in
-    which the search for idle entries goes once through all slots. evicts: a full table ends another flow for a new one.
-    link: how entries are found without a search; the key is then read where the first NF of the table runs. links:
-    where an entry has its links to entries of coarser tables, by their indices. sharing: of several workers, whose the
-    entries are (fajita.sharding). scalar_bytes: from the end of the key
-    to that of all this and of all states but for their arrays, which follow.
+    because a flow is idle; shortest_timeout_ns: by the shortest timeout, if any has a fixed one; has_chosen_timeouts:
+    some states have one of their own; round_ns: the time in which the search for idle entries goes once through all
+    slots. evicts: a full table ends another flow for a new one. link: how entries are found without a search; the key
+    is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
+    by their indices. sharing: of several workers, whose the entries are (fajita.sharding). scalar_bytes: from the end
+    of the key to that of all this and of all states but for their arrays, which follow.
     """
 
     index: int
@@ -145,11 +145,22 @@ class TablePlan:
     scalar_bytes: int = 0
     idle_ends: bool = False
     shortest_timeout_ns: int | None = None
+    has_chosen_timeouts: bool = False
     round_ns: int = 0
     evicts: bool = False
     link: Link | None = None
     links: dict[int, int] = field(default_factory=dict)
     sharing: str = OWN
+
+    @property
+    def ends_at_ticks(self) -> bool:
+        """Whether idle states end at ticks alone, when all workers stand still (fajita.lifetime)."""
+        return self.sharing == SHARED and self.idle_ends
+
+    @property
+    def shortest_idle_ns(self) -> int:
+        """No state ends that has been idle for less: the shortest timeout, or 0 where states have one of their own."""
+        return 0 if self.has_chosen_timeouts else self.shortest_timeout_ns or 0
 
     def is_linked(self, family: int) -> bool:
         """Whether packets of a family, 4 or 6, find their entry by a link."""
@@ -362,7 +373,7 @@ def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
     chosen = [CHOSEN_TIMEOUT_NS for nf in nfs if EXPIRE_IN in nf.translated.stored]
     if fixed or chosen:
         table.idle_ends, table.shortest_timeout_ns = True, min(fixed, default=None)
-        table.round_ns = max(1, min(fixed + chosen) // 2)
+        table.has_chosen_timeouts, table.round_ns = bool(chosen), max(1, min(fixed + chosen) // 2)
 
 
 def _datagrams(plans: list[NFPlan], tables: list[TablePlan], settings: Settings) -> int:

@@ -36,9 +36,6 @@ def _candidates() -> tuple[HashFields, ...]:
 #: Finest first.
 CANDIDATES = _candidates()
 
-#: A write of half an IPv6 address changes what keys have of it.
-_HALVES = {"src_high": "src", "src_low": "src", "dst_high": "dst", "dst_low": "dst"}
-
 
 @dataclass(frozen=True)
 class Sharding:
@@ -86,7 +83,7 @@ def why_not_own(table: "TablePlan", fields: HashFields, segments: "list[Segment]
             return f"the key {table.key} has no {name}"
         if not _is_whole(table, name):
             return f"the key {table.key} has some bits of {name} only"
-        writer = next((nf for nf in _before_key(table, segments, nfs) if name in _written(nf)), None)
+        writer = next((nf for nf in _before_key(table, segments, nfs) if name in nf.translated.writes), None)
         if writer is not None:
             return f"{writer.nf.name} rewrites {name} before the key {table.key} is read"
     if table.key.symmetric and not fields.symmetric:
@@ -109,10 +106,6 @@ def _before_key(table: "TablePlan", segments: "list[Segment]", nfs: "list[NFPlan
     if table.link is not None:
         return nfs[: table.nfs[0]]
     return [nfs[index] for segment in segments[: table.segment] for index in segment.nfs]
-
-
-def _written(nf: "NFPlan") -> set[str]:
-    return {_HALVES.get(name, name) for name in nf.translated.writes}
 
 
 def ends(table: "TablePlan", nfs: "list[NFPlan]") -> str:

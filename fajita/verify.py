@@ -18,6 +18,7 @@ from fajita.engine.interface import Engine
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP, FrameBlock
 from fajita.key import KeyColumn, Packing
 from fajita.plan import NFPlan, Plan
+from fajita.run import make_engine
 
 #: So many differing counters and rows are told one by one; the rest as a number.
 MAXIMUM_SHOWN = 10
@@ -90,18 +91,15 @@ class VerifyResult:
     difference: PacketDifference | RecordDifference | EndDifference | None
 
 
-def default_engines(plan: Plan) -> dict[str, Engine]:
-    """The two engines of fajita."""
-    from fajita.engine.compiled import CompiledEngine
-    from fajita.reference import ReferenceEngine
-
-    return {"reference": ReferenceEngine(plan), "compiled": CompiledEngine(plan)}
+def both_engines(plan: Plan, cores: int = 1) -> dict[str, Engine]:
+    """The two engines of fajita, with so many workers each."""
+    return {name: make_engine(plan, name, cores=cores) for name in ("reference", "compiled")}
 
 
 def verify_blocks(
     plan: Plan,
     blocks: Iterable[FrameBlock],
-    make_engines: Callable[[Plan], dict[str, Engine]] = default_engines,
+    make_engines: Callable[[Plan], dict[str, Engine]] = both_engines,
 ) -> VerifyResult:
     """Run two engines over the same blocks, which stay as they are; stops at the first block that differs.
 
@@ -118,6 +116,10 @@ def verify_blocks(
             return VerifyResult(packets, difference)
         if wrong_record := _record_difference(plan, engines, before):
             return VerifyResult(packets, wrong_record)
+    for engine in engines.values():
+        engine.settle()
+    if wrong_record := _record_difference(plan, engines, packets):
+        return VerifyResult(packets, wrong_record)
     lines = tuple(_end_differences(plan, engines))
     if not lines:
         for engine in engines.values():

@@ -197,11 +197,11 @@ def test_the_command_exports_records_beside_state(capsys, tmp_path):
     assert sorted(os.listdir(folder)) == ["flow_counter.parquet", "flow_counter.records.parquet"]
     records, state = (pq.read_table(folder / f"flow_counter{kind}.parquet") for kind in (".records", ""))
     assert records.schema == state.schema
-    assert (records.num_rows, state.num_rows) == (8, 4)
-    assert json.loads(report.read_text())["nfs"][0]["records"] == 8
-    assert any(line.split()[:6] == ["flow_counter", "12", "12", "0", "8", "flows"] for line in result.out.splitlines())
+    assert (records.num_rows, state.num_rows) == (10, 2)
+    assert json.loads(report.read_text())["nfs"][0]["records"] == 10
+    assert any(line.split()[:6] == ["flow_counter", "12", "12", "0", "10", "flows"] for line in result.out.splitlines())
     assert call(capsys, *arguments).status == 0
-    assert json.loads(report.read_text())["nfs"][0]["records"] == 8
+    assert json.loads(report.read_text())["nfs"][0]["records"] == 10
 
 
 def test_without_an_export_no_record_is_kept(monkeypatch):

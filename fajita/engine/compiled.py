@@ -1,6 +1,7 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.core import begin_core, read_core
-from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters
+from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters, WorkerLoad
 from fajita.engine.fragments import FragmentMemory
 from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
 from fajita.engine.merging import merge_core
@@ -23,7 +24,9 @@ from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
-from fajita.plan import NFPlan, Plan
+from fajita.plan import NFPlan, Plan, TablePlan
+from fajita.settings import share_of_capacity
+from fajita.sharding import SHARED
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
@@ -43,9 +46,17 @@ def _core_area(size: int) -> NDArray[np.generic]:
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
-    def __init__(self, plan: Plan, *, memory_bytes: int | None = None) -> None:
-        """memory_bytes: what the tables may take; None: half of what the machine has free."""
-        self.plan = plan
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        memory_bytes: int | None = None,
+        budget: Budget | None = None,
+        worker: tuple[int, int] = (0, 1),
+    ) -> None:
+        """memory_bytes: what the tables may take; None: half of what the machine has free. budget: of several workers,
+        of which this is number worker[0] of worker[1]."""
+        self.plan, (self._number, _) = plan, worker
         self._run = _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _core_area(plan.core_bytes)
@@ -53,25 +64,27 @@ class CompiledEngine:
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
-        self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
+        self._budget = budget or Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
         self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
         #: What stands for an entry that is not there.
         self._nowhere = np.zeros(max((side.entry_bytes for side in plan.sides), default=1), np.uint8)
         self._sides[:, NOWHERE // 8] = self._nowhere.ctypes.data
         self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
-        capacity = plan.settings.capacity
+        capacity = share_of_capacity(plan.settings.capacity, *worker)
         self.tables = [
             FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
             for table in plan.tables
         ]
-        self._budget.check()
+        if budget is None:
+            self._budget.check()
         for table in self.tables:
             for side in table.plan.sides:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
         self._records = RecordBuffers(plan, [side for table in self.tables for side in table.sides])
         self._listed = np.zeros(0, np.int64)
+        self._clocks: NDArray[np.generic] = self._listed
         self.fragments = FragmentMemory(plan)
-        self._packets_in = 0
+        self._packets_in, self._busy_seconds = 0, 0.0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
@@ -86,20 +99,34 @@ class CompiledEngine:
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
 
-    def process(self, block: FrameBlock) -> None:
-        """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
+    def process(self, block: FrameBlock, clocks_ns: NDArray[np.int64] | None = None) -> None:
+        """Run the chain over a block: frames are rewritten in place, verdicts filled in.
+
+        clocks_ns: the latest packet time in the whole input up to each packet, if these are not all packets.
+        """
         self._context[CONTEXT["position"] // 8] = 0
         self._context[CONTEXT["before"] // 8] = self._packets_in
         self._context[CONTEXT["end"] // 8] = len(block)
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
+        self._clocks = block.time_ns if clocks_ns is None else clocks_ns
+        self._place("clocks", self._clocks)
         self.fragments.begin_block()
+        start = time.perf_counter()
         try:
             self._run_to_the_end(block)
         finally:  # an interruption ends the run, but what was done counts
+            self._busy_seconds += time.perf_counter() - start
             self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()
+
+    def process_shards(self, shards: Sequence[FrameBlock]) -> float:
+        """Run the chain over the one block; gives the seconds that it took."""
+        (block,) = shards
+        before = self._busy_seconds
+        self.process(block)
+        return self._busy_seconds - before
 
     def _run_to_the_end(self, block: FrameBlock | None = None) -> None:
         """Let the kernel run, and do what it asks for in between."""
@@ -118,18 +145,43 @@ class CompiledEngine:
                 if each.index == side:
                     self.tables[table.index].attend(number)
 
+    def settle(self, clock_ns: int | None = None) -> None:
+        """End all states that have been idle too long by now, in the order of their keys.
+
+        clock_ns: the latest packet time in the whole input, if this engine has not had all packets.
+        """
+        if clock_ns is not None:
+            self._context[CONTEXT["clock"] // 8] = clock_ns
+        for table in self._own_tables():
+            if table.plan.idle_ends:
+                self._settle(table)
+
+    def tick(self, table: TablePlan, clock_ns: int) -> None:
+        """End what is idle in a table that comes to a tick, while no worker is at work."""
+        self._context[CONTEXT["clock"] // 8] = clock_ns
+        self._settle(self.tables[table.index])
+
+    def _settle(self, table: FlowTable) -> None:
+        self._end_listed(table, table.entries_by_key(int(self._context[CONTEXT["clock"] // 8])), "settled")
+
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
-        for table in self.tables:
-            if not self.plan.is_drained(table.plan):
-                continue
-            listed = table.entries_by_key()
-            self._place("listed", listed)
-            self._context[CONTEXT["drained"] // 8] = 1 + table.plan.index
-            self._context[CONTEXT["listed_end"] // 8] = listed.ctypes.data + listed.nbytes
-            self._listed = listed
-            self._run_to_the_end()
-        self._context[CONTEXT["drained"] // 8] = 0
+        for table in self._own_tables():
+            if self.plan.is_drained(table.plan):
+                self._end_listed(table, table.entries_by_key(), "drained")
+
+    def _own_tables(self) -> list[FlowTable]:
+        """Those whose entries this worker ends; of what workers share the first one does."""
+        return [table for table in self.tables if self._number == 0 or table.plan.sharing != SHARED]
+
+    def _end_listed(self, table: FlowTable, listed: NDArray[np.int64], how: str) -> None:
+        """how: the word of the context that asks the kernel for it."""
+        self._place("listed", listed)
+        self._context[CONTEXT[how] // 8] = 1 + table.plan.index
+        self._context[CONTEXT["listed_end"] // 8] = listed.ctypes.data + listed.nbytes
+        self._listed = listed
+        self._run_to_the_end()
+        self._context[CONTEXT[how] // 8] = 0
 
     def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""
@@ -142,6 +194,7 @@ class CompiledEngine:
         frames: Iterable[tuple[int, int]] = ()
         if block is not None:
             columns = [block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict]
+            columns.append(self._clocks)
             frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
         allow_only([*own, *areas, *columns], frames)
 
@@ -188,16 +241,20 @@ class CompiledEngine:
         return [buffer.take() for buffer in self._records.of(nf)]
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF: one value of those that it declares, a list with each worker's of others."""
-        return merge_core(nf, [self.variables(nf, arrays=arrays)])
+        """The variables of an NF's worker, as of several."""
+        return merge_core(nf, [self.own_core(nf, arrays=arrays)])
 
-    def variables(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """Those of this worker; its arrays as they are now."""
+    def own_core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
+        """The variables of an NF in this worker; its arrays as they are now."""
         return read_core(self._core.view(np.uint8), nf, arrays=arrays)
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
         return [(table.capacity, table.bytes) for table in self.tables]
+
+    def loads(self) -> list[WorkerLoad]:
+        """What this worker had to do."""
+        return [WorkerLoad(self._packets_in, self._busy_seconds)]
 
     @property
     def memory_bytes(self) -> int | None:

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from fajita.engine.counters import Counters
+from fajita.engine.counters import Counters, WorkerLoad
 from fajita.io.frames import FrameBlock
 from fajita.plan import NFPlan
 
@@ -14,6 +14,9 @@ class Engine(Protocol):
 
     def process(self, block: FrameBlock) -> None:
         """Rewrite the frames in place and fill in the verdicts."""
+
+    def settle(self) -> None:
+        """End all states that have been idle too long by the latest packet's time, in the order of their keys."""
 
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
@@ -34,13 +37,16 @@ class Engine(Protocol):
         """
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF; arrays, where asked for, as arrays of numpy.
+        """The variables of an NF's workers; arrays, where asked for, as arrays of numpy.
 
-        Of those that it declares (Sum, Max, Min, Or) what all workers have together, of others a list of what each has.
+        What the NF declares how to merge is merged; of all else there is a list with the value of each worker.
         """
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
+
+    def loads(self) -> list[WorkerLoad]:
+        """What each worker had to do."""
 
     @property
     def memory_bytes(self) -> int | None:

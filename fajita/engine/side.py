@@ -169,12 +169,28 @@ class SideMemory:
         parts = [self._rows_of(areas, nf, arrays=arrays) for areas in self._areas]
         return sort_rows(np.concatenate(parts), self.side.packing)
 
-    def entries_by_key(self) -> NDArray[np.int64]:
-        """The addresses at which the keys of all entries end, in the order of the keys."""
+    def keys(self) -> NDArray[np.void]:
+        """The keys of all entries, as rows."""
+        return np.concatenate([self._keys(self._used(areas, arrays=False)[1]) for areas in self._areas])
+
+    def entries_by_key(self, idle_at_ns: int | None = None) -> NDArray[np.int64]:
+        """The addresses at which the keys of entries end, in the order of the keys.
+
+        idle_at_ns: only of entries in which some state may have been idle too long at that time.
+        """
         parts = [self._used(areas, arrays=False) for areas in self._areas]
+        if idle_at_ns is not None:
+            idle = [self._idle_ns(lines, idle_at_ns) >= self.plan.shortest_idle_ns for _, lines in parts]
+            parts = [(at[which], lines[which]) for (at, lines), which in zip(parts, idle, strict=True)]
         keys = np.concatenate([self._keys(lines) for _, lines in parts])
         addresses = np.concatenate([at for at, _ in parts])
         return addresses[order_of(keys, self.side.packing)] + self.side.key_bytes
+
+    def _idle_ns(self, lines: NDArray[np.uint8], clock_ns: int) -> NDArray[np.int64]:
+        """For how long whole entries, one a line, have had no packet; it wraps as the kernel's numbers do."""
+        assert self.plan.last_seen is not None
+        start = self.side.key_bytes + self.plan.last_seen
+        return np.int64(clock_ns) - np.ascontiguousarray(lines[:, start : start + 8]).view(np.int64)[:, 0]
 
     def _used(self, areas: _Areas, *, arrays: bool) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """The addresses of the entries there, and the entries, one a line, with the arrays at their ends or without."""

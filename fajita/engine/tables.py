@@ -114,9 +114,12 @@ class FlowTable:
         """Memory of tags, entries and slots."""
         return sum(side.bytes for side in self.sides) + sum(chunk.nbytes for chunk in self._chunks)
 
-    def entries_by_key(self) -> NDArray[np.int64]:
-        """Where all entries are, as slots have it: address of the state, the side in the lowest bit."""
-        return np.concatenate([side.entries_by_key() | number for number, side in enumerate(self.sides)])
+    def entries_by_key(self, idle_at_ns: int | None = None) -> NDArray[np.int64]:
+        """Where entries are, as slots have it: address of the state, the side in the lowest bit.
+
+        idle_at_ns: only those in which some state may have been idle too long at that time.
+        """
+        return np.concatenate([side.entries_by_key(idle_at_ns) | number for number, side in enumerate(self.sides)])
 
     def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of one NF of this table by side, a row per entry that has any, sorted by key.

@@ -32,10 +32,10 @@ def emit_note_clocks(text: Text, plan: Plan, scratch: Scratch) -> None:
         return
     text.function("kernel_function", "note_clocks(context, scratch, position, count)")
     with text.indented():
-        text.line(f"time_ns = load_i64(context + {CONTEXT['time_ns']})")
+        text.line(f"clocks = load_i64(context + {CONTEXT['clocks']})")
         text.line(f"clock = load_i64(context + {CONTEXT['clock']})")
         text.line("for j in range(count):")
-        text.line("    clock = maximum(clock, load_i64(time_ns + 8 * (position + j)))")
+        text.line("    clock = maximum(clock, load_i64(clocks + 8 * (position + j)))")
         text.line(f"    store_64(scratch + {scratch.clock} + 8 * j, clock)")
         text.line(f"store_64(context + {CONTEXT['clock']}, clock)")
 

@@ -112,8 +112,8 @@ def _emit_constants(text: Text, plan: Plan) -> None:
 def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.function("kernel_function", "run_chain(context)")
     with text.indented():
-        text.line(f"if load_i64(context + {CONTEXT['drained']}) != 0:")
-        text.line("    return drain(context)")
+        text.line(f"if load_i64(context + {CONTEXT['drained']}) | load_i64(context + {CONTEXT['settled']}) != 0:")
+        text.line("    return end_listed(context)")
         text.line(f"first = position = load_i64(context + {CONTEXT['position']})")
         emit_words(text, ("end", "wire", "scratch", "statistics", "records"))
         emit_sides(text, plan.sides)

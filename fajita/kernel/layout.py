@@ -35,8 +35,10 @@ CONTEXT_WORDS = (
     "records",  # those of the buffers for records
     "fragments",  # what is remembered of first fragments
     "clock",  # the latest packet time so far
+    "clocks",  # what it has come to at each packet of the block, in the whole input; or the packets' times
     "before",  # packets before this block
     "drained",  # 0, or 1 + the table whose entries are to be ended
+    "settled",  # 0, or 1 + the table whose idle states are to be ended
     "listed",  # the addresses of those, as slots have them: from here
     "listed_end",  # to here
 )

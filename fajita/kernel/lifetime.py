@@ -6,7 +6,8 @@ looks for an entry to evict; `drain` ends all. The interpreted engine does the s
 (reference/flow_table).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from fajita.kernel.layout import CONTEXT
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
@@ -30,7 +31,7 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
             if table.link is not None:
                 _emit_search(text, side)
     _emit_count_expired(text)
-    _emit_drain(text, plan)
+    _emit_end_listed(text, plan)
 
 
 def _emit_head(text: Text, head: str, table: TablePlan, sides: Iterable[TableSide]) -> None:
@@ -226,35 +227,67 @@ def _emit_sweep(text: Text, plan: Plan, table: TablePlan) -> None:
                 _emit_look(text, t)
                 text.line("if where != 0:")
                 with text.indented():
-                    text.line("state = where & ~1")
-                    _emit_records(text, plan, table)
-                    text.line(f"idle_ns = clock - load_i64(state + {table.last_seen})")
-                    text.line(f"if expire_{t}(context, state, idle_ns, records) == 0:")
-                    with text.indented():
-                        _emit_remove(text, table)
-                        text.line(f"add_one(table_{t} + EXPIRED)")
+                    _emit_end_idle(text, plan, table)
         text.line(f"store_64(table_{t} + DUE, due)")
         text.line(f"store_64(table_{t} + HAND, slot)")
 
 
-def _emit_drain(text: Text, plan: Plan) -> None:
-    """`drain_T(context)` and `drain(context)`: end the entries that the engine lists, all of one table."""
-    for table in plan.tables:
-        t = table.index
-        _emit_head(text, f"drain_{t}(context)", table, [])
-        with text.indented():
-            emit_words(text, ("records", "listed", "listed_end"))
-            text.line("while listed < listed_end:")
-            with text.indented():
-                emit_room_check(text, plan, (f"store_64(context + {CONTEXT['listed']}, listed)", "return RECORDS_FULL"))
-                text.line(f"end_{t}(context, load_i64(listed))")
-                text.line(f"add_one(table_{t} + EXPIRED)")
-                text.line("listed += 8")
-            text.line("return DONE")
-    text.function("rare_function", "drain(context)")
+def _emit_end_idle(text: Text, plan: Plan, table: TablePlan) -> None:
+    """End what has been idle too long, by the `clock`, in the entry `where`; all of it if nothing is left."""
+    t = table.index
+    text.line("state = where & ~1")
+    _emit_records(text, plan, table)
+    text.line(f"idle_ns = clock - load_i64(state + {table.last_seen})")
+    text.line(f"if expire_{t}(context, state, idle_ns, records) == 0:")
     with text.indented():
-        emit_words(text, ("drained",))
+        _emit_remove(text, table)
+        text.line(f"add_one(table_{t} + EXPIRED)")
+
+
+def _emit_end_listed(text: Text, plan: Plan) -> None:
+    """`end_listed(context)`: ends the entries that the engine lists, all of one table, or what is idle of them."""
+    for table in plan.tables:
+        _emit_drain(text, plan, table)
+        if table.idle_ends:
+            _emit_settle(text, plan, table)
+    text.function("rare_function", "end_listed(context)")
+    with text.indented():
+        emit_words(text, ("drained", "settled"))
         for table in plan.tables:
             text.line(f"if drained == {table.index + 1}:")
             text.line(f"    return drain_{table.index}(context)")
+            if table.idle_ends:
+                text.line(f"if settled == {table.index + 1}:")
+                text.line(f"    return settle_{table.index}(context)")
         text.line("return DONE")
+
+
+def _emit_drain(text: Text, plan: Plan, table: TablePlan) -> None:
+    """`drain_T(context)`: ends all that is listed."""
+    _emit_head(text, f"drain_{table.index}(context)", table, [])
+    with text.indented(), _over_listed(text, plan):
+        text.line(f"end_{table.index}(context, where)")
+        text.line(f"add_one(table_{table.index} + EXPIRED)")
+
+
+def _emit_settle(text: Text, plan: Plan, table: TablePlan) -> None:
+    """`settle_T(context)`: ends what is idle of it."""
+    _emit_head(text, f"settle_{table.index}(context)", table, table.sides)
+    with text.indented():
+        emit_words(text, ("clock",))
+        with _over_listed(text, plan):
+            _emit_end_idle(text, plan, table)
+
+
+@contextmanager
+def _over_listed(text: Text, plan: Plan) -> Iterator[None]:
+    """A loop over the list, `where` being each entry, that goes on as long as there is room for records."""
+    emit_words(text, ("listed", "listed_end"))
+    text.line("while listed < listed_end:")
+    with text.indented():
+        emit_words(text, ("records",))
+        emit_room_check(text, plan, (f"store_64(context + {CONTEXT['listed']}, listed)", "return RECORDS_FULL"))
+        text.line("where = load_i64(listed)")
+        yield
+        text.line("listed += 8")
+    text.line("return DONE")

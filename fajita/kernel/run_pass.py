@@ -41,7 +41,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             emit_next_prefetch(text, plan, number)
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
-            _emit_packet(text, scratch)
+            _emit_packet(text, plan, scratch)
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
                 text.line(f"    run_{number}_ipv6(context, scratch, position, j)")
@@ -60,7 +60,7 @@ def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 6))
-        _emit_packet(text, scratch)
+        _emit_packet(text, plan, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
 
 
@@ -70,8 +70,10 @@ def _linked_sides(plan: Plan, number: int, family: int) -> list[TableSide]:
     return [side for table in tables if (side := table.side_of(family)) is not None]
 
 
-def _emit_packet(text: Text, scratch: Scratch) -> None:
+def _emit_packet(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.line("frame = load_i64(address + 8 * (position + j))")
     text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
     text.line("length = load_u32(wire + 4 * (position + j))")
     text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
+    if plan.tuning.sprays:
+        text.line("is_own = load_u8(verdict + position + j)")

@@ -122,10 +122,7 @@ class FlowTable:
         self._hand = slot + 1
         entry = self._slots[slot]
         if entry is not None:
-            self._expire(entry, clock_ns)
-            if not entry.states:
-                self._remove(entry)
-                self.counters.expired += 1
+            self._end_idle(entry, clock_ns)
 
     def _make_room(self) -> None:
         """Evict a flow that had no packet since an eviction last looked at it."""
@@ -145,11 +142,25 @@ class FlowTable:
             self._end(victim)
             self.counters.evicted += 1
 
+    def _end_idle(self, entry: FlowEntry, clock_ns: int) -> None:
+        self._expire(entry, clock_ns)
+        if not entry.states:
+            self._remove(entry)
+            self.counters.expired += 1
+
+    def settle(self, clock_ns: int) -> None:
+        """End all states that have been idle for too long, in the order of their keys."""
+        for entry in self._by_key():
+            self._end_idle(entry, clock_ns)
+
     def drain(self) -> None:
         """End all entries, in the order of their keys."""
-        for entry in sorted(self.entries.values(), key=lambda entry: entry.first):
+        for entry in self._by_key():
             self._end(entry)
             self.counters.expired += 1
+
+    def _by_key(self) -> list[FlowEntry]:
+        return sorted(self.entries.values(), key=lambda entry: entry.first)
 
     def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of an NF by side of the table, one row per entry that has any, sorted by key."""
