@@ -13,7 +13,7 @@ from fajita.verify import (
     EndDifference,
     PacketDifference,
     RecordDifference,
-    default_engines,
+    both_engines,
     dissect,
     hex_lines,
     verify_blocks,
@@ -136,7 +136,7 @@ def test_engines_that_agree():
 
 
 def test_the_two_engines_of_fajita_agree():
-    assert list(default_engines(CHAIN.plan)) == ["reference", "compiled"]
+    assert list(both_engines(CHAIN.plan)) == ["reference", "compiled"]
     result = verify_blocks(CHAIN.plan, _blocks())
     assert (result.packets, result.difference) == (80, None)
 
