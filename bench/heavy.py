@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fajita import NF, PASS, Array, Layer, Packet, five_tuple, u32, u64
+from fajita import NF, PASS, Array, Layer, Packet, Sum, five_tuple, u32, u64
 
 
 class CpuHeavy(NF):
@@ -39,7 +39,7 @@ class MemoryHeavy(NF):
         seed: u64
 
     class Core:
-        table: Array[u32, "elements"]  # noqa: F821
+        table: Array[Sum[u32], "elements"]  # noqa: F821
 
     def prepare(self) -> None:
         self.elements = self.megabytes << 18

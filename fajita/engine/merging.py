@@ -47,8 +47,13 @@ def merge_rows(parts: Sequence[NDArray[np.void]], packing: Packing, nf: NFPlan, 
 
 
 def count_keys(parts: Sequence[NDArray[np.void]], packing: Packing) -> int:
+<<<<<<< HEAD
     """Different keys in rows of several workers, in any order."""
     return len(np.unique(_key_texts(np.concatenate(parts), packing)))
+=======
+    """How many different keys there are among rows that begin with one."""
+    return len(np.unique(np.concatenate([_key_texts(rows, packing) for rows in parts])))
+>>>>>>> main
 
 
 def merge_core(nf: NFPlan, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:

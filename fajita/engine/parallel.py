@@ -124,7 +124,7 @@ class ParallelEngine:
         table = self.plan.tables[nf.table]
         parts = [engine.rows(nf, arrays=arrays) for engine in self.engines]
         return [
-            merge_rows(list(of_workers), side.packing, nf, table.sharing)
+            merge_rows(of_workers, side.packing, nf, sharing=table.sharing)
             for side, of_workers in zip(table.sides, zip(*parts, strict=True), strict=True)
         ]
 
@@ -135,7 +135,7 @@ class ParallelEngine:
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """The variables of an NF's workers: merged as the NF declares it, else a list with each worker's."""
-        return merge_core(nf, [engine.own_core(nf, arrays=arrays) for engine in self.engines])
+        return merge_core(nf, [engine.variables(nf, arrays=arrays) for engine in self.engines])
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table, of all workers."""

@@ -113,7 +113,7 @@ class ReferenceEngine:
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """The variables of an NF's workers: merged as the NF declares it, else a list with each worker's."""
-        return merge_core(nf, [worker.core(nf, arrays=arrays) for worker in self.workers])
+        return merge_core(nf, [worker.variables(nf, arrays=arrays) for worker in self.workers])
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Entries and bytes of each table; a dict has no capacity of its own."""

@@ -50,7 +50,7 @@ class Worker:
         self.busy_seconds += time.perf_counter() - start
         return goes_on
 
-    def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
+    def variables(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """The variables of an NF; copies of its arrays, where asked for."""
         kept = self.nfs[nf.index].core.kept
         return {name: copy.copy(kept[name]) for name in kept if arrays or name not in nf.nf.core_arrays}
