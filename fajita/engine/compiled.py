@@ -241,19 +241,11 @@ class CompiledEngine:
         return [buffer.take() for buffer in self._records.of(nf)]
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-<<<<<<< HEAD
-        """The variables of an NF's worker, as of several."""
-        return merge_core(nf, [self.own_core(nf, arrays=arrays)])
-
-    def own_core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF in this worker; its arrays as they are now."""
-=======
         """The variables of an NF: one value of those that it declares, a list with each worker's of others."""
         return merge_core(nf, [self.variables(nf, arrays=arrays)])
 
     def variables(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """Those of this worker; its arrays as they are now."""
->>>>>>> main
         return read_core(self._core.view(np.uint8), nf, arrays=arrays)
 
     def table_memory(self) -> list[tuple[int, int]]:

@@ -37,15 +37,9 @@ class Engine(Protocol):
         """
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-<<<<<<< HEAD
-        """The variables of an NF's workers; arrays, where asked for, as arrays of numpy.
-
-        What the NF declares how to merge is merged; of all else there is a list with the value of each worker.
-=======
         """The variables of an NF; arrays, where asked for, as arrays of numpy.
 
         Of those that it declares (Sum, Max, Min, Or) what all workers have together, of others a list of what each has.
->>>>>>> main
         """
 
     def table_memory(self) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ from fajita.state_types import ArrayType, StateType
 _MERGES: dict[str, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.minimum, "or": np.bitwise_or}
 
 
-def merge_rows(parts: Sequence[NDArray[np.void]], packing: Packing, nf: NFPlan, sharing: str) -> NDArray[np.void]:
+def merge_rows(parts: Sequence[NDArray[np.void]], packing: Packing, nf: NFPlan, *, sharing: str) -> NDArray[np.void]:
     """The rows of an NF for one side of its table: those of each worker (rows.row_dtype), sorted by key, as one.
 
     sharing: that of the table (fajita.sharding). Of a replicated one a key has one row, whoever had it.
@@ -47,13 +47,8 @@ def merge_rows(parts: Sequence[NDArray[np.void]], packing: Packing, nf: NFPlan, 
 
 
 def count_keys(parts: Sequence[NDArray[np.void]], packing: Packing) -> int:
-<<<<<<< HEAD
-    """Different keys in rows of several workers, in any order."""
-    return len(np.unique(_key_texts(np.concatenate(parts), packing)))
-=======
     """How many different keys there are among rows that begin with one."""
     return len(np.unique(np.concatenate([_key_texts(rows, packing) for rows in parts])))
->>>>>>> main
 
 
 def merge_core(nf: NFPlan, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def rows(packing: Any, keys: list[int], **fields: Any) -> Any:
 def test_own_entries_are_put_in_order(family: int) -> None:
     packing = sides("source")[family]
     parts = [rows(packing, [7, 300, 1 << 31]), rows(packing, [5, 256]), rows(packing, [])]
-    merged = merge_rows(parts, packing, planned(), OWN)
+    merged = merge_rows(parts, packing, planned(), sharing=OWN)
     assert np.array_equal(merged, rows(packing, [5, 7, 256, 300, 1 << 31]))
 
 
@@ -127,7 +127,7 @@ def test_entries_of_the_same_key_are_merged(family: int) -> None:
         lows=[[4, 4], [1, 1]],
         ports=[[False, True] + [False] * 9, [True] * 11],
     )
-    merged = merge_rows([first, second], packing, planned(), REPLICATED)
+    merged = merge_rows([first, second], packing, planned(), sharing=REPLICATED)
     one = merged[0]
     assert [one[name] for name in ("packets", "bytes", "shortest", "first", "last", "most", "flags", "seen")] == [
         44,
@@ -148,7 +148,7 @@ def test_arrays_may_be_left_out() -> None:
     packing, nf = sides("source")[0], planned()
     part = np.zeros(1, row_dtype(packing, nf, arrays=False))
     part["packets"] = 3
-    merged = merge_rows([part, part], packing, nf, REPLICATED)
+    merged = merge_rows([part, part], packing, nf, sharing=REPLICATED)
     assert merged["packets"].tolist() == [6]
 
 
@@ -156,8 +156,8 @@ def test_a_key_of_no_fields_has_one_row() -> None:
     packing, nf = sides("all")[0], planned("all")
     part = np.zeros(1, row_dtype(packing, nf))
     part["packets"] = 3
-    assert merge_rows([part, part, part[:0]], packing, nf, REPLICATED)["packets"].tolist() == [6]
-    assert len(merge_rows([part[:0], part[:0]], packing, nf, REPLICATED)) == 0
+    assert merge_rows([part, part, part[:0]], packing, nf, sharing=REPLICATED)["packets"].tolist() == [6]
+    assert len(merge_rows([part[:0], part[:0]], packing, nf, sharing=REPLICATED)) == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -183,7 +183,7 @@ def test_whichever_worker_had_a_packet_the_sum_is_the_same(data: st.DataObject, 
                 row["packets"], row["first_ns"], row["last_ns"] = state
             return sort_rows(result, packing)
 
-        merged = merge_rows([made(part) for part in parts], packing, nf, REPLICATED)
+        merged = merge_rows([made(part) for part in parts], packing, nf, sharing=REPLICATED)
         assert np.array_equal(merged, made(single))
         assert count_keys([made(part)[::-1] for part in parts], packing) == len(single)
 
