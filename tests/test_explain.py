@@ -281,7 +281,12 @@ def test_which_worker_gets_a_packet_and_whose_entries_are():
     assert "\n  table 0 (five_tuple): each worker has its own" in section
     assert re.search(r"^  table 2 \(destination\): replicated, .*, as the key destination has no src$", section, re.M)
     section = workers_of(balancer, DestinationCounter(timeout="5s"), shard="destination")
-    assert "because: this was asked for" not in section  # it is what would have been chosen
+    assert (
+        "because: this was asked for\n    what would change that: if nothing is asked for, it is five_tuple" in section
+    )
+    assert (
+        ": shared by all, as load_balancer rewrites dst before the key destination is read, and its states" in section
+    )
     section = workers_of(balancer, SourceCounter(), DestinationCounter(), sharing="shared")
     assert re.search(r"^  table 2 \(destination\): shared by all, .*, and this was asked for$", section, re.M)
     section = workers_of(FlowCounter(key="connection"))
