@@ -174,15 +174,15 @@ class _Choice:
         met = self.met(fields)
         if met:
             names = ", ".join(str(table.key) for table in met)
-            why = f"no fields are in all keys; with these there are the fewest in whose entries workers meet: {names}"
-            return Sharding(fields, why, f"all entries would be workers' own without {self._names(met)}")
+            why = f"no field is in all keys; by this, workers meet in entries of the fewest tables: {names}"
+            return Sharding(fields, why, f"without {self._names(met)} workers would meet nowhere")
         if not self.tables:
             return Sharding(fields, "no network function keeps state per key", "state per key")
-        why = "they are in all keys, so that no entry has packets of two workers"
+        why = "all keys have what is hashed, so that no two workers meet in an entry"
         coarse = self.met(CANDIDATES[0])
         if not coarse:
             return Sharding(fields, why, "a network function whose key has fewer fields, or both directions")
-        return Sharding(fields, why, f"more fields could be hashed without {self._names(coarse)}")
+        return Sharding(fields, why, f"without {self._names(coarse)} it would be {CANDIDATES[0].name}")
 
     def _one(self) -> Sharding:
         fields = self.nearest()
@@ -191,12 +191,12 @@ class _Choice:
             f"however packets are spread, workers meet where they must not; by {fields.name}: "
             f"{self.why_not_own(table, fields)}, and {self.why_one(table)}"
         )
-        change = f"{self._names([table])} with a key that has {' and '.join(fields.fields)}"
+        change = f"a key of {self._names([table])} that has {', '.join(fields.fields)}"
         if all(self.nfs[index].translated.commutes for index in table.nfs):
             limit = "full: evict" if table.evicts else "capacity"
-            change += "" if table.key.symmetric else f", or a chain without {limit}"
+            change += "" if table.key.symmetric else f"; or a chain without {limit}"
         else:
-            change += ", or whose states are declared (Sum, Max, Min, Or) and used in no other way"
+            change += "; or states of it that are declared (Sum, Max, Min, Or) and updated in no other way"
         return Sharding(None, why, change)
 
     def _names(self, tables: "Iterable[TablePlan]") -> str:

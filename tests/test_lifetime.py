@@ -118,8 +118,7 @@ def table_of(engine: Engine, table: int = 0) -> TableCounters:
 
 def core(engine: Any, nf: int = 0) -> dict[str, int]:
     """Its variables, of the only worker."""
-    variables: dict[str, int] = engine.variables(engine.plan.nfs[nf])
-    return variables
+    return {name: values[0] for name, values in engine.core(engine.plan.nfs[nf]).items()}
 
 
 def ports(engine: Any, nf: int = 0) -> dict[int, int]:

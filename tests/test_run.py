@@ -136,7 +136,7 @@ def test_variables_are_merged_as_declared_or_those_of_each_worker(engine):
     run = Chain([Total(), SourceCounter()]).run(TRAFFIC.blocks(), engine=engine)
     assert run.core("total") == {"packets": 20, "latest": [TRAFFIC.times_ns[-1]]}
     assert run.core("source_counter") == {}
-    assert run.report["nfs"][0]["summary"] == {"packets": 20}
+    assert run.report["nfs"][0]["summary"] == {"packets": 20, "latest": [TRAFFIC.times_ns[-1]]}
     with pytest.raises(InputError, match=r"total keeps no state per key; its variables are in run\.core\('total'\)"):
         run.table("total")
 

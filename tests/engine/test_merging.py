@@ -27,7 +27,7 @@ from fajita import (
     u32,
     u64,
 )
-from fajita.engine.merging import merge_core, merge_rows
+from fajita.engine.merging import count_keys, merge_core, merge_rows
 from fajita.engine.rows import row_dtype, sort_rows
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.plan import NFPlan
@@ -185,6 +185,7 @@ def test_whichever_worker_had_a_packet_the_sum_is_the_same(data: st.DataObject, 
 
         merged = merge_rows([made(part) for part in parts], packing, nf, sharing=REPLICATED)
         assert np.array_equal(merged, made(single))
+        assert count_keys([made(part)[::-1] for part in parts], packing) == len(single)
 
 
 def core(**changed: Any) -> dict[str, Any]:
