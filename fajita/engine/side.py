@@ -151,6 +151,11 @@ class SideMemory:
         return [area for areas in all_areas for area in (areas.tags, areas.entries)]
 
     @property
+    def descriptor(self) -> NDArray[np.int64]:
+        """What the kernel reads and writes of it."""
+        return self._words
+
+    @property
     def entries(self) -> int:
         """Entries in it."""
         return self._get(kernel.COUNT)
