@@ -16,6 +16,7 @@ from fajita.errors import InputError
 from fajita.plan import NFPlan, Plan
 from fajita.rss import INDIRECTION_ENTRIES
 from fajita.sharding import OWN
+from fajita.state_types import ArrayType, StateType
 
 
 class Balancing:
@@ -58,9 +59,9 @@ class Balancing:
         self.rewrites, self.buckets_moved = self.rewrites + (moved > 0), self.buckets_moved + moved
 
 
-def _own_tables(engine: CompiledEngine) -> list[FlowTable]:
-    """By index; those that workers share are not asked for."""
-    return [table for table in engine.tables]  # type: ignore[misc]
+def _own_tables(engine: CompiledEngine) -> dict[int, FlowTable]:
+    """By index; those that workers share are not among them."""
+    return {table.plan.index: table for table in engine.tables if isinstance(table, FlowTable)}
 
 
 def _why_not(plan: Plan) -> str:
@@ -78,5 +79,5 @@ def _why_not(plan: Plan) -> str:
 def _looks_at_worker(nf: NFPlan) -> bool:
     """Whether what an NF does with a flow that it knows may depend on what it keeps once per worker."""
     hooks = [nf.translated.hooks[name] for name in ("packet", "expire") if name in nf.translated.hooks]
-    kept = [*type(nf.nf).core_fields.values(), *nf.nf.core_arrays.values()]
+    kept: list[StateType | ArrayType] = [*type(nf.nf).core_fields.values(), *nf.nf.core_arrays.values()]
     return any("core" in hook.arguments for hook in hooks) and any(kind.merge is None for kind in kept)
