@@ -1,4 +1,4 @@
-"""NFs that are heavy on the processor or on memory, by as much as is asked for; for the experiments beside this file."""
+"""NFs that are heavy on the processor or on memory, as much as is asked for; for the experiments beside this file."""
 
 from typing import Any
 

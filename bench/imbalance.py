@@ -41,7 +41,7 @@ class ActiveFlows:
     def window(self, packets: int) -> NDArray[np.uint32]:
         """The flow of each packet."""
         ended = self._random.random(len(self._flows)) < 1 / self._lifetime
-        new = np.count_nonzero(ended)
+        new = int(np.count_nonzero(ended))
         self._flows[ended] = np.arange(self._next, self._next + new)
         self._next += new
         return self._flows[self._order.take(packets)]
@@ -100,7 +100,9 @@ def plot(rows: list[dict[str, object]], path: str) -> None:
         for kind, style in (("plain", "-"), ("rewritten", "--")):
             values = [row[f"imbalance_{kind}"] for row in line]
             axes.plot([row["flows_per_100_ms"] for row in line], values, style, marker="o", label=f"{order}, {kind}")
-    axes.set(xscale="log", yscale="log", xlabel="flows active per 100 ms", ylabel="busiest core over idlest − 1, %")
+    axes.set(
+        xscale="log", yscale="log", xlabel="flows active per 100 ms", ylabel="busiest core over the idlest less 1, %"
+    )
     axes.set_title(f"load imbalance, {rows[0]['cores']} cores")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -27,16 +27,15 @@ from fajita.tuning import Tuning
 def compare(rounds: int, cores: int, packets: int, repeat: int) -> dict[str, float]:
     """What a packet costs with RSS, what the last NF of that, and how many times as fast spraying is."""
     limiter = RateLimiter(rate="1Tbps", burst="1GB")
-    chains = {"bare": Chain([FlowCounter(), limiter]), "worked": Chain([FlowCounter(), limiter, CpuHeavy(rounds=rounds)])}
+    bare, worked = Chain([FlowCounter(), limiter]), Chain([FlowCounter(), limiter, CpuHeavy(rounds=rounds)])
     engines: dict[str, AnyCompiledEngine] = {
-        "bare": compiled_engine(chains["bare"].plan, 1),
-        "rss": compiled_engine(chains["worked"].plan, cores),
-        "sprayed": compiled_engine(chains["worked"].plan_with(Tuning(sprays=True)), cores),
+        "bare": compiled_engine(bare.plan, 1),
+        "rss": compiled_engine(worked.plan, cores),
+        "sprayed": compiled_engine(worked.plan_with(Tuning(sprays=True)), cores),
     }
     block = synthetic_block(FlowOrder("uniform", 1, 1), packets, traffic="udp")
     shards: dict[str, list[FrameBlock]] = {
-        name: [block] if name == "bare" else [own_frames(shard) for shard in engine.shards_of(block)]
-        for name, engine in engines.items()
+        name: [own_frames(shard) for shard in engine.shards_of(block)] for name, engine in engines.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for number in range(repeat + 1):

@@ -17,6 +17,7 @@ from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.io.frames import FrameBlock
 from fajita.options import (
+    Balance,
     ChainFile,
     CoreCounts,
     Cores,
@@ -40,7 +41,7 @@ from fajita.options import (
     numbers,
 )
 from fajita.output_file import check_outputs, write_json, write_text
-from fajita.quantities import given_size
+from fajita.quantities import given_duration, given_size
 from fajita.tuning import Tuning
 
 app = typer.Typer(
@@ -78,6 +79,7 @@ def run(
     shard: Shard = None,
     sharing: SharingName = None,
     spray: Spray = False,
+    balance: Balance = None,
     engine: Annotated[EngineName, typer.Option(help="Which engine.")] = EngineName.compiled,
     json_file: JsonFile = None,
     export: Annotated[
@@ -94,6 +96,7 @@ def run(
     from fajita.run import execute
 
     memory_bytes = None if memory is None else given_size("--memory", memory)
+    balance_ns = None if balance is None else given_duration("--balance", balance)
     check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
     # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
     with interruptible() as interruption:
@@ -116,6 +119,7 @@ def run(
                 strict=strict,
                 records=records,
                 memory_bytes=memory_bytes,
+                balance_ns=balance_ns,
                 drain=drain,
                 progress=progress,
                 interruption=interruption,

@@ -44,6 +44,15 @@ Spray = Annotated[
     bool,
     typer.Option("--spray", help="Spread packets over workers one by one; each keeps all state. For an elephant flow."),
 ]
+Balance = Annotated[
+    str | None,
+    typer.Option(
+        "--balance",
+        metavar="TIME",
+        help="So often, such as 100ms, flows of busy workers are given to idle ones.",
+        show_default=False,
+    ),
+]
 ChainFile = Annotated[Path, typer.Argument(metavar="CHAIN", help="A chain, as YAML.", show_default=False)]
 Pcap = Annotated[
     Path, typer.Option("--pcap", help="The capture to read: pcap or pcapng, plain or compressed; - is standard input.")

@@ -1,6 +1,7 @@
 """From a chain to tables, entry layouts and passes. Pure data: `explain` prints it, the kernel is generated from it."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fajita.errors import InputError
 from fajita.key import Key, Packing
@@ -13,6 +14,9 @@ from fajita.settings import Settings
 from fajita.sharding import OWN, SHARED, Sharding, choose_sharding
 from fajita.translation import TranslatedNF, translate
 from fajita.tuning import FULL, Tuning
+
+if TYPE_CHECKING:
+    from fajita.shared_entry import ForeignArea
 
 LINE_BYTES = 64
 #: One byte of an entry marks which NFs have state in it.
@@ -83,11 +87,15 @@ class NFPlan:
 
 @dataclass
 class TableSide:
-    """The memory of a table for one packing of its key. index: among the sides of all tables of the plan."""
+    """The memory of a table for one packing of its key. index: among the sides of all tables of the plan.
+
+    owner: where an entry that several workers use has the number of the one that began it (fajita.shared_entry).
+    """
 
     index: int
     packing: Packing
     entry_bytes: int = 0
+    owner: int | None = None
 
     @property
     def key_bytes(self) -> int:
@@ -129,8 +137,9 @@ class TablePlan:
     some states have one of their own; round_ns: the time in which the search for idle entries goes once through all
     slots. evicts: a full table ends another flow for a new one. link: how entries are found without a search; the key
     is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
-    by their indices. sharing: of several workers, whose the entries are (fajita.sharding). scalar_bytes: from the end
-    of the key to that of all this and of all states but for their arrays, which follow.
+    by their indices. scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
+    which follow. sharing: of several workers, whose the entries are (fajita.sharding). foreign: in an entry that several
+    workers use, where those have their part that did not begin it.
     """
 
     index: int
@@ -151,11 +160,17 @@ class TablePlan:
     link: Link | None = None
     links: dict[int, int] = field(default_factory=dict)
     sharing: str = OWN
+    foreign: "ForeignArea | None" = None
 
     @property
     def ends_at_ticks(self) -> bool:
-        """Whether idle states end at ticks alone, when all workers stand still (fajita.lifetime)."""
-        return self.sharing == SHARED and self.idle_ends
+        """Whether idle states end only when all workers stand still."""
+        return self.idle_ends and self.sharing == SHARED
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether a worker looks for idle entries while it is at work."""
+        return self.idle_ends and not self.ends_at_ticks
 
     @property
     def shortest_idle_ns(self) -> int:
@@ -265,11 +280,13 @@ def make_plan(
     tables, segments = assign_tables(plans, evicts=settings.full == "evict", links=tuning.auxiliary)
     _add_sides(tables, plans)
     for table in tables:
+        _time(table, [plans[index] for index in table.nfs])
+    sharding = choose_sharding(tables, segments, plans, settings, fields=fields, sharing=sharing)
+    for table in tables:
         _lay_out(table, plans, [other.index for other in tables if other.link and other.link.table == table.index])
     for plan in plans:
         add_prefetch(plan, [] if plan.table is None else tables[plan.table].sides, tuning)
     core_bytes, datagrams = _place_core(plans), _datagrams(plans, tables, settings)
-    sharding = choose_sharding(tables, segments, plans, settings, fields=fields, sharing=sharing)
     constants = _place_constants(plans)
     return Plan(name, settings, plans, tables, segments, core_bytes, constants, sharding, datagrams, tuning)
 
@@ -334,7 +351,6 @@ class _Room:
 def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
     """An entry: the key's words, the time of the last packet if entries end, the NFs' states in their order."""
     nfs, room = [plans[index] for index in table.nfs], _Room()
-    _time(table, nfs)
     if table.idle_ends or table.evicts:
         table.last_seen = room.append(8)
     if table.key.symmetric:
@@ -347,16 +363,19 @@ def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
         for name, kind in fields.items():
             plan.offsets[name] = room.append(kind.bytes)
         plan.state_bytes = room.end - plan.state_start
-    if table.last_seen is not None:
+    if table.last_seen is not None and table.sharing != SHARED:
         table.slot = room.fit(4)
     table.links = {other: room.fit(4) for other in linked}
     table.scalar_bytes = room.end
     for plan in nfs:
         _place_arrays(plan, room)
     for side in table.sides:
-        size = side.key_bytes + room.end
-        # Entries do not straddle cache lines: a power of two up to a line, then whole lines.
-        side.entry_bytes = max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
+        side.entry_bytes = entry_bytes(side.key_bytes + room.end)
+
+
+def entry_bytes(size: int) -> int:
+    """From one entry of that size to the next: a power of two up to a line, then whole ones, so that none straddles."""
+    return max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
 
 
 def _place_arrays(plan: NFPlan, room: _Room) -> None:

@@ -129,6 +129,7 @@ def execute(
     strict: bool = False,
     records: RecordSink | None = None,
     memory_bytes: int | None = None,
+    balance_ns: int | None = None,
     drain: bool = False,
     progress: Callable[["Capture | None", int], None] = lambda capture, packets: None,
     interruption: Interruption | None = None,
@@ -138,7 +139,8 @@ def execute(
     out: a capture file to write. cores: workers, each on a core of its own if there are enough. limit: packets after
     which to stop, at least 1. strict: a file cut off at the end is an error. records: where the records go that NFs
     emit, after each block; None: they are counted and dropped. memory_bytes: what flow tables may take at most; None:
-    half of what the machine has free. drain: at the end, however it came, all flows end as if they were idle. progress
+    half of what the machine has free. balance_ns: how often, in the time of packets, the compiled engine changes which
+    flows are whose by load; None: never. drain: at the end, however it came, all flows end as if they were idle. progress
     is called with the capture and the packets so far after each block. interruption: signals that end the run between
     two blocks, or while it waits for the next; so does a KeyboardInterrupt among the blocks.
     """
@@ -147,7 +149,7 @@ def execute(
     seconds, interruption = Seconds(), interruption or Interruption()
     with seconds.spent_on("total"), ExitStack() as open_files:
         with seconds.spent_on("compile"):
-            run = Run(plan, make_engine(plan, engine, cores=cores, memory_bytes=memory_bytes), engine, seconds, records)
+            run = Run(plan, make_engine(plan, engine, cores=cores, memory_bytes=memory_bytes, balance_ns=balance_ns), engine, seconds, records)
         # To open a FIFO is to wait for whoever is at its other end.
         with seconds.spent_on("compile"), interruption.immediate():
             capture, blocks = _open_source(source, strict, limit, open_files)
@@ -191,19 +193,23 @@ def _kept_in(run: Run) -> Iterator[None]:
         run.interrupted = True
 
 
-def make_engine(plan: Plan, name: str, *, cores: int = 1, memory_bytes: int | None = None) -> Engine:
+def make_engine(
+    plan: Plan, name: str, *, cores: int = 1, memory_bytes: int | None = None, balance_ns: int | None = None
+) -> Engine:
     """The engine with that name, one of ENGINES, with a worker for each core; InputError for what cannot be."""
     if not 1 <= cores <= MAXIMUM_WORKERS:
         raise InputError(f"{cores} cores", right=f"1 to {MAXIMUM_WORKERS}")
     if name == "compiled":
         from fajita.engine.workers import compiled_engine
 
-        return compiled_engine(plan, cores, memory_bytes=memory_bytes)
+        return compiled_engine(plan, cores, memory_bytes=memory_bytes, balance_ns=balance_ns)
     if name == "reference":
         from fajita.reference import ReferenceEngine
 
         if memory_bytes is not None:
             raise InputError("the reference engine knows no limit of memory", right="give the chain a capacity instead")
+        if balance_ns is not None:
+            raise InputError("the reference engine does not balance workers", right="leave out --balance")
         return ReferenceEngine(plan, 1 if plan.tuning.sprays else cores)
     raise InputError(f"no engine {name!r}", right=f"one of {', '.join(ENGINES)}")
 

@@ -38,7 +38,7 @@ SERVERS = ["10.0.0.1", "10.0.0.9", "172.16.0.1"]
 
 
 class Flags(NF):
-    """Notes the TCP flags and the size of what a key has seen, and how many packets each worker has."""
+    """Notes the TCP flags and the size of what a key has seen; counts packets by key and in all."""
 
     key = five_tuple
     keys = ANY_KEY
@@ -49,14 +49,12 @@ class Flags(NF):
 
     class Core:
         packets: Sum[u64]
-        own: u64
 
     def packet(self, pkt: Packet, state: State) -> int:
         if pkt.is_tcp:
             state.flags |= pkt.tcp_flags
         state.packets += 1
         self.core.packets += 1
-        self.core.own += 1
         return PASS
 
 
@@ -98,7 +96,7 @@ KINDS = {
     "replicated": {OWN, REPLICATED},
     "replicated, for all": {OWN, REPLICATED},
     "shared": {OWN, SHARED},
-    "shared, with records": {OWN, SHARED},
+    "shared, with records": {OWN, REPLICATED, SHARED},
     "one worker": {OWN},
     "limited": {OWN},
     "inside tunnels": {OWN, SHARED},

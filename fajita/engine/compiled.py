@@ -11,22 +11,23 @@ from numpy.typing import NDArray
 from fajita.engine.core import begin_core, read_core
 from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters, WorkerLoad
 from fajita.engine.fragments import FragmentMemory
+from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
 from fajita.engine.merging import merge_core
 from fajita.engine.records import RecordBuffers
+from fajita.engine.shared_table import SharedPart
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
-from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, place_scratch, place_statistics
+from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, STOPPED, place_scratch, place_statistics
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.settings import share_of_capacity
-from fajita.sharding import SHARED
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
@@ -46,17 +47,12 @@ def _core_area(size: int) -> NDArray[np.generic]:
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        memory_bytes: int | None = None,
-        budget: Budget | None = None,
-        worker: tuple[int, int] = (0, 1),
-    ) -> None:
-        """memory_bytes: what the tables may take; None: half of what the machine has free. budget: of several workers,
-        of which this is number worker[0] of worker[1]."""
-        self.plan, (self._number, _) = plan, worker
+    def __init__(self, plan: Plan, *, memory_bytes: int | None = None, membership: Membership | None = None) -> None:
+        """memory_bytes: what the tables may take; None: half of what the machine has free.
+
+        membership: what a worker of several has in common with the others; the plan is then that of for_workers.
+        """
+        self.plan = plan
         self._run = _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _core_area(plan.core_bytes)
@@ -64,19 +60,16 @@ class CompiledEngine:
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
-        self._budget = budget or Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
+        if membership is None:
+            membership = Membership(0, 1, Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes))
         self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
         #: What stands for an entry that is not there.
         self._nowhere = np.zeros(max((side.entry_bytes for side in plan.sides), default=1), np.uint8)
         self._sides[:, NOWHERE // 8] = self._nowhere.ctypes.data
         self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
-        capacity = share_of_capacity(plan.settings.capacity, *worker)
-        self.tables = [
-            FlowTable(table, self._descriptors[table.index], self._sides, self._budget, capacity)
-            for table in plan.tables
-        ]
-        if budget is None:
-            self._budget.check()
+        self._membership = membership
+        self.tables = [self._make_table(table) for table in plan.tables]
+        membership.budget.check()
         for table in self.tables:
             for side in table.plan.sides:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
@@ -95,6 +88,14 @@ class CompiledEngine:
         self._context[CONTEXT["clock"] // 8] = FIRST_CLOCK_NS
         self._place("records", self._records.descriptors)
         self._place("fragments", self.fragments.words)
+        self._place("stop", membership.stop)
+
+    def _make_table(self, table: TablePlan) -> FlowTable | SharedPart:
+        words, common = self._descriptors[table.index], self._membership
+        if table.foreign is not None:
+            return SharedPart(common.tables[table.index], common.worker, words, self._sides, self._ask)
+        capacity = share_of_capacity(self.plan.settings.capacity, common.worker, common.workers)
+        return FlowTable(table, words, self._sides, common.budget, capacity)
 
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
@@ -121,6 +122,10 @@ class CompiledEngine:
         for table in self.tables:
             table.free_moved()
 
+    def shards_of(self, block: FrameBlock) -> list[FrameBlock]:
+        """The packets of each worker: all are this one's."""
+        return [block]
+
     def process_shards(self, shards: Sequence[FrameBlock]) -> float:
         """Run the chain over the one block; gives the seconds that it took."""
         (block,) = shards
@@ -134,16 +139,26 @@ class CompiledEngine:
         while (asks := self._run(self._context.ctypes.data)) != DONE:
             if asks == RECORDS_FULL:
                 self._records.empty()
+            elif asks == STOPPED or self.plan.sides[asks - 1].owner is not None:
+                self._membership.stand_still()
+                self._allow_memory(block)
             else:
                 self._attend(asks - 1)
                 self._allow_memory(block)
+
+    def _ask(self, what: str, table: int) -> None:
+        """Have the kernel do to a table what all workers stand still for. what: the word of the context."""
+        self._allow_memory()
+        self._context[CONTEXT[what] // 8] = 1 + table
+        self._run(self._context.ctypes.data)
+        self._context[CONTEXT[what] // 8] = 0
 
     def _attend(self, side: int) -> None:
         """What the kernel asks for on behalf of a side of a table."""
         for table in self.plan.tables:
             for number, each in enumerate(table.sides):
-                if each.index == side:
-                    self.tables[table.index].attend(number)
+                if each.index == side and isinstance(own := self.tables[table.index], FlowTable):
+                    own.attend(number)
 
     def settle(self, clock_ns: int | None = None) -> None:
         """End all states that have been idle too long by now, in the order of their keys.
@@ -152,7 +167,7 @@ class CompiledEngine:
         """
         if clock_ns is not None:
             self._context[CONTEXT["clock"] // 8] = clock_ns
-        for table in self._own_tables():
+        for table in self.tables:
             if table.plan.idle_ends:
                 self._settle(table)
 
@@ -161,20 +176,16 @@ class CompiledEngine:
         self._context[CONTEXT["clock"] // 8] = clock_ns
         self._settle(self.tables[table.index])
 
-    def _settle(self, table: FlowTable) -> None:
+    def _settle(self, table: FlowTable | SharedPart) -> None:
         self._end_listed(table, table.entries_by_key(int(self._context[CONTEXT["clock"] // 8])), "settled")
 
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
-        for table in self._own_tables():
+        for table in self.tables:
             if self.plan.is_drained(table.plan):
                 self._end_listed(table, table.entries_by_key(), "drained")
 
-    def _own_tables(self) -> list[FlowTable]:
-        """Those whose entries this worker ends; of what workers share the first one does."""
-        return [table for table in self.tables if self._number == 0 or table.plan.sharing != SHARED]
-
-    def _end_listed(self, table: FlowTable, listed: NDArray[np.int64], how: str) -> None:
+    def _end_listed(self, table: FlowTable | SharedPart, listed: NDArray[np.int64], how: str) -> None:
         """how: the word of the context that asks the kernel for it."""
         self._place("listed", listed)
         self._context[CONTEXT[how] // 8] = 1 + table.plan.index
@@ -259,4 +270,4 @@ class CompiledEngine:
     @property
     def memory_bytes(self) -> int | None:
         """What the tables may take together."""
-        return self._budget.limit_bytes
+        return self._membership.budget.limit_bytes

@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.engine.balancing import Balancing
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.counters import Counters, TableCounters, WorkerLoad, add_counters
+from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, usual_limit_bytes
 from fajita.engine.merging import count_keys, merge_core, merge_rows
 from fajita.engine.sharder import Sharder
 from fajita.engine.shards import Shard
+from fajita.engine.shared_table import SharedTable
+from fajita.engine.standstill import Standstill
 from fajita.engine.threads import WorkerThreads, run_in_pieces
 from fajita.engine.ticks import parts_between_ticks
 from fajita.io.frames import FrameBlock
@@ -26,20 +30,30 @@ from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.rss import usual_indirection
 from fajita.sharding import REPLICATED
+from fajita.shared_entry import for_workers
 
 
 class ParallelEngine:
     """Runs a chain's kernel in several workers over blocks of frames, in place; the interface of one engine."""
 
-    def __init__(self, plan: Plan, workers: int, *, memory_bytes: int | None = None) -> None:
-        """memory_bytes: what the tables of all workers may take; None: half of what the machine has free."""
-        self.plan = plan
+    def __init__(
+        self, plan: Plan, workers: int, *, memory_bytes: int | None = None, balance_ns: int | None = None
+    ) -> None:
+        """memory_bytes: what the tables of all workers may take; None: half of what the machine has free.
+
+        balance_ns: how often, in the time of packets, the table of indirection is rewritten by load; None: never.
+        """
+        self.plan = plan = for_workers(plan, workers)
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
-        self.engines = [CompiledEngine(plan, budget=self._budget, worker=(n, workers)) for n in range(workers)]
-        self._budget.check()
+        shared = [table for table in plan.tables if table.foreign is not None]
+        tables = {table.index: SharedTable(table, workers, self._budget) for table in shared}
+        self._standstill = still = Standstill(tables.values())
+        common = [Membership(n, workers, self._budget, tables, still.stop, still.wait) for n in range(workers)]
+        self.engines = [CompiledEngine(plan, membership=membership) for membership in common]
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
         self.indirection = usual_indirection(workers)
+        self.balancing = None if balance_ns is None else Balancing(plan, balance_ns)
         self._shards = [Shard(number) for number in range(workers)]
         self._threads = WorkerThreads(workers)
         self._ticking = [table for table in plan.tables if table.ends_at_ticks]
@@ -50,7 +64,10 @@ class ParallelEngine:
         clocks_ns = np.maximum.accumulate(block.time_ns.view(np.int64))
         np.maximum(clocks_ns, self._clock_ns, out=clocks_ns)
         periods = [table.round_ns for table in self._ticking]
+        periods += [] if self.balancing is None else [self.balancing.interval_ns]
         for part, clocks_of_part, is_tick in parts_between_ticks(periods, block, clocks_ns, self._clock_ns):
+            if self.balancing is not None and is_tick[-1]:
+                self.rebalance()
             for table in compress(self._ticking, is_tick):
                 self.engines[0].tick(table, int(clocks_of_part[0]))
             self._process(part, clocks_of_part)
@@ -58,7 +75,14 @@ class ParallelEngine:
 
     def _process(self, block: FrameBlock, clocks_ns: NDArray[np.int64]) -> None:
         buckets = self._buckets_of(block)
+        if self.balancing is not None:
+            self.balancing.note(buckets)
         self._threads.run([partial(self._run_shard, shard, block, clocks_ns, buckets) for shard in self._shards])
+
+    def rebalance(self) -> None:
+        """Rewrite the table of indirection by what the buckets have had since the last time."""
+        assert self.balancing is not None
+        self.balancing.rewrite(self.indirection, self.engines)
 
     def _buckets_of(self, block: FrameBlock) -> NDArray[np.uint8]:
         """What says, by the table of indirection, whose each packet is."""
@@ -75,11 +99,14 @@ class ParallelEngine:
             shard.give_back(block)
 
     def _run(self, number: int, frames: FrameBlock, clocks_ns: NDArray[np.int64]) -> None:
-        run_in_pieces(self.engines[number], frames, clocks_ns, self._threads)
+        with self._standstill.at_work():
+            run_in_pieces(self.engines[number], frames, clocks_ns, self._threads)
 
     def shards_of(self, block: FrameBlock) -> list[FrameBlock]:
-        """The packets of each worker, where they are."""
+        """The packets of each worker, where they are; they have come then, and are to be run."""
         buckets = self._buckets_of(block)
+        if self.balancing is not None:
+            self.balancing.note(buckets)
         return [Shard(number).take(block, buckets, self.indirection) for number in range(len(self.engines))]
 
     def process_shards(self, shards: Sequence[FrameBlock]) -> float:

@@ -33,7 +33,7 @@ class SideMemory:
     """One side of a table of a worker. The descriptor is a view of the engine's, shared with the kernel.
 
     capacity: entries that it must be able to hold from the beginning, and never more; None: it grows while the budget
-    lasts.
+    lasts. room: entries that it must be able to hold from the beginning.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class SideMemory:
         descriptor: NDArray[np.int64],
         budget: Budget,
         capacity: int | None = None,
+        room: int = 0,
     ) -> None:
         self.plan, self.side = plan, side
         self._words, self._budget = descriptor, budget
@@ -51,7 +52,7 @@ class SideMemory:
         self._set(kernel.SECRET_0, secret())
         self._set(kernel.SECRET_1, secret())
         groups = _FIRST_GROUPS
-        while capacity is not None and groups * kernel.FILL < capacity:
+        while groups * kernel.FILL < max(room, capacity or 0):
             groups *= 2
         self._budget.need(self._bytes(groups))
         self._use(self._allocate(groups))
@@ -148,6 +149,11 @@ class SideMemory:
         """The memory the kernel may touch."""
         all_areas = [*self._areas, self._next] if self._next is not None else self._areas
         return [area for areas in all_areas for area in (areas.tags, areas.entries)]
+
+    @property
+    def descriptor(self) -> NDArray[np.int64]:
+        """What the kernel reads and writes of it."""
+        return self._words
 
     @property
     def entries(self) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.counters import Counters, WorkerLoad
+from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, usual_limit_bytes
 from fajita.engine.threads import WorkerThreads, run_in_pieces
 from fajita.io.frames import FrameBlock
@@ -32,8 +33,7 @@ class SprayingEngine:
         assert plan.tuning.sprays
         self.plan = plan
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
-        self.engines = [CompiledEngine(plan, budget=self._budget) for _ in range(workers)]
-        self._budget.check()
+        self.engines = [CompiledEngine(plan, membership=Membership(0, 1, self._budget)) for _ in range(workers)]
         self._threads = WorkerThreads(workers)
         self._own_packets = np.zeros(workers, np.int64)
         self._needs_copies = needs_copies(plan)

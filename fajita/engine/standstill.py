@@ -1,53 +1,50 @@
-"""Where workers wait for each other, so that one can do what all others have to stand still for."""
+"""Where workers that share tables wait for each other, while one of them does what needs that nobody is at work."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-import numpy as np
-from numpy.typing import NDArray
+from fajita.engine.shared_table import SharedTable, words_apart
 
 
 class Standstill:
-    """act: what is done while all workers stand still, by the last of them to come to it.
+    """Grows the tables when a worker asks for it and all that are at work have come here."""
 
-    stop: a word that kernels look at from burst to burst; not 0: they return, and their threads come here.
-    """
-
-    def __init__(self, stop: NDArray[np.int64], act: Callable[[], None]) -> None:
-        self._stop, self._act = stop, act
+    def __init__(self, tables: Iterable[SharedTable]) -> None:
+        self._tables = list(tables)
+        #: Not 0 when all are to come; kernels look at it before each burst, and set it when they need to.
+        self.stop = words_apart(1)
         self._changed = Condition()
-        self._at_work = self._waiting = self._round = 0
-
-    def expect(self, workers: int) -> None:
-        """So many workers begin a task now."""
-        self._at_work = workers
+        self._working = self._waiting = self._times = 0
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """The task of a worker, for which nobody waits once it has ended."""
+    def at_work(self) -> Iterator[None]:
+        """What a worker does with its kernel; others wait for it."""
+        with self._changed:
+            self._working += 1
         try:
             yield
         finally:
             with self._changed:
-                self._at_work -= 1
-                self._act_if_all_wait()
+                self._working -= 1
+                if self._waiting and self._waiting == self._working:
+                    self._grow()
 
     def wait(self) -> None:
-        """Stand still until all have, and what is to be done is done."""
+        """Called by a worker whose kernel has stopped; it comes back when all have been here."""
         with self._changed:
-            this_round = self._round
             self._waiting += 1
-            self._act_if_all_wait()
-            self._changed.wait_for(lambda: self._round != this_round)
+            if self._waiting == self._working:
+                self._grow()
+                return
+            times = self._times
+            self._changed.wait_for(lambda: self._times != times)
 
-    def _act_if_all_wait(self) -> None:
-        if self._waiting == 0 or self._waiting < self._at_work:
-            return
+    def _grow(self) -> None:
         try:
-            self._act()
-        finally:  # one that fails must not leave the others waiting
-            self._stop[0] = 0
-            self._waiting = 0
-            self._round += 1
+            for table in self._tables:
+                table.grow()
+        finally:
+            self.stop[0] = 0
+            self._waiting, self._times = 0, self._times + 1
             self._changed.notify_all()

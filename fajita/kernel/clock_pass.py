@@ -18,7 +18,7 @@ def has_clock(plan: Plan) -> bool:
 
 def sweeps(plan: Plan) -> bool:
     """Whether some table is looked through for idle entries."""
-    return any(table.idle_ends for table in plan.tables)
+    return any(table.is_swept for table in plan.tables)
 
 
 def burst_end(plan: Plan) -> str:
@@ -48,6 +48,6 @@ def emit_clock_pass(text: Text, plan: Plan, scratch: Scratch) -> None:
         text.line(f"if count_0 != 0 and (before + position) & {BURST - 1} == 0:")
         with text.indented():
             text.line(f"clock = load_i64(scratch + {scratch.clock})")
-            for table in (table for table in plan.tables if table.idle_ends):
+            for table in (table for table in plan.tables if table.is_swept):
                 text.line(f"if clock >= load_i64(table_{table.index} + DUE):")
                 text.line(f"    sweep_{table.index}(context, clock)")

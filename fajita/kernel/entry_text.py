@@ -11,6 +11,7 @@ from fajita.kernel.lifetime import longest_idle
 from fajita.kernel.link_pass import linked_entry
 from fajita.kernel.lookup_pass import emit_key, emit_key_kept
 from fajita.kernel.records import records_of_side
+from fajita.kernel.shared_text import emit_adopted, emit_redirected, home, is_owners
 from fajita.kernel.table import MARK_SHIFT
 from fajita.kernel.text import Text
 from fajita.plan import Plan, TablePlan, TableSide
@@ -57,6 +58,8 @@ class EntryText:
         text.line(f"absent_{t} = 0")
         if not self.resolves(table, side):
             text.line(f"state_{t} = load_i64(scratch + {place.entry} + 8 * j)")
+            if side.owner is not None:
+                emit_adopted(text, side, t, may_lack=emit_refused is None)
             self._emit_absent(table, side, may_lack=emit_refused is None)
             return
         key = f"scratch + {place.key} + {place.key_bytes} * j"
@@ -69,7 +72,8 @@ class EntryText:
             search = f"resolve_{side.index}(context, hashed_{t}, {key}, {clock})"
             self._emit_compared(table, side, words, search, emit_refused)
         if self._is_used_later(table):
-            text.line(f"store_64(scratch + {place.entry} + 8 * j, state_{t})")
+            kept = f"state_{t}" if side.owner is None else home(side, t)
+            text.line(f"store_64(scratch + {place.entry} + 8 * j, {kept})")
 
     def _emit_linked(
         self, table: TablePlan, side: TableSide, key: str, emit_refused: Callable[[], None] | None
@@ -85,6 +89,7 @@ class EntryText:
         text.line(f"    entry = {linked_entry(finer_state, at, side)}")
         text.line("else:")
         text.line(f"    entry = load_i64(side_{s} + NOWHERE)")
+        emit_redirected(text, side, "entry")
         clock = self._clock(table)
         search = f"search_{s}(context, {key}, {clock})"
         words = [f"key_{word}" for word in range(side.packing.words)]
@@ -103,18 +108,42 @@ class EntryText:
         same = [f"load_i64(entry + {8 * number}) == {word}" for number, word in enumerate(words[:-1])]
         marks = wrap(self._marks_of(table, side) << MARK_SHIFT)
         text.line(f"state_{t} = entry + {side.key_bytes}")
-        text.line(f"if not ({' and '.join([*same, f'load_i64(entry + {last}) == ({words[-1]} | {marks})'])}):")
+        known = [*same, f"load_i64(entry + {last}) == ({words[-1]} | {marks})"]
+        if side.owner is not None:
+            known.append(is_owners(side))
+        text.line(f"if not ({' and '.join(known)}):")
         with text.indented():
+            if side.owner is not None:
+                self._emit_come_to(table, side, search, emit_refused)
+                return
             # Or the flow is known, but not to all of its NFs: some of its packets are dropped on the way to them.
             text.line(f"differs = load_i64(entry + {last}) ^ {words[-1]}")
             text.line(f"if not ({' and '.join([*same, 'differs & KEY_MASK == 0', 'differs != 0'])}):")
             with text.indented():
-                self._emit_search(table, side, search)
-                if emit_refused is not None:
-                    text.line(f"if state_{t} == 0:  # the table is full")
-                    with text.indented():
-                        emit_refused()
+                self._emit_searched(table, side, search, emit_refused)
             self._emit_absent(table, side, may_lack=emit_refused is None)
+
+    def _emit_searched(
+        self, table: TablePlan, side: TableSide, search: str, emit_refused: Callable[[], None] | None
+    ) -> None:
+        self._emit_search(table, side, search)
+        if emit_refused is not None:
+            self.text.line(f"if state_{table.index} == 0:  # the table is full")
+            with self.text.indented():
+                emit_refused()
+
+    def _emit_come_to(
+        self, table: TablePlan, side: TableSide, search: str, emit_refused: Callable[[], None] | None
+    ) -> None:
+        """The same in a table that workers share: `entry` is another worker's, or not the packet's, or lacks states."""
+        place = self.scratch.tables[table.index]
+        if table.is_linked(self.family):
+            emit_key_kept(self.text, table, side.packing, place)
+        self.text.line(f"if is_of_{side.index}(entry, scratch + {place.key} + {place.key_bytes} * j) == 0:")
+        with self.text.indented():
+            self._emit_searched(table, side, search, emit_refused)
+        emit_adopted(self.text, side, table.index, may_lack=emit_refused is None)
+        self._emit_absent(table, side, may_lack=emit_refused is None)
 
     def _emit_search(self, table: TablePlan, side: TableSide, search: str) -> None:
         text, t = self.text, table.index
@@ -122,7 +151,8 @@ class EntryText:
             text.line(f"state_{t} = {search}")
             return
         assert table.link is not None
-        emit_key_kept(text, table, side.packing, self.scratch.tables[t])
+        if side.owner is None:
+            emit_key_kept(text, table, side.packing, self.scratch.tables[t])
         text.line(f"state_{t} = {search}")
         finer = self.plan.tables[table.link.table]
         # A place in the old table of one that grows, or of a flow without an entry, is wrong when it is used, no worse.
@@ -145,7 +175,7 @@ class EntryText:
         """Note the time of the flow's packet; end what has been idle too long before."""
         text, t = self.text, table.index
         text.line(f"clock = {self._clock(table)}")
-        if table.idle_ends:
+        if table.is_swept:
             text.line(f"idle_ns = clock - load_i64(state_{t} + {table.last_seen})")
             text.line(f"if {self._is_idle(table)}:")
             records = records_of_side(self.plan, side)

@@ -41,12 +41,15 @@ CONTEXT_WORDS = (
     "settled",  # 0, or 1 + the table whose idle states are to be ended
     "listed",  # the addresses of those, as slots have them: from here
     "listed_end",  # to here
+    "stop",  # the address of a word that is not 0 when all workers are to stand still
+    "folded",  # 0, or 1 + the table of which what is foreign in entries is to become their own
+    "moved",  # 0, or 1 + the table whose entries are to be moved to a larger one
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
 
-#: What the kernel returns: the block is done, or the buffers for records have to be emptied before it goes on; any
-#: other number is 1 + the side that has to grow.
-DONE, RECORDS_FULL = 0, -1
+#: What the kernel returns: the block is done, or the buffers for records have to be emptied before it goes on, or
+#: another worker wants all to stand still; any other number is 1 + the side that has to grow.
+DONE, RECORDS_FULL, STOPPED = 0, -1, -2
 
 
 @dataclass(frozen=True)

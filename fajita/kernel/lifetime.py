@@ -6,12 +6,13 @@ looks for an entry to evict; `drain` ends all. The interpreted engine does the s
 (reference/flow_table).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from fajita.kernel.layout import CONTEXT
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
 from fajita.kernel.records import emit_room_check, records_of_side
+from fajita.kernel.shared_text import emit_common, emit_shared_resolve
 from fajita.kernel.text import Text
 from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_AT_ONCE
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
@@ -22,23 +23,28 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
     for table in plan.tables:
         if table.idle_ends:
             _emit_expire(text, plan, table)
+        if table.is_swept:
             _emit_sweep(text, plan, table)
         _emit_end(text, plan, table)
         if table.evicts:
             _emit_make_room(text, table)
         for side in table.sides:
-            _emit_resolve(text, table, side)
+            if side.owner is None:
+                _emit_resolve(text, table, side)
+            else:
+                emit_shared_resolve(text, table, side)
             if table.link is not None:
                 _emit_search(text, side)
     _emit_count_expired(text)
     _emit_end_listed(text, plan)
 
 
-def _emit_head(text: Text, head: str, table: TablePlan, sides: Iterable[TableSide]) -> None:
+def _emit_head(text: Text, head: str, table: TablePlan, sides: Sequence[TableSide]) -> None:
     text.function("rare_function", f"{head}")
     with text.indented():
         emit_tables(text, [table])
         emit_sides(text, sides)
+        emit_common(text, sides)
 
 
 def _emit_resolve(text: Text, table: TablePlan, side: TableSide) -> None:

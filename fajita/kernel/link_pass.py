@@ -6,6 +6,7 @@ for. Whether it is right is seen when the NFs run (packet_body).
 
 from fajita.kernel.layout import Scratch
 from fajita.kernel.prologue import emit_sides
+from fajita.kernel.shared_text import emit_copies, emit_redirected
 from fajita.kernel.text import Text
 from fajita.plan import LINE_BYTES, Plan, TablePlan, TableSide
 from fajita.prefetching import lines_ahead
@@ -22,6 +23,7 @@ def emit_places(text: Text, sides: list[TableSide]) -> None:
     for side in sides:
         s = side.index
         text.line(f"entries_{s}, places_{s} = load_i64(side_{s} + ENTRIES_AT), load_i64(side_{s} + MASK) * GROUP + 15")
+    emit_copies(text, sides)
 
 
 def linked_entry(finer: str, at: int, side: TableSide) -> str:
@@ -63,5 +65,6 @@ def _emit_prefetch(text: Text, plan: Plan, finer: TablePlan, side: TableSide) ->
         target = coarser.side_of(family)
         if target is not None and coarser.is_linked(family):
             text.line(f"linked = {linked_entry('entry', side.key_bytes + at, target)}")
+            emit_redirected(text, target, "linked")
             for line in range(lines_ahead(coarser, target, plan.tuning)):
                 text.line(f"prefetch(linked{f' + {line * LINE_BYTES}' if line else ''})")

@@ -8,6 +8,8 @@ from fajita.kernel.link_pass import emit_places
 from fajita.kernel.packet_body import PacketBody, counter
 from fajita.kernel.prefetch_pass import emit_first_prefetch, emit_next_prefetch, prefetch_parameters
 from fajita.kernel.prologue import emit_sides, emit_words
+from fajita.kernel.shared_text import emit_worker
+from fajita.kernel.spread import emit_spread, spread_parameter
 from fajita.kernel.text import Text
 from fajita.packet import Layer
 from fajita.plan import Plan, TableSide
@@ -18,17 +20,20 @@ _WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "c
 
 def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
     """`run_N(context, scratch, position, count)`; the last segment's also gives the verdicts."""
+    next_scratch = spread_parameter(plan, number, "next_scratch")
     if plan.tells_ipv6:
         _emit_ipv6(text, plan, number, scratch, statistics)
     nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
     counters = {nf.index: name for nf in nfs if (name := counter(plan, statistics, nf)) is not None}
     text.function(
-        "burst_function", f"run_{number}(context, scratch, position, count{prefetch_parameters(plan, number)})"
+        "burst_function",
+        f"run_{number}(context, scratch, position, count{prefetch_parameters(plan, number)}{next_scratch})",
     )
     with text.indented():
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 4))
+        emit_worker(text, plan)
         for name in counters.values():
             text.line(f"{name} = 0")
         is_last = number == len(plan.segments) - 1
@@ -44,7 +49,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             _emit_packet(text, plan, scratch)
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
-                text.line(f"    run_{number}_ipv6(context, scratch, position, j)")
+                text.line(f"    run_{number}_ipv6(context, scratch, position, j{next_scratch})")
                 text.line("    continue")
             PacketBody(text, plan, number, scratch, statistics, family=4).emit()
         for index, name in counters.items():
@@ -55,11 +60,14 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
 
 def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
     """`run_N_ipv6(context, scratch, position, j)`: the same for one IPv6 packet."""
-    text.function("burst_function", f"run_{number}_ipv6(context, scratch, position, j)")
+    next_scratch = spread_parameter(plan, number, "next_scratch")
+    text.function("burst_function", f"run_{number}_ipv6(context, scratch, position, j{next_scratch})")
     with text.indented():
+        emit_spread(text, plan, number, scratch)
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 6))
+        emit_worker(text, plan)
         _emit_packet(text, plan, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
 

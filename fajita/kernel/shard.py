@@ -38,7 +38,9 @@ def _hash_bytes(count: int) -> Operation:
     return Operation(f"hash_{count}_bytes", emit)
 
 
-_hash_2_bytes, _hash_4_bytes, _hash_8_bytes = (_hash_bytes(count) for count in (2, 4, 8))
+#: By the number of bytes.
+HASH_BYTES: dict[int, Operation] = {count: _hash_bytes(count) for count in (2, 4, 8)}
+_hash_2_bytes, _hash_4_bytes, _hash_8_bytes = HASH_BYTES.values()
 
 
 def shard_function(fields: HashFields, *, inner: bool, datagrams: int, segments: int, fragments: str) -> KernelFunction:

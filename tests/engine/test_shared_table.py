@@ -1,0 +1,188 @@
+"""A table that workers share: whoever is first, nothing is lost and no key is there twice.
+
+Kernels run without Python's lock, so these threads race.
+"""
+
+from itertools import chain as joined
+
+import numpy as np
+import pytest
+
+from fajita import NF, PASS, Array, Bits, Chain, FrameBlock, Max, Min, Or, Sum, destination, flag, u8, u16, u32, u64
+from fajita.engine import side as side_memory
+from tests.engine.shared_workers import Workers
+from tests.traffic import ETHERNET, IPV4_TYPE, UDP_PROTOCOL, ipv4_packet, udp_datagram, with_link
+
+SECOND = 10**9
+
+
+class Everything(NF):
+    """Keeps a state of everything that can be merged, per destination."""
+
+    key = destination
+
+    class State:
+        packets: Sum[u64]
+        bytes: Sum[u32]
+        shortest: Min[u16]
+        longest: Max[u16]
+        smallest: Min[u64]
+        largest: Max[u64]
+        least: Min[u8]
+        ports: Or[u16]
+        odd: Or[flag]
+        by_length: Array[Sum[u16], 8]
+        first_port: Array[Min[u32], 4]
+        seen: Or[Bits[70]]
+
+    def packet(self, pkt, state):
+        state.packets += 1
+        state.bytes += pkt.length
+        state.shortest = min(state.shortest, pkt.length & 0xFFFF)
+        state.longest = max(state.longest, pkt.length & 0xFFFF)
+        state.smallest = min(state.smallest, pkt.src_port)
+        state.largest = max(state.largest, pkt.src_port)
+        state.least = min(state.least, pkt.src_port & 0xFF)
+        state.ports |= pkt.src_port
+        if pkt.src_port & 1:
+            state.odd = True
+        state.by_length[pkt.length & 7] += 1
+        state.first_port[pkt.src_port & 3] = min(state.first_port[pkt.src_port & 3], pkt.src_port)
+        state.seen[pkt.src_port & 63] = True
+        return PASS
+
+
+class Count(NF):
+    """Counts packets per destination."""
+
+    key = destination
+
+    class State:
+        packets: Sum[u64]
+
+    def packet(self, pkt, state):
+        state.packets += 1
+        return PASS
+
+
+def block_of(packets: list[tuple[int, int]], start_ns: int = 0) -> FrameBlock:
+    """UDP to these destinations, with these source ports; the port gives the length, too."""
+    frames = [
+        with_link(
+            ETHERNET,
+            IPV4_TYPE,
+            ipv4_packet(0x0A000001, to, UDP_PROTOCOL, udp_datagram(0x0A000001, to, port, 53, bytes(port % 7))),
+        )
+        for to, port in packets
+    ]
+    return FrameBlock.from_frames(frames, [start_ns + index for index in range(len(frames))])
+
+
+def totals(workers: Workers, nf: int = 0) -> dict[int, int]:
+    rows = workers.tables[workers.plan.nfs[nf].table].rows(workers.plan.nfs[nf])[0]
+    return {int(row["dst"]): int(row["packets"]) for row in rows}
+
+
+def few(generator: np.random.Generator, keys: int, count: int) -> list[tuple[int, int]]:
+    return [
+        (int(to), int(port))
+        for to, port in zip(generator.integers(1, keys + 1, count), generator.integers(0, 1 << 16, count))
+    ]
+
+
+def expected(blocks: list[list[tuple[int, int]]]) -> dict[int, int]:
+    counted: dict[int, int] = {}
+    for to, _ in joined(*blocks):
+        counted[to] = counted.get(to, 0) + 1
+    return counted
+
+
+@pytest.mark.parametrize("keys", [1, 8, 3000])
+def test_eight_workers_lose_nothing_while_the_table_grows(keys, monkeypatch):
+    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    workers = Workers(Chain([Count()]), 8)
+    generator, sent = np.random.default_rng(keys), []
+    for _ in range(12):
+        packets = [few(generator, keys, 400) for _ in workers.engines]
+        workers.process([block_of(each) for each in packets])
+        sent += packets
+        workers.check()
+        assert totals(workers) == expected(sent)
+    (table,) = workers.tables.values()
+    assert table.created == table.entries == len(expected(sent))
+    assert table.refused == 0
+
+
+def test_what_workers_have_of_every_type_is_merged():
+    workers, alone = Workers(Chain([Everything()]), 4), Workers(Chain([Everything()]), 1)
+    generator = np.random.default_rng(1)
+    for _ in range(5):
+        packets = [few(generator, 300, 200) for _ in workers.engines]
+        workers.process([block_of(each) for each in packets])
+        for each in packets:
+            alone.process([block_of(each)])
+        workers.check()
+    nf = workers.plan.nfs[0]
+    merged, whole = workers.tables[0].rows(nf)[0], alone.engines[0].rows(alone.plan.nfs[0])[0]
+    for name in merged.dtype.names:
+        assert np.array_equal(merged[name], whole[name]), name
+    assert len(merged) == 300
+
+
+def test_an_entry_of_another_worker_is_written_by_none_but_that():
+    """The second worker's packets come to a copy, and from there to the foreign area."""
+    workers = Workers(Chain([Count()]), 2)
+    first, second = workers.engines
+    first.process(block_of([(7, 1)] * 3))
+    second.process(block_of([(7, 1)] * 5))
+    (areas,) = workers.tables[0].sides[0]._areas
+    side = workers.tables[0].sides[0].side
+    place = int(np.flatnonzero(areas.tags[: areas.groups * 16])[0])
+    words = areas.entries[place * side.entry_bytes :][: side.entry_bytes].view(np.int64)
+    foreign = workers.plan.tables[0].foreign.fields[0].foreign_at
+    assert words[1] == 3
+    assert words[1 + foreign // 8] == 5
+    workers.check()
+    assert totals(workers) == {7: 8}
+
+
+def test_without_memory_for_more_new_flows_are_refused(monkeypatch):
+    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    workers = Workers(Chain([Count()]), 4, memory=0)
+    side = workers.tables[0].sides[0]
+    capacity = side.capacity
+    packets = [[(number * 1000 + to + 1, 1) for to in range(1000)] for number in range(4)]
+    workers.process([block_of(each) for each in packets])
+    workers.check()
+    table = workers.tables[0]
+    assert table.entries == side.capacity == capacity
+    assert table.entries + table.refused == 4000
+    assert sum(totals(workers).values()) == table.entries
+
+
+def test_idle_flows_end_when_all_stand_still(monkeypatch):
+    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    workers = Workers(Chain([Count(timeout="2s")]), 4)
+    generator = np.random.default_rng(5)
+    kept: dict[int, int] = {}
+    last: dict[int, int] = {}
+    created = 0
+    for second in range(10):
+        packets = [few(generator, 900, 300) for _ in workers.engines]
+        workers.process([block_of(each, second * SECOND) for each in packets])
+        for each in packets:
+            for index, (to, _) in enumerate(each):
+                created += to not in kept
+                kept[to] = kept.get(to, 0) + 1
+                last[to] = max(last.get(to, 0), second * SECOND + index)
+        workers.check()
+        clock = second * SECOND + 500
+        workers.settle(clock)
+        ended = [to for to in kept if clock - last[to] >= 2 * SECOND]
+        for to in ended:
+            del kept[to], last[to]
+        workers.check()
+        assert totals(workers) == kept
+    (table,) = workers.tables.values()
+    assert table.created == created
+    assert table.created - table.expired == table.entries == len(kept)
