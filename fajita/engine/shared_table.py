@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fajita.engine.memory import Budget
 from fajita.engine.rows import row_dtype
-from fajita.engine.side import SideMemory
+from fajita.engine.side import Areas, SideMemory
 from fajita.kernel import slots
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
@@ -52,9 +52,9 @@ class _SharedSide(SideMemory):
         self._in_flight = BURST * (workers - 1)
         super().__init__(plan, side, words_apart(kernel.DESCRIPTOR_BYTES // 8), budget, room=2 * BURST * workers)
 
-    def _use(self, areas: "object") -> None:
+    def _use(self, areas: Areas) -> None:
         """As many entries fewer as the other workers may begin until they stand still."""
-        super()._use(areas)  # type: ignore[arg-type]
+        super()._use(areas)
         limit = self._get(kernel.LIMIT) - self._in_flight
         self._set(kernel.LIMIT, limit)
         self._set(kernel.ATTENTION_LATER, limit - BURST + 1)
@@ -91,7 +91,8 @@ class SharedTable:
 
     def grow(self) -> None:
         """Make each side that has to grow twice as large, or refuse new flows from now on if there is no memory."""
-        if any([side.begin_to_grow() for side in self.sides]):
+        growing = [side.begin_to_grow() for side in self.sides]
+        if any(growing):
             self.parts[0].ask("moved", self.plan.index)
         for side in self.sides:
             side.free_moved()
@@ -104,7 +105,8 @@ class SharedTable:
 
     def areas(self) -> list[NDArray[np.generic]]:
         """The memory that kernels may touch, but for what is a worker's own."""
-        return [array for side in self.sides for array in (side.common, *side.areas())]
+        areas: list[NDArray[np.generic]] = [side.common for side in self.sides]
+        return [*areas, *(area for side in self.sides for area in side.areas())]
 
     @property
     def entries(self) -> int:
@@ -200,8 +202,11 @@ class SharedPart:
         """The memory that the worker's kernel may touch, beside its descriptors."""
         return [*self._copies, *self.table.areas()]
 
+    def attend(self, side: int) -> None:
+        """Nothing: `grow` does it, when all stand still."""
+
     def free_moved(self) -> None:
-        """Nothing: `grow` does it."""
+        """Nothing, for the same reason."""
 
     def _count(self, word: int) -> int:
         return int(self._words[word // 8])

@@ -66,7 +66,7 @@ _SPREAD = 0x9E3779B97F4A7C15
 _SPREAD_SHIFT = 64 - COPIES_BITS
 
 
-#: At HELD_AT: by number of a copy the address of the entry that it is of, or 0; then the numbers of those that are not 0.
+#: At HELD_AT: by number of a copy the address of its entry, or 0; then the numbers of those that have one.
 _NUMBERS_AT = 8 * COPIES
 COPIES_START = 16 * COPIES
 
@@ -216,7 +216,7 @@ def shared_functions(words: int, entry_bytes: int, owner: int, pour: KernelFunct
         held = load_u64(side + HELD_AT) + 8 * number
         copy = load_u64(side + COPIES_AT) + number * stride
         pour(copy + key_bytes, load_u64(held) + key_bytes)
-        store_8(copy + key_bytes - 1, 0)  # no marks: no packet takes it for an entry
+        store_8(copy + owner_at, 0)  # no packet takes it for an entry
 
     @rare_function
     def adopted(side, state):

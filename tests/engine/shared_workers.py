@@ -13,8 +13,8 @@ from fajita.engine.standstill import Standstill
 from fajita.kernel import table as layout
 from fajita.kernel.table import FREE, GROUP, MOST_OVERFLOWED
 from fajita.plan import Plan
-from fajita.shared_entry import for_workers
 from fajita.sharding import SHARED
+from fajita.shared_entry import for_workers
 from tests.kernel.test_hash import expected_hash
 
 

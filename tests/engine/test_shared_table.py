@@ -86,7 +86,7 @@ def totals(workers: Workers, nf: int = 0) -> dict[int, int]:
 def few(generator: np.random.Generator, keys: int, count: int) -> list[tuple[int, int]]:
     return [
         (int(to), int(port))
-        for to, port in zip(generator.integers(1, keys + 1, count), generator.integers(0, 1 << 16, count))
+        for to, port in zip(generator.integers(1, keys + 1, count), generator.integers(0, 1 << 16, count), strict=True)
     ]
 
 
