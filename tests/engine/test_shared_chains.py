@@ -92,9 +92,7 @@ def frame(generator: np.random.Generator, destinations: int) -> bytes:
     source = int(generator.integers(1, 20))
     body = udp_datagram(source, to, port, 53)
     if generator.random() < 0.3:
-        return with_link(
-            ETHERNET, IPV6_TYPE, ipv6_packet(source.to_bytes(16), to.to_bytes(16), UDP_PROTOCOL, body)
-        )
+        return with_link(ETHERNET, IPV6_TYPE, ipv6_packet(source.to_bytes(16), to.to_bytes(16), UDP_PROTOCOL, body))
     return with_link(ETHERNET, IPV4_TYPE, ipv4_packet(source, to, UDP_PROTOCOL, body))
 
 
