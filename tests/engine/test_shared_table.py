@@ -216,7 +216,7 @@ class Brief(NF):
 def test_states_of_one_entry_end_each_in_its_time():
     workers = Workers(Chain([Count(timeout="9s"), Brief(timeout="2s")]), 2)
     first, second = workers.engines
-    count, brief = workers.plan.nfs
+    brief = workers.plan.nfs[1]
     first.process(block_of([(1, 1)]))
     second.process(block_of([(1, 6)], SECOND))
     workers.settle(3 * SECOND)
