@@ -9,7 +9,6 @@ import csv
 import io
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.compiled import CompiledEngine
+from fajita.engine.interface import Engine
+from fajita.engine.memory import huge_pages
+from fajita.engine.workers import AnyCompiledEngine, compiled_engine
 from fajita.errors import InputError
 from fajita.io.flow_order import FlowOrder
 from fajita.io.frames import FrameBlock
@@ -67,6 +69,7 @@ def measure(
     *,
     flows: int,
     packets: int,
+    cores: int = 1,
     order: str = "uniform",
     repeat: int = 5,
     traffic: str = "udp",
@@ -83,34 +86,49 @@ def measure(
             raise InputError(f"{name} is {value}", right=f"1 to {maximum}" if maximum is not None else "at least 1")
     try:
         flow_order = FlowOrder(order, flows, seed)
-        engine = CompiledEngine(plan)
+        engine = compiled_engine(plan, cores)
         _make_every_flow(engine, flows, size, traffic)
         block = synthetic_block(flow_order, packets, first=flows, size=size, traffic=traffic)
-        passes = _timed_passes(engine, block, repeat, progress)
+        shards = (
+            [block] if isinstance(engine, CompiledEngine) else [own_frames(shard) for shard in engine.shards_of(block)]
+        )
+        passes = _timed_passes(engine, shards, packets, repeat, progress)
     except MemoryError:
         right = "ask for fewer"
         raise InputError(f"not enough memory for {packets} packets of {flows} flows", right=right) from None
-    return Measurement(plan.name, flows, packets, 1, order, traffic, tuple(passes))
+    return Measurement(plan.name, flows, packets, cores, order, traffic, tuple(passes))
 
 
-def _timed_passes(engine: CompiledEngine, block: FrameBlock, repeat: int, progress: Callable[[], None]) -> list[float]:
-    """Million packets per second of each pass over a synthetic block."""
-    slots: NDArray[np.uint8] = block.memory  # type: ignore[assignment]
-    packets, pristine, passes = len(block), slots.copy(), []
+def own_frames(shard: FrameBlock) -> FrameBlock:
+    """A worker's packets of a synthetic block in memory of its own, as a NIC's queue would have them."""
+    slots: NDArray[np.uint8] = shard.memory  # type: ignore[assignment]
+    packets, width = len(shard), slots.shape[1]
+    frames = huge_pages(max(1, packets * width))[: packets * width].reshape(packets, width)
+    frames[:] = slots[(shard.address - np.uint64(slots.ctypes.data)) // np.uint64(width)]
+    return FrameBlock.from_slots(frames, shard.captured, shard.time_ns)
+
+
+def _timed_passes(
+    engine: AnyCompiledEngine, shards: list[FrameBlock], packets: int, repeat: int, progress: Callable[[], None]
+) -> list[float]:
+    """Million packets per second of each pass over what each worker has of a synthetic block."""
+    passes = []
+    slots: list[NDArray[np.uint8]] = [shard.memory for shard in shards]  # type: ignore[misc]
+    pristine = [frames.copy() for frames in slots]
     for number in range(repeat + 1):
-        slots[:] = pristine
-        start = time.perf_counter()
-        engine.process(block)
-        elapsed = time.perf_counter() - start
+        for frames, original in zip(slots, pristine, strict=True):
+            frames[:] = original
+        elapsed = engine.process_shards(shards)
         hand_over(engine, engine.plan, None)
         if number:  # the first warms the caches up
             passes.append(packets / elapsed / 1e6)
-        block.time_ns += np.uint64(packets * DEFAULT_GAP_NS)
+        for shard in shards:
+            shard.time_ns += np.uint64(packets * DEFAULT_GAP_NS)
         progress()
     return passes
 
 
-def _make_every_flow(engine: CompiledEngine, flows: int, size: int, traffic: str) -> None:
+def _make_every_flow(engine: Engine, flows: int, size: int, traffic: str) -> None:
     order = FlowOrder("roundrobin", flows, 0)
     for first in range(0, flows, _CHUNK):
         count = min(_CHUNK, flows - first)

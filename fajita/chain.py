@@ -43,6 +43,8 @@ class Chain:
         shard: the key, such as source, whose fields decide which worker gets a packet. sharing: how tables are kept
         whose entries are not workers' own then, replicated or shared. InputError where results would change.
         """
+        if tuning.sprays and (shard is not None or sharing is not None):
+            raise InputError("packets that are sprayed are not spread by a key", "", "leave out --shard and --sharing")
         fields = None if shard is None else fields_of_key_name(shard)
         return make_plan(self.name, self.nfs, self.settings, tuning, fields=fields, sharing=sharing)
 

@@ -6,6 +6,7 @@ What is imported at the top is what every command needs; the rest, numba above a
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,9 @@ from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.io.frames import FrameBlock
 from fajita.options import (
+    Balance,
     ChainFile,
+    CoreCounts,
     Cores,
     Drain,
     EngineName,
@@ -29,14 +32,16 @@ from fajita.options import (
     Pcap,
     Quiet,
     Seed,
+    Shard,
+    SharingName,
     Size,
+    Spray,
     Strict,
     Traffic,
     numbers,
-    one_core,
 )
 from fajita.output_file import check_outputs, write_json, write_text
-from fajita.quantities import given_size
+from fajita.quantities import given_duration, given_size
 from fajita.tuning import Tuning
 
 app = typer.Typer(
@@ -70,7 +75,11 @@ def run(
     chain: ChainFile,
     pcap: Pcap,
     out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the frames that go on.")] = None,
-    cores: Cores = "1",
+    cores: Cores = 1,
+    shard: Shard = None,
+    sharing: SharingName = None,
+    spray: Spray = False,
+    balance: Balance = None,
     engine: Annotated[EngineName, typer.Option(help="Which engine.")] = EngineName.compiled,
     json_file: JsonFile = None,
     export: Annotated[
@@ -86,12 +95,12 @@ def run(
     from fajita.interruption import interruptible
     from fajita.run import execute
 
-    one_core(cores)
     memory_bytes = None if memory is None else given_size("--memory", memory)
+    balance_ns = None if balance is None else given_duration("--balance", balance)
     check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
     # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
     with interruptible() as interruption:
-        plan = Chain.load(chain).plan
+        plan = Chain.load(chain).plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
         records = None
         if export is not None:
             from fajita.export import check_folder
@@ -104,11 +113,13 @@ def run(
                 plan,
                 pcap,
                 out=out,
+                cores=cores,
                 engine=engine.value,
                 limit=limit,
                 strict=strict,
                 records=records,
                 memory_bytes=memory_bytes,
+                balance_ns=balance_ns,
                 drain=drain,
                 progress=progress,
                 interruption=interruption,
@@ -138,12 +149,22 @@ def run(
 
 
 @app.command()
-def verify(chain: ChainFile, pcap: Pcap, limit: Limit = None, quiet: Quiet = False, strict: Strict = False) -> int:
+def verify(
+    chain: ChainFile,
+    pcap: Pcap,
+    cores: Cores = 1,
+    shard: Shard = None,
+    sharing: SharingName = None,
+    spray: Spray = False,
+    limit: Limit = None,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> int:
     """Run both engines over a capture and compare every frame, verdict, counter and state."""
     from fajita.io.capture import open_capture
-    from fajita.verify import verify_blocks
+    from fajita.verify import both_engines, verify_blocks
 
-    plan = Chain.load(chain).plan
+    plan = Chain.load(chain).plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
     with (
         open_capture(pcap, strict=strict, limit=limit) as capture,
         console.reading_progress(plan.name, quiet) as progress,
@@ -154,7 +175,7 @@ def verify(chain: ChainFile, pcap: Pcap, limit: Limit = None, quiet: Quiet = Fal
                 progress(capture, capture.packets)
                 yield block
 
-        result = verify_blocks(plan, blocks())
+        result = verify_blocks(plan, blocks(), partial(both_engines, cores=cores))
         for warning in capture.warnings:
             console.complain(f"warning: {warning}")
     if result.difference is not None:
@@ -178,11 +199,14 @@ def check(chain: ChainFile) -> int:
 def explain(
     chain: ChainFile,
     source: Annotated[bool, typer.Option("--source", help="Print the generated kernel.")] = False,
+    shard: Shard = None,
+    sharing: SharingName = None,
     no_prefetch: NoPrefetch = False,
     no_auxiliary: NoAuxiliary = False,
 ) -> int:
     """Say how a chain will be run: tables, entries, lookups and why; or print the kernel made for it."""
-    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary))
+    tuning = Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary)
+    plan = Chain.load(chain).plan_with(tuning, shard=shard, sharing=sharing)
     if source:
         from fajita.kernel.generate import generate
 
@@ -252,7 +276,10 @@ def bench(
     chain: ChainFile,
     flows: Annotated[str, typer.Option("--flows", metavar="F[,F…]", help="Flows.")] = "65536",
     packets: Annotated[int, typer.Option("--packets", help="Packets of a pass.")] = 1 << 21,
-    cores: Cores = "1",
+    cores: CoreCounts = "1",
+    shard: Shard = None,
+    sharing: SharingName = None,
+    spray: Spray = False,
     order: Annotated[Order, typer.Option("--order", help="Which flow each packet belongs to.")] = Order.uniform,
     repeat: Annotated[int, typer.Option("--repeat", help="Timed passes.")] = 5,
     json_file: JsonFile = None,
@@ -267,27 +294,29 @@ def bench(
     no_auxiliary: NoAuxiliary = False,
     quiet: Quiet = False,
 ) -> int:
-    """Measure how fast a chain is on packets in memory, one core."""
+    """Measure how fast a chain is on packets in memory."""
     from fajita.benchmark import csv_text, load_pyplot, measure, plot
 
-    one_core(cores)
-    flow_counts = numbers(flows, "--flows")
+    flow_counts, core_counts = numbers(flows, "--flows"), numbers(cores, "--cores")
     outputs = {"--json": json_file, "--csv": csv_file, "--plot": plot_file}
     check_outputs(outputs, inputs=(chain,))
     if plot_file is not None:
         load_pyplot()
-    plan = Chain.load(chain).plan_with(Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary))
+    tuning = Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary, sprays=spray)
+    plan = Chain.load(chain).plan_with(tuning, shard=shard, sharing=sharing)
     rows: list[dict[str, Any]] = []
     status = 0
     with console.progress_bar(f"bench {plan.name}", False, quiet) as update:
-        total = len(flow_counts) * (repeat + 1)
+        settings = [(count, workers) for count in flow_counts for workers in core_counts]
+        total = len(settings) * (repeat + 1)
         done = iter(range(1, total + 1))
         try:
-            for count in flow_counts:
+            for count, workers in settings:
                 measurement = measure(
                     plan,
                     flows=count,
                     packets=packets,
+                    cores=workers,
                     order=order.value,
                     repeat=repeat,
                     traffic=traffic.value,
@@ -297,7 +326,7 @@ def bench(
                 )
                 rows.append(measurement.as_row())
         except KeyboardInterrupt:
-            console.complain(f"interrupted after {len(rows)} of {len(flow_counts)} numbers of flows")
+            console.complain(f"interrupted after {len(rows)} of {len(settings)} settings")
             status = 130
     if not rows:
         return status

@@ -102,7 +102,7 @@ def print_report(report: dict[str, Any]) -> None:
     counts = ", ".join(f"{packets[name]:,} {name}" for name in ("in", "out", "dropped", "other"))
     spent = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compile", "read", "process", "write", "total"))
     parts: list[RenderableType] = [
-        Text.assemble((report["chain"], "bold"), f": {report['engine']} engine, {report['cores']} core"),
+        Text.assemble((report["chain"], "bold"), f": {report['engine']} engine, {_counted(report['cores'], 'core')}"),
         f"packets  {counts}",
         f"bytes    {report['bytes']['in']:,} in, {report['bytes']['out']:,} out",
         f"flows    {_flows(report['flows'])}",
@@ -114,6 +114,8 @@ def print_report(report: dict[str, Any]) -> None:
     ]
     if report["tables"]:
         parts += ["", _flow_tables(report)]
+    if report["cores"] > 1:
+        parts += ["", _shards(report)]
     reasons = dict(report["drops"])
     # Frames of no NF that were dropped already stand there.
     if report["other"]:
@@ -125,6 +127,10 @@ def print_report(report: dict[str, Any]) -> None:
 
 #: What is told of flows only where there are some.
 _LOSSES = ("evicted", "refused")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _flows(flows: dict[str, int]) -> str:
@@ -166,6 +172,17 @@ def _flow_tables(report: dict[str, Any]) -> Table:
     for row in rows:
         counts = (f"{row[name]:,}" for name in losses)
         table.add_row(row["key"], f"{row['entries']:,}", f"{row['capacity']:,}", _size(row["bytes"]), *counts)
+    return table
+
+
+def _shards(report: dict[str, Any]) -> Table:
+    """What each worker had to do."""
+    table, total = Table(**_TABLE_STYLE), max(1, report["packets"]["in"])
+    for heading in ("core", "packets", "share", "busy seconds"):
+        table.add_column(heading, justify="right")
+    for shard in report["shards"]:
+        share = f"{shard['packets'] / total:.1%}"
+        table.add_row(str(shard["core"]), f"{shard['packets']:,}", share, f"{shard['busy_seconds']:.3f}")
     return table
 
 

@@ -86,7 +86,7 @@ class ParameterDescription:
 class NFDescription:
     """An NF as a user sees it. key: its own granularity, None without state; keys: all that `key:` can choose.
 
-    state, core: types by field, in the words of the NF's source (u64, ipv4, ...).
+    state, core: types by field, in the words of the NF's source (u64, Sum[u64], ipv4, ...).
     """
 
     name: str
@@ -116,7 +116,7 @@ def describe(name: str, nf_class: type[NF]) -> NFDescription:
 
 
 def _types(fields: dict[str, StateType], arrays: dict[str, ArrayType]) -> dict[str, str]:
-    return {name: kind.name for name, kind in fields.items()} | {name: kind.name for name, kind in arrays.items()}
+    return {name: kind.declared for name, kind in (fields | arrays).items()}
 
 
 def _parameters(nf_class: type[NF]) -> tuple[ParameterDescription, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fajita.assignment import FAMILIES
 from fajita.explain_arrays import array_lines
+from fajita.explain_sharding import sharding_lines
 from fajita.kernel.layout import BURST
 from fajita.kernel.slots import RECORD_BYTES
 from fajita.kernel.table import FILL, GROUP
@@ -39,7 +40,7 @@ def explain(plan: Plan) -> str:
 
 
 def _lines(plan: Plan) -> Iterator[str]:
-    yield f"chain {plan.name}: {len(plan.nfs)} network functions, bursts of {BURST} packets, one core"
+    yield f"chain {plan.name}: {len(plan.nfs)} network functions, bursts of {BURST} packets"
     for table in plan.tables:
         yield ""
         yield from _table_lines(plan, table)
@@ -50,6 +51,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     if any(nf.nf.state_arrays or nf.nf.core_arrays for nf in plan.nfs):
         yield ""
         yield from array_lines(plan)
+    yield ""
+    yield from sharding_lines(plan)
     yield ""
     yield "per burst:"
     for number, segment in enumerate(plan.segments):

@@ -6,6 +6,9 @@ comes by. The hand goes round in half the shortest timeout of the table (`round_
 always the same little to do; it moves before every sixteenth packet, as far as is due then. What it could not do in
 time, as the clock jumped, it does before the next ones.
 
+In a table that workers share a state ends at a tick instead, before the packet with which the clock comes to it: no
+worker is at work then, so that all agree on what is idle, and entries end in the order of their keys.
+
 Where a full table evicts, another hand looks for a flow that had no packet since it last came by (second chance,
 Corbató 1968: an approximation of least recently used). A flow that had one is never evicted, unless all that may be
 looked at for one new flow had.
@@ -32,3 +35,8 @@ def next_due(due_ns: int, clock_ns: int, round_ns: int, slots: int) -> int:
     if slots == 0:
         return wrap(clock_ns + round_ns)
     return wrap(max(due_ns, wrap(clock_ns - round_ns)) + max(round_ns // slots, 1))
+
+
+def tick_of(clock_ns: int, round_ns: int) -> int:
+    """The number of the last tick; there are two in the shortest timeout of a table."""
+    return clock_ns // round_ns

@@ -141,7 +141,7 @@ class NF:
 
     key: the granularity of its state, or None for an NF without state. keys: others that `key=` may choose instead.
     Params: parameters, typed, with defaults; they become attributes. State: what is kept per key. Core: variables
-    that a worker keeps once. about: of an NF without a key, the layers a frame must have for the NF to
+    that each worker keeps once. about: of an NF without a key, the layers a frame must have for the NF to
     see it, IP if it does not say; of one with a key, Layer.IPV4 or Layer.IPV6 if it handles but one of them.
 
     Methods: `packet(self, pkt, state)` returns PASS, DROP or `pkt.drop("reason")`, without `state` if there is no key;
@@ -292,10 +292,12 @@ class NF:
     def summary(self, states: NDArray[np.void], core: dict[str, Any]) -> dict[str, Any]:
         """What the report says of this NF; `states` is a structured array of all its entries, fields as in State.
 
-        Arrays are arrays of numpy in both, of truth values for flags. By default the report leaves them out.
+        Of the variables that are declared (Sum, Max, Min, Or), `core` has what all workers have together, of others a
+        list with a value for each worker. Arrays are arrays of numpy in both, of truth values for Bits. By default the
+        report leaves them out.
         """
         counted = {"entries": len(states)} if self.granularity is not None else {}
-        return counted | {name: value for name, value in core.items() if not isinstance(value, np.ndarray)}
+        return counted | {name: value for name, value in core.items() if name not in self.core_arrays}
 
     def random(self, limit: int) -> int:
         """A number from 0 to limit - 1, 0 if the limit is below 1: for the methods that run per packet.

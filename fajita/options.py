@@ -33,12 +33,46 @@ class Order(StrEnum):
     campus = "campus"
 
 
+class Sharing(StrEnum):
+    """A replica for each worker, merged when read; or one table for all."""
+
+    replicated = "replicated"
+    shared = "shared"
+
+
+Spray = Annotated[
+    bool,
+    typer.Option("--spray", help="Spread packets over workers one by one; each keeps all state. For an elephant flow."),
+]
+Balance = Annotated[
+    str | None,
+    typer.Option(
+        "--balance",
+        metavar="TIME",
+        help="So often, such as 100ms, flows of busy workers are given to idle ones.",
+        show_default=False,
+    ),
+]
 ChainFile = Annotated[Path, typer.Argument(metavar="CHAIN", help="A chain, as YAML.", show_default=False)]
 Pcap = Annotated[
     Path, typer.Option("--pcap", help="The capture to read: pcap or pcapng, plain or compressed; - is standard input.")
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many packets.")]
-Cores = Annotated[str, typer.Option("--cores", help="Cores to use; one, for now.")]
+Cores = Annotated[int, typer.Option("--cores", min=1, help="Workers, each on a core of its own if there are enough.")]
+CoreCounts = Annotated[str, typer.Option("--cores", metavar="N[,N…]", help="Workers, each on a core of its own.")]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="KEY",
+        help="Spread packets over workers by this key: five_tuple, connection, source, destination or address_pair.",
+        show_default=False,
+    ),
+]
+SharingName = Annotated[
+    Sharing | None,
+    typer.Option("--sharing", help="How tables are kept whose entries several workers update.", show_default=False),
+]
 Memory = Annotated[
     str | None,
     typer.Option(
@@ -62,12 +96,6 @@ NoAuxiliary = Annotated[
     bool, typer.Option("--no-auxiliary", help="Look every table up; no entry remembers the place of a coarser one.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other traffic, the same seed the same.")]
-
-
-def one_core(cores: str) -> None:
-    """InputError unless --cores is 1."""
-    if numbers(cores, "--cores") != [1]:
-        raise InputError(f"--cores {cores}: only one core can be used yet", right="--cores 1")
 
 
 def numbers(text: str, option: str) -> list[int]:

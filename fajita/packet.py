@@ -127,6 +127,10 @@ IPV6_FIELDS: dict[str, Field] = {
 }
 
 
+#: Fields that are halves of what keys have as one.
+HALVES = {"src_high": "src", "src_low": "src", "dst_high": "dst", "dst_low": "dst"}
+
+
 def places(name: str) -> tuple[Field, ...]:
     """Where a field may be: in a packet it is in the first place whose layer is there."""
     return (FIELDS[name], IPV6_FIELDS[name]) if name in IPV6_FIELDS else (FIELDS[name],)

@@ -75,6 +75,18 @@ def given_size(option: str, value: Any) -> int:
         raise InputError(f"{option} {value}", right=right) from None
 
 
+def given_duration(option: str, value: Any) -> int:
+    """The nanoseconds, more than 0, that an option was given; InputError that names it."""
+    try:
+        nanoseconds = parse_duration(value)
+    except ValueError:
+        nanoseconds = 0
+    if nanoseconds <= 0:
+        right = f"a number and a unit, such as 100ms (units: {', '.join(_DURATION_UNITS)})"
+        raise InputError(f"{option} {value}", right=right)
+    return nanoseconds
+
+
 @dataclass(frozen=True)
 class BurstValue:
     """What a token bucket holds: bytes if `unit` is B, packets if it is packets."""

@@ -19,12 +19,12 @@ def make_report(run: Run) -> dict[str, Any]:
     fragments: later ones that found the flow of their first, and that did not, where an NF asks for it.
     """
     counters, plan = run.engine.counters(), run.plan
-    seconds = run.seconds
+    seconds, loads = run.seconds, run.engine.loads()
     busy = seconds.read + seconds.process + seconds.write
     return {
         "chain": plan.name,
         "engine": run.engine_name,
-        "cores": 1,
+        "cores": len(loads),
         "packets": {
             "in": counters.packets_in,
             "out": counters.packets_out,
@@ -39,7 +39,10 @@ def make_report(run: Run) -> dict[str, Any]:
         "tables": (tables := _tables(run, counters)),
         "memory": {"limit_bytes": run.engine.memory_bytes, "used_bytes": sum(table["bytes"] for table in tables)},
         "nfs": [_nf(run, nf, counters) for nf in plan.nfs],
-        "shards": [{"core": 0, "packets": counters.packets_in, "busy_seconds": round(seconds.process, 6)}],
+        "shards": [
+            {"core": number, "packets": load.packets, "busy_seconds": round(load.busy_seconds, 6)}
+            for number, load in enumerate(loads)
+        ],
         "seconds": {name: round(value, 6) for name, value in asdict(seconds).items()},
         "mpps": round(counters.packets_in / busy / 1e6, 3) if busy else 0.0,
         "warnings": run.warnings,

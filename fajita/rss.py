@@ -1,7 +1,7 @@
 """Receive-side scaling: which worker gets a packet, as NICs decide it.
 
 A Toeplitz hash of some header fields, of which the low seven bits choose a bucket; a table of indirection says whose
-that is. Pure data and the definition; the compiled sharder and the interpreted one both do this, and a NIC can be told to.
+that is. Pure data and the definition: the compiled and the interpreted sharder both do this, and a NIC can be told to.
 """
 
 from dataclasses import dataclass

@@ -15,6 +15,7 @@ from fajita.interruption import Interruption
 from fajita.io.frames import FrameBlock, limited
 from fajita.plan import NFPlan, Plan
 from fajita.records import KeptRecords, RecordSink, hand_over
+from fajita.rss import MAXIMUM_WORKERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,9 +103,10 @@ class Run:
         return self.sink.table(self.plan, nf)
 
     def core(self, name: str) -> dict[str, Any]:
-        """The variables, once per worker, of the NF with that name in the chain; empty if it has none.
+        """The variables of the NF with that name in the chain; empty if it has none.
 
-        Arrays are arrays of numpy, of truth values for flags.
+        Of those that it declares (Sum, Max, Min, Or) what all workers have together, of others a list with a value for
+        each worker. Arrays are arrays of numpy, of truth values for Bits.
         """
         return self.engine.core(self.nf(name))
 
@@ -121,30 +123,33 @@ def execute(
     source: Source,
     *,
     out: str | Path | None = None,
+    cores: int = 1,
     engine: str = "compiled",
     limit: int | None = None,
     strict: bool = False,
     records: RecordSink | None = None,
     memory_bytes: int | None = None,
+    balance_ns: int | None = None,
     drain: bool = False,
     progress: Callable[["Capture | None", int], None] = lambda capture, packets: None,
     interruption: Interruption | None = None,
 ) -> Run:
     """Run a chain over a source. An error in the middle ends the run and is kept in it; one at the start is raised.
 
-    out: a capture file to write. limit: packets after which to stop, at least 1. strict: a file cut off at the end is
-    an error. records: where the records go that NFs emit, after each block; None: they are counted and dropped.
-    memory_bytes: what flow tables may take at most; None: half of what the machine has free. drain: at the end, however
-    it came, all flows end as if they were idle. progress is called with the capture and the packets so far after each
-    block. interruption: signals that end the run between two blocks, or while it waits for the next; so does a
-    KeyboardInterrupt among the blocks.
+    out: a capture file to write. cores: workers, each on a core of its own if there are enough. limit: packets after
+    which to stop, at least 1. strict: a file cut off at the end is an error. records: where the records go that NFs
+    emit, after each block; None: they are counted and dropped. memory_bytes: what flow tables may take at most; None:
+    half of what the machine has free. balance_ns: how often, in the time of packets, the compiled engine changes which
+    flows are whose by load; None: never. drain: at the end, however it came, all flows end as if they were idle. progress
+    is called with the capture and the packets so far after each block. interruption: signals that end the run between
+    two blocks, or while it waits for the next; so does a KeyboardInterrupt among the blocks.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}", "", "at least 1")
     seconds, interruption = Seconds(), interruption or Interruption()
     with seconds.spent_on("total"), ExitStack() as open_files:
         with seconds.spent_on("compile"):
-            run = Run(plan, make_engine(plan, engine, memory_bytes), engine, seconds, records)
+            run = Run(plan, make_engine(plan, engine, cores=cores, memory_bytes=memory_bytes, balance_ns=balance_ns), engine, seconds, records)
         # To open a FIFO is to wait for whoever is at its other end.
         with seconds.spent_on("compile"), interruption.immediate():
             capture, blocks = _open_source(source, strict, limit, open_files)
@@ -188,18 +193,24 @@ def _kept_in(run: Run) -> Iterator[None]:
         run.interrupted = True
 
 
-def make_engine(plan: Plan, name: str, memory_bytes: int | None = None) -> Engine:
-    """The engine with that name, one of ENGINES."""
+def make_engine(
+    plan: Plan, name: str, *, cores: int = 1, memory_bytes: int | None = None, balance_ns: int | None = None
+) -> Engine:
+    """The engine with that name, one of ENGINES, with a worker for each core; InputError for what cannot be."""
+    if not 1 <= cores <= MAXIMUM_WORKERS:
+        raise InputError(f"{cores} cores", right=f"1 to {MAXIMUM_WORKERS}")
     if name == "compiled":
-        from fajita.engine.compiled import CompiledEngine
+        from fajita.engine.workers import compiled_engine
 
-        return CompiledEngine(plan, memory_bytes=memory_bytes)
+        return compiled_engine(plan, cores, memory_bytes=memory_bytes, balance_ns=balance_ns)
     if name == "reference":
         from fajita.reference import ReferenceEngine
 
         if memory_bytes is not None:
             raise InputError("the reference engine knows no limit of memory", right="give the chain a capacity instead")
-        return ReferenceEngine(plan)
+        if balance_ns is not None:
+            raise InputError("the reference engine does not balance workers", right="leave out --balance")
+        return ReferenceEngine(plan, 1 if plan.tuning.sprays else cores)
     raise InputError(f"no engine {name!r}", right=f"one of {', '.join(ENGINES)}")
 
 

@@ -36,6 +36,13 @@ class Settings:
     inner: bool = False
 
 
+def share_of_capacity(capacity: int | None, number: int, workers: int) -> int | None:
+    """The entries that a worker, counted from 0, may have of a table that may have so many in all; at least one."""
+    if capacity is None:
+        return None
+    return max(1, capacity // workers + (number < capacity % workers))
+
+
 class SettingError(InputError):
     """A setting that cannot be; `setting` names it."""
 

@@ -36,9 +36,6 @@ def _candidates() -> tuple[HashFields, ...]:
 #: Finest first.
 CANDIDATES = _candidates()
 
-#: A write of half an IPv6 address changes what keys have of it.
-_HALVES = {"src_high": "src", "src_low": "src", "dst_high": "dst", "dst_low": "dst"}
-
 
 @dataclass(frozen=True)
 class Sharding:
@@ -86,7 +83,7 @@ def why_not_own(table: "TablePlan", fields: HashFields, segments: "list[Segment]
             return f"the key {table.key} has no {name}"
         if not _is_whole(table, name):
             return f"the key {table.key} has some bits of {name} only"
-        writer = next((nf for nf in _before_key(table, segments, nfs) if name in _written(nf)), None)
+        writer = next((nf for nf in _before_key(table, segments, nfs) if name in nf.translated.writes), None)
         if writer is not None:
             return f"{writer.nf.name} rewrites {name} before the key {table.key} is read"
     if table.key.symmetric and not fields.symmetric:
@@ -109,10 +106,6 @@ def _before_key(table: "TablePlan", segments: "list[Segment]", nfs: "list[NFPlan
     if table.link is not None:
         return nfs[: table.nfs[0]]
     return [nfs[index] for segment in segments[: table.segment] for index in segment.nfs]
-
-
-def _written(nf: "NFPlan") -> set[str]:
-    return {_HALVES.get(name, name) for name in nf.translated.writes}
 
 
 def ends(table: "TablePlan", nfs: "list[NFPlan]") -> str:
@@ -181,15 +174,15 @@ class _Choice:
         met = self.met(fields)
         if met:
             names = ", ".join(str(table.key) for table in met)
-            why = f"no fields are in all keys; with these there are the fewest in whose entries workers meet: {names}"
-            return Sharding(fields, why, f"all entries would be workers' own without {self._names(met)}")
+            why = f"no field is in all keys; by this, workers meet in entries of the fewest tables: {names}"
+            return Sharding(fields, why, f"without {self._names(met)} workers would meet nowhere")
         if not self.tables:
             return Sharding(fields, "no network function keeps state per key", "state per key")
-        why = "they are in all keys, so that no entry has packets of two workers"
+        why = "all keys have what is hashed, so that no two workers meet in an entry"
         coarse = self.met(CANDIDATES[0])
         if not coarse:
             return Sharding(fields, why, "a network function whose key has fewer fields, or both directions")
-        return Sharding(fields, why, f"more fields could be hashed without {self._names(coarse)}")
+        return Sharding(fields, why, f"without {self._names(coarse)} it would be {CANDIDATES[0].name}")
 
     def _one(self) -> Sharding:
         fields = self.nearest()
@@ -198,12 +191,12 @@ class _Choice:
             f"however packets are spread, workers meet where they must not; by {fields.name}: "
             f"{self.why_not_own(table, fields)}, and {self.why_one(table)}"
         )
-        change = f"{self._names([table])} with a key that has {' and '.join(fields.fields)}"
+        change = f"a key of {self._names([table])} that has {', '.join(fields.fields)}"
         if all(self.nfs[index].translated.commutes for index in table.nfs):
             limit = "full: evict" if table.evicts else "capacity"
-            change += "" if table.key.symmetric else f", or a chain without {limit}"
+            change += "" if table.key.symmetric else f"; or a chain without {limit}"
         else:
-            change += ", or whose states are declared (Sum, Max, Min, Or) and used in no other way"
+            change += "; or states of it that are declared (Sum, Max, Min, Or) and updated in no other way"
         return Sharding(None, why, change)
 
     def _names(self, tables: "Iterable[TablePlan]") -> str:

@@ -18,6 +18,7 @@ from fajita.engine.interface import Engine
 from fajita.io.frames import BSD_NULL, ETHERNET, LINUX_SLL, LINUX_SLL2, PPP, RAW_IP, FrameBlock
 from fajita.key import KeyColumn, Packing
 from fajita.plan import NFPlan, Plan
+from fajita.run import make_engine
 
 #: So many differing counters and rows are told one by one; the rest as a number.
 MAXIMUM_SHOWN = 10
@@ -90,18 +91,15 @@ class VerifyResult:
     difference: PacketDifference | RecordDifference | EndDifference | None
 
 
-def default_engines(plan: Plan) -> dict[str, Engine]:
-    """The two engines of fajita."""
-    from fajita.engine.compiled import CompiledEngine
-    from fajita.reference import ReferenceEngine
-
-    return {"reference": ReferenceEngine(plan), "compiled": CompiledEngine(plan)}
+def both_engines(plan: Plan, cores: int = 1) -> dict[str, Engine]:
+    """The two engines of fajita, with so many workers each."""
+    return {name: make_engine(plan, name, cores=cores) for name in ("reference", "compiled")}
 
 
 def verify_blocks(
     plan: Plan,
     blocks: Iterable[FrameBlock],
-    make_engines: Callable[[Plan], dict[str, Engine]] = default_engines,
+    make_engines: Callable[[Plan], dict[str, Engine]] = both_engines,
 ) -> VerifyResult:
     """Run two engines over the same blocks, which stay as they are; stops at the first block that differs.
 
@@ -194,8 +192,8 @@ def _end_differences(plan: Plan, engines: dict[str, Engine]) -> Iterator[str]:
     for nf in plan.nfs:
         left, right = first.core(nf), second.core(nf)
         yield from _unequal(_named_scalars(nf, left), _named_scalars(nf, right), names)
-        for name in nf.nf.core_arrays:
-            yield from _unequal_arrays(f"{nf.nf.name}, variable {name}", left[name], right[name], names)
+        for what, one, other in _named_arrays(nf, left, right):
+            yield from _unequal_arrays(what, one, other, names)
         if nf.table is not None:
             yield from _unequal_states(plan, nf, engines.values(), names)
 
@@ -237,7 +235,25 @@ def _unequal_arrays(what: str, left: NDArray[Any], right: NDArray[Any], names: l
 
 
 def _named_scalars(nf: NFPlan, core: dict[str, Any]) -> dict[str, int]:
-    return {f"{nf.nf.name}, variable {name}": core[name] for name in core if name not in nf.nf.core_arrays}
+    scalars = (name for name in core if name not in nf.nf.core_arrays)
+    return {what: value for name in scalars for what, value in _of_workers(nf, name, core[name])}
+
+
+def _named_arrays(
+    nf: NFPlan, left: dict[str, Any], right: dict[str, Any]
+) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    for name in nf.nf.core_arrays:
+        of_both = zip(_of_workers(nf, name, left[name]), _of_workers(nf, name, right[name]), strict=True)
+        yield from ((what, one, other) for (what, one), (_, other) in of_both)
+
+
+def _of_workers(nf: NFPlan, name: str, value: Any) -> list[tuple[str, Any]]:
+    """A variable by a name for messages: one value, or that of each worker."""
+    what = f"{nf.nf.name}, variable {name}"
+    values = value if isinstance(value, list) else [value]
+    if len(values) == 1:
+        return [(what, values[0])]
+    return [(f"{what} of worker {worker}", each) for worker, each in enumerate(values)]
 
 
 def _unequal_states(plan: Plan, nf: NFPlan, engines: Iterable[Engine], names: list[str]) -> Iterator[str]:

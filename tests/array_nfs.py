@@ -9,7 +9,10 @@ from fajita import (
     PASS,
     Array,
     Bits,
+    Max,
+    Or,
     Packet,
+    Sum,
     connection,
     five_tuple,
     flag,
@@ -34,8 +37,8 @@ class CountMin(NF):
         width: int = 1 << 14
 
     class Core:
-        heaviest: u64
-        counts: Array[u32, "size"]
+        heaviest: Max[u64]
+        counts: Array[Sum[u32], "size"]
 
     def prepare(self) -> None:
         self.size = ROWS * self.width
@@ -57,8 +60,8 @@ class BloomFilter(NF):
         bits: int = 1 << 22
 
     class Core:
-        seen: Bits["bits"]
-        fresh: u64
+        seen: Or[Bits["bits"]]
+        fresh: Sum[u64]
 
     def packet(self, pkt: Packet) -> int:
         if not pkt.is_udp and not pkt.is_tcp:
@@ -117,8 +120,8 @@ class PerHost(NF):
 
     class Core:
         given: u32
-        ended: u32
-        packets: Array[u64, "hosts"]
+        ended: Sum[u32]
+        packets: Array[Sum[u64], "hosts"]
         last_server: Array[ipv4, "hosts"]
         last_station: Array[mac, "hosts"]
         drift: Array[i16, "hosts"]

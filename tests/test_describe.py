@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from fajita import NF, PASS, Burst, Duration, IPv4, Rate, five_tuple, flag, ipv4, source, u32
+from fajita import NF, PASS, Array, Burst, Duration, IPv4, Rate, Sum, five_tuple, flag, ipv4, source, u32, u64
 from fajita.describe import ParameterDescription, describe
 from fajita.registry import find_nf, shipped_nfs
 
@@ -33,8 +33,11 @@ class Everything(NF):
         server: ipv4
         seen: flag
 
+        sizes: Array[Sum[u32], 4]
+
     class Core:
         turn: u32
+        ended: Sum[u64]
 
     def packet(self, pkt, state):  # type: ignore[no-untyped-def]
         return PASS
@@ -45,8 +48,8 @@ def test_purpose_keys_and_fields() -> None:
     assert described.purpose == "Has one of everything."
     assert described.text == "Has one of everything.\n\nAnd says more."
     assert (described.key, described.keys) == ("five_tuple", ("five_tuple", "source"))
-    assert described.state == {"server": "ipv4", "seen": "flag"}
-    assert described.core == {"turn": "u32"}
+    assert described.state == {"server": "ipv4", "seen": "flag", "sizes": "Array[Sum[u32], 4]"}
+    assert described.core == {"turn": "u32", "ended": "Sum[u64]"}
 
 
 @pytest.mark.parametrize(

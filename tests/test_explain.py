@@ -32,7 +32,7 @@ def chain(other: str = "pass") -> Chain:
 def test_tables_with_their_keys_and_reasons():
     plan = chain().plan
     text = explain(plan)
-    assert text.startswith("chain explained: 4 network functions, bursts of 16 packets, one core\n")
+    assert text.startswith("chain explained: 4 network functions, bursts of 16 packets\n")
     assert len(plan.tables) == 2
     for table in plan.tables:
         assert f"table {table.index}: key {table.key.name} ({', '.join(table.key.fields)})" in text
@@ -265,3 +265,45 @@ def test_slots_have_their_place_and_their_memory():
     text = explain(Chain([FlowCounter()], capacity=10_000).plan)
     assert "slot" not in text
     assert re.findall(r"memory: (.*)", text) == ["0.517 MiB at 10,000 flows", "1.02 MiB at 10,000 flows"]
+
+
+def workers_of(*nfs: NF, **options: str) -> str:
+    text = explain(Chain(nfs).plan_with(**options))
+    (section,) = (part for part in text.split("\n\n") if part.startswith("several workers"))
+    return section
+
+
+def test_which_worker_gets_a_packet_and_whose_entries_are():
+    balancer = LoadBalancer(servers=["10.0.0.1"])
+    section = workers_of(balancer, SourceCounter(), DestinationCounter())
+    assert "\n  a packet goes to one by a hash of src, as it came in\n    because: no field is in all keys; " in section
+    assert "\n    what would change that: without destination_counter workers would meet nowhere\n" in section
+    assert "\n  table 0 (five_tuple): each worker has its own" in section
+    assert re.search(r"^  table 2 \(destination\): replicated, .*, as the key destination has no src$", section, re.M)
+    section = workers_of(balancer, DestinationCounter(timeout="5s"), shard="destination")
+    assert (
+        "because: this was asked for\n    what would change that: if nothing is asked for, it is five_tuple" in section
+    )
+    assert (
+        ": shared by all, as load_balancer rewrites dst before the key destination is read, and its states" in section
+    )
+    section = workers_of(balancer, SourceCounter(), DestinationCounter(), sharing="shared")
+    assert re.search(r"^  table 2 \(destination\): shared by all, .*, and this was asked for$", section, re.M)
+    section = workers_of(FlowCounter(key="connection"))
+    assert "by a hash of src, dst, src_port, dst_port, the same in both directions, as it came in" in section
+
+
+def test_why_states_are_shared_and_why_one_worker_does_all():
+    section = workers_of(SourceCounter(), DestinationCounter(timeout="5s"))
+    assert re.search(
+        r"shared by all, as the key destination has no src, and its states end when a key is idle", section
+    )
+    limiters = [RateLimiter(rate="1Gbps", burst="64kB", name=key, key=key) for key in ("source", "destination")]
+    section = workers_of(*limiters)
+    assert (
+        "\n  all packets go to one, the others have nothing to do\n    because: however packets are spread" in section
+    )
+    assert re.search(
+        r"the order of packets matters to destination: packet reads state.\w+ \(rate_limiter.py:\d+\)", section
+    )
+    assert section.count("one worker has it") == 2

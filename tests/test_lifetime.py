@@ -117,7 +117,8 @@ def table_of(engine: Engine, table: int = 0) -> TableCounters:
 
 
 def core(engine: Any, nf: int = 0) -> dict[str, int]:
-    return engine.core(engine.plan.nfs[nf])
+    """Its variables, of the only worker."""
+    return {name: values[0] for name, values in engine.core(engine.plan.nfs[nf]).items()}
 
 
 def ports(engine: Any, nf: int = 0) -> dict[int, int]:

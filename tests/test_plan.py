@@ -93,6 +93,23 @@ def test_a_new_lookup_that_a_link_does_without_needs_no_segment() -> None:
     assert planned.tables[2].why == "load_balancer rewrites a field of the key before it"
 
 
+class Renumbers(NF):
+    """Gives each packet another network, half an IPv6 address."""
+
+    about = Layer.IPV6
+
+    def packet(self, pkt: PacketView) -> int:
+        pkt.src_high = pkt.src_high ^ pkt.flow_label
+        return PASS
+
+
+def test_rewrite_of_half_an_address_rewrites_the_keys_that_have_it() -> None:
+    planned = plan(SourceCounter(), Renumbers(), SourceCounter(name="after"))
+    assert tables(planned) == [("source", ["source_counter"]), ("source", ["after"])]
+    assert planned.tables[1].why == "renumbers rewrites a field of the key before it"
+    assert [segment.nfs for segment in planned.segments] == [[0, 1], [2]]
+
+
 def test_rewrite_of_another_field_needs_none() -> None:
     planned = plan(balancer(), SourceCounter(), MacSwap(), SourceCounter(name="again"))
     assert tables(planned) == [("five_tuple", ["load_balancer"]), ("source", ["source_counter", "again"])]

@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from fajita import NF, PASS, Chain, FrameBlock, InputError, five_tuple, u64
+from fajita import NF, PASS, Chain, FrameBlock, InputError, Sum, five_tuple, u64
 from fajita import Packet as View
 from fajita.interruption import interruptible
 from fajita.nfs.flow_counter import FlowCounter
@@ -122,19 +122,21 @@ class Total(NF):
     """Counts all packets, without a key."""
 
     class Core:
-        packets: u64
+        packets: Sum[u64]
+        latest: u64
 
     def packet(self, pkt: View) -> int:
         self.core.packets += 1
+        self.core.latest = pkt.time_ns
         return PASS
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_variables_of_a_worker(engine):
+def test_variables_are_merged_as_declared_or_those_of_each_worker(engine):
     run = Chain([Total(), SourceCounter()]).run(TRAFFIC.blocks(), engine=engine)
-    assert run.core("total") == {"packets": 20}
+    assert run.core("total") == {"packets": 20, "latest": [TRAFFIC.times_ns[-1]]}
     assert run.core("source_counter") == {}
-    assert run.report["nfs"][0]["summary"] == {"packets": 20}
+    assert run.report["nfs"][0]["summary"] == {"packets": 20, "latest": [TRAFFIC.times_ns[-1]]}
     with pytest.raises(InputError, match=r"total keeps no state per key; its variables are in run\.core\('total'\)"):
         run.table("total")
 
@@ -148,8 +150,8 @@ class Ended(NF):
         packets: u64
 
     class Core:
-        ended: u64
-        packets: u64
+        ended: Sum[u64]
+        packets: Sum[u64]
 
     def packet(self, pkt: View, state: State) -> int:
         state.packets += 1

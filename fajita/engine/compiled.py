@@ -1,6 +1,7 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -8,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.core import begin_core, read_core
-from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters
+from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters, WorkerLoad
 from fajita.engine.fragments import FragmentMemory
+from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
+from fajita.engine.merging import merge_core
 from fajita.engine.records import RecordBuffers
-from fajita.engine.shared_table import Membership, SharedPart
+from fajita.engine.shared_table import SharedPart
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
@@ -24,6 +27,7 @@ from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan, TablePlan
+from fajita.settings import share_of_capacity
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
@@ -56,7 +60,8 @@ class CompiledEngine:
         self._constants = np.array(plan.constants or [0], np.int64)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
-        self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
+        if membership is None:
+            membership = Membership(0, 1, Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes))
         self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
         #: What stands for an entry that is not there.
         self._nowhere = np.zeros(max((side.entry_bytes for side in plan.sides), default=1), np.uint8)
@@ -64,7 +69,7 @@ class CompiledEngine:
         self._descriptors = np.zeros((max(1, len(plan.tables)), TABLE_BYTES // 8), np.int64)
         self._membership = membership
         self.tables = [self._make_table(table) for table in plan.tables]
-        self._budget.check()
+        membership.budget.check()
         for table in self.tables:
             for side in table.plan.sides:
                 self._sides[side.index, TABLE // 8] = self._descriptors[table.plan.index].ctypes.data
@@ -72,7 +77,7 @@ class CompiledEngine:
         self._listed = np.zeros(0, np.int64)
         self._clocks: NDArray[np.generic] = self._listed
         self.fragments = FragmentMemory(plan)
-        self._packets_in = 0
+        self._packets_in, self._busy_seconds = 0, 0.0
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
@@ -83,15 +88,14 @@ class CompiledEngine:
         self._context[CONTEXT["clock"] // 8] = FIRST_CLOCK_NS
         self._place("records", self._records.descriptors)
         self._place("fragments", self.fragments.words)
-        if membership is not None:
-            self._place("stop", membership.stop)
+        self._place("stop", membership.stop)
 
     def _make_table(self, table: TablePlan) -> FlowTable | SharedPart:
-        words = self._descriptors[table.index]
-        if table.foreign is None:
-            return FlowTable(table, words, self._sides, self._budget, self.plan.settings.capacity)
-        assert self._membership is not None
-        return SharedPart(self._membership.tables[table.index], self._membership.worker, words, self._sides, self._ask)
+        words, common = self._descriptors[table.index], self._membership
+        if table.foreign is not None:
+            return SharedPart(common.tables[table.index], common.worker, words, self._sides, self._ask)
+        capacity = share_of_capacity(self.plan.settings.capacity, common.worker, common.workers)
+        return FlowTable(table, words, self._sides, common.budget, capacity)
 
     def _place(self, name: str, array: NDArray[np.generic]) -> None:
         self._context[CONTEXT[name] // 8] = array.ctypes.data
@@ -109,12 +113,25 @@ class CompiledEngine:
         self._clocks = block.time_ns if clocks_ns is None else clocks_ns
         self._place("clocks", self._clocks)
         self.fragments.begin_block()
+        start = time.perf_counter()
         try:
             self._run_to_the_end(block)
         finally:  # an interruption ends the run, but what was done counts
+            self._busy_seconds += time.perf_counter() - start
             self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()
+
+    def shards_of(self, block: FrameBlock) -> list[FrameBlock]:
+        """The packets of each worker: all are this one's."""
+        return [block]
+
+    def process_shards(self, shards: Sequence[FrameBlock]) -> float:
+        """Run the chain over the one block; gives the seconds that it took."""
+        (block,) = shards
+        before = self._busy_seconds
+        self.process(block)
+        return self._busy_seconds - before
 
     def _run_to_the_end(self, block: FrameBlock | None = None) -> None:
         """Let the kernel run, and do what it asks for in between."""
@@ -122,7 +139,7 @@ class CompiledEngine:
         while (asks := self._run(self._context.ctypes.data)) != DONE:
             if asks == RECORDS_FULL:
                 self._records.empty()
-            elif self._membership is not None and (asks == STOPPED or self.plan.sides[asks - 1].owner is not None):
+            elif asks == STOPPED or self.plan.sides[asks - 1].owner is not None:
                 self._membership.stand_still()
                 self._allow_memory(block)
             else:
@@ -140,20 +157,27 @@ class CompiledEngine:
         """What the kernel asks for on behalf of a side of a table."""
         for table in self.plan.tables:
             for number, each in enumerate(table.sides):
-                if each.index == side:
-                    self.tables[table.index].attend(number)
+                if each.index == side and isinstance(own := self.tables[table.index], FlowTable):
+                    own.attend(number)
 
     def settle(self, clock_ns: int | None = None) -> None:
         """End all states that have been idle too long by now, in the order of their keys.
 
         clock_ns: the latest packet time in the whole input, if this engine has not had all packets.
         """
-        at = CONTEXT["clock"] // 8
         if clock_ns is not None:
-            self._context[at] = clock_ns
+            self._context[CONTEXT["clock"] // 8] = clock_ns
         for table in self.tables:
             if table.plan.idle_ends:
-                self._end_listed(table, table.entries_by_key(int(self._context[at])), "settled")
+                self._settle(table)
+
+    def tick(self, table: TablePlan, clock_ns: int) -> None:
+        """End what is idle in a table that comes to a tick, while no worker is at work."""
+        self._context[CONTEXT["clock"] // 8] = clock_ns
+        self._settle(self.tables[table.index])
+
+    def _settle(self, table: FlowTable | SharedPart) -> None:
+        self._end_listed(table, table.entries_by_key(int(self._context[CONTEXT["clock"] // 8])), "settled")
 
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
@@ -230,14 +254,22 @@ class CompiledEngine:
         return [buffer.take() for buffer in self._records.of(nf)]
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF's worker; its arrays as they are now."""
+        """The variables of an NF: one value of those that it declares, a list with each worker's of others."""
+        return merge_core(nf, [self.variables(nf, arrays=arrays)])
+
+    def variables(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
+        """Those of this worker; its arrays as they are now."""
         return read_core(self._core.view(np.uint8), nf, arrays=arrays)
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
         return [(table.capacity, table.bytes) for table in self.tables]
 
+    def loads(self) -> list[WorkerLoad]:
+        """What this worker had to do."""
+        return [WorkerLoad(self._packets_in, self._busy_seconds)]
+
     @property
     def memory_bytes(self) -> int | None:
         """What the tables may take together."""
-        return self._budget.limit_bytes
+        return self._membership.budget.limit_bytes

@@ -21,7 +21,7 @@ def begin_core(memory: NDArray[np.uint8], nfs: list[NFPlan]) -> None:
 
 
 def read_core(memory: NDArray[np.uint8], nf: NFPlan, *, arrays: bool) -> dict[str, Any]:
-    """The variables of an NF; its arrays, if asked for, as they are now."""
+    """The variables of an NF of this worker; its arrays, if asked for, as they are now."""
     variables: dict[str, Any] = {
         name: int(_place(memory, nf.core_offsets[name], kind.bytes).view(kind.dtype)[0])
         for name, kind in type(nf.nf).core_fields.items()

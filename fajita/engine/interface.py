@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from fajita.engine.counters import Counters
+from fajita.engine.counters import Counters, WorkerLoad
 from fajita.io.frames import FrameBlock
 from fajita.plan import NFPlan
 
@@ -37,10 +37,16 @@ class Engine(Protocol):
         """
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF's worker; arrays, where asked for, as arrays of numpy."""
+        """The variables of an NF; arrays, where asked for, as arrays of numpy.
+
+        Of those that it declares (Sum, Max, Min, Or) what all workers have together, of others a list of what each has.
+        """
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""
+
+    def loads(self) -> list[WorkerLoad]:
+        """What each worker had to do."""
 
     @property
     def memory_bytes(self) -> int | None:

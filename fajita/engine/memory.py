@@ -3,6 +3,7 @@
 import mmap
 import os
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +14,24 @@ HUGE_PAGE = 2 << 20
 
 
 class Budget:
-    """How many bytes the tables of a worker may take."""
+    """How many bytes the tables of all workers may take."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes, self.taken_bytes = limit_bytes, 0
+        self._lock = Lock()
 
     def take(self, nbytes: int) -> bool:
         """Whether there are so many left, which are then taken."""
-        if self.taken_bytes + nbytes > self.limit_bytes:
-            return False
-        self.taken_bytes += nbytes
+        with self._lock:
+            if self.taken_bytes + nbytes > self.limit_bytes:
+                return False
+            self.taken_bytes += nbytes
         return True
 
     def need(self, nbytes: int) -> None:
         """Take what nothing begins without; `check` says whether there is so much."""
-        self.taken_bytes += nbytes
+        with self._lock:
+            self.taken_bytes += nbytes
 
     def check(self) -> None:
         """InputError if more is needed than there may be."""
@@ -38,7 +42,8 @@ class Budget:
 
     def give_back(self, nbytes: int) -> None:
         """What is no longer needed."""
-        self.taken_bytes -= nbytes
+        with self._lock:
+            self.taken_bytes -= nbytes
 
 
 #: Where Linux says what the container that a process runs in may take (cgroup v2).

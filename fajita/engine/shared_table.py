@@ -5,8 +5,7 @@ still. What workers keep of their own (kernel/shared_table.py) is in the table b
 kernels return.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,20 +151,6 @@ class SharedTable:
         """FlowTable.rows."""
         self.fold()
         return [side.rows(nf, arrays=arrays) for side in self.sides]
-
-
-@dataclass(frozen=True)
-class Membership:
-    """What a worker has in common with others.
-
-    worker: its number, from 0 on. tables: those that they share, by index. stop: a word that is not 0 when all are to
-    stand still. stand_still: called when the kernel has stopped for that; it comes back when the worker may go on.
-    """
-
-    worker: int
-    tables: Mapping[int, SharedTable]
-    stop: NDArray[np.int64]
-    stand_still: Callable[[], None]
 
 
 class SharedPart:

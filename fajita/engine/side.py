@@ -151,6 +151,11 @@ class SideMemory:
         return [area for areas in all_areas for area in (areas.tags, areas.entries)]
 
     @property
+    def descriptor(self) -> NDArray[np.int64]:
+        """What the kernel reads and writes of it."""
+        return self._words
+
+    @property
     def entries(self) -> int:
         """Entries in it."""
         return self._get(kernel.COUNT)
@@ -169,6 +174,10 @@ class SideMemory:
         """The state of one NF of this table, a row per entry that has any, sorted by key; without its arrays if so."""
         parts = [self._rows_of(areas, nf, arrays=arrays) for areas in self._areas]
         return sort_rows(np.concatenate(parts), self.side.packing)
+
+    def keys(self) -> NDArray[np.void]:
+        """The keys of all entries, as rows."""
+        return np.concatenate([self._keys(self._used(areas, arrays=False)[1]) for areas in self._areas])
 
     def entries_by_key(self, idle_at_ns: int | None = None) -> NDArray[np.int64]:
         """The addresses at which the keys of entries end, in the order of the keys.

@@ -80,6 +80,11 @@ class FlowTable:
             side.free_moved()
 
     @property
+    def descriptor(self) -> NDArray[np.int64]:
+        """What the kernel reads and writes of it, beside the descriptors of its sides."""
+        return self._words
+
+    @property
     def entries(self) -> int:
         """Entries in the table."""
         return self._get(kernel.ENTRIES)

@@ -166,16 +166,20 @@ class FrameBlock:
 
     def head(self, count: int) -> "FrameBlock":
         """The first `count` frames, in the same memory."""
+        return self.part(0, count)
+
+    def part(self, start: int, stop: int) -> "FrameBlock":
+        """The frames from `start` to before `stop`, in the same memory."""
         return FrameBlock(
-            self.address[:count],
-            self.captured[:count],
-            self.wire[:count],
-            self.time_ns[:count],
-            self.link[:count],
-            self.verdict[:count],
+            self.address[start:stop],
+            self.captured[start:stop],
+            self.wire[start:stop],
+            self.time_ns[start:stop],
+            self.link[start:stop],
+            self.verdict[start:stop],
             self.memory,
-            self.first,
-            None if self.link_number is None else self.link_number[:count],
+            self.first + start,
+            None if self.link_number is None else self.link_number[start:stop],
         )
 
     def frame(self, index: int) -> memoryview:

@@ -21,6 +21,7 @@ from fajita.kernel.shared_text import (
     emit_stops,
     shared_tables,
 )
+from fajita.kernel.spread import spread_parameter
 from fajita.kernel.text import Text
 from fajita.plan import Plan
 
@@ -36,7 +37,7 @@ from fajita.kernel.function import burst_function, kernel_function, rare_functio
 from fajita.kernel.hash import HASHES, SECOND_SIDE
 from fajita.kernel.layout import DONE, RECORDS_FULL
 from fajita.kernel.memory import *
-from fajita.kernel.parse import REASON_SHIFT, parse
+from fajita.kernel.parse import REASON_SHIFT, parse, parse_any, parse_plain_ipv4, parse_plain_ipv6
 from fajita.kernel.records import LAST_AT, NEXT_AT, emit_record
 from fajita.kernel.slots import *
 from fajita.kernel.table import ATTENTION, COUNT, ENTRIES_AT, MASK, MOST, SECRET_0, SECRET_1, TAGS
@@ -170,14 +171,16 @@ def _emit_burst(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.line(f"count_{last} = minimum({burst_end(plan)}, end - following)")
     if last > 1:
         text.line("follow_0(context, scratch_1, count_1)")
-    text.line(f"look_up_0(context, scratch_{last}, following, count_{last})")
+    running = spread_parameter(plan, 0, "scratch")
+    text.line(f"look_up_0(context, scratch_{last}, following, count_{last}{running})")
     emit_clock_pass(text, plan, scratch)
     for number in range(len(plan.segments)):
         if number:
             text.line(f"look_up_{number}(context, scratch, position, count_0)")
             if linking_tables(plan, number):
                 text.line(f"follow_{number}(context, scratch, count_0)")
-        text.line(f"run_{number}(context, scratch, position, count_0{prefetch_arguments(plan, number)})")
+        spread = spread_parameter(plan, number, "scratch_1")
+        text.line(f"run_{number}(context, scratch, position, count_0{prefetch_arguments(plan, number)}{spread})")
     text.line("position += count_0")
     counts = [f"count_{stage}" for stage in range(last + 1)]
     text.line(f"{', '.join(counts[:-1])} = {', '.join(counts[1:])}")

@@ -9,14 +9,19 @@ from fajita.kernel.fragment_pass import emit_hash_fragment
 from fajita.kernel.layout import Scratch, TableScratch
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.shared_text import emit_copies, emit_redirected
+from fajita.kernel.spread import emit_lines, emit_unless_spread, spread_parameter, spread_tables
 from fajita.kernel.text import Text
 from fajita.key import KeyPart, Packing
 from fajita.packet import Layer
-from fajita.plan import LINE_BYTES, Plan, Segment, TablePlan, TableSide
+from fajita.plan import Plan, Segment, TablePlan, TableSide
 from fajita.prefetching import lines_ahead
 
 #: What the passes need of the context.
 _WORDS = ("address", "captured", "link")
+#: Where the transport header of most packets is.
+_TRANSPORT = "start_of_transport(frame, headers)"
+#: What the parser needs to know of a packet.
+_FRAME = "frame, load_u32(captured + 4 * (position + j)), load_u8(link + position + j)"
 
 
 def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
@@ -24,39 +29,100 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     segment = plan.segments[number]
     if plan.tells_ipv6 and segment.tables:
         _emit_hash_apart(text, plan, number, scratch, family=6)
+    if segment.tables and (plan.datagrams or _takes_plain_apart(plan, number)):
+        _emit_hash_apart(text, plan, number, scratch, family=4)
     if plan.datagrams:
-        if segment.tables:
-            _emit_hash_apart(text, plan, number, scratch, family=4)
         emit_hash_fragment(text, plan, number, scratch)
-    text.function("burst_function", f"look_up_{number}(context, scratch, position, count)")
+    if _takes_plain_apart(plan, number):
+        _emit_hash_other(text, plan, number, scratch)
+    parameters = f"context, scratch, position, count{spread_parameter(plan, number, 'run_scratch')}"
+    text.function("burst_function", f"look_up_{number}({parameters})")
     with text.indented():
         emit_words(text, _WORDS)
         for t in segment.tables:
             for side in plan.tables[t].sides:
                 _emit_side(text, side)
         _emit_hash_pass(text, plan, segment, scratch, number=number)
-        _emit_match_pass(text, plan, segment, scratch)
+        _emit_match_pass(text, plan, segment, scratch, number=number)
 
 
 def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
-    text.line("for j in range(count):")
+    only_plain = _takes_plain_apart(plan, number)
+    if only_plain:
+        text.line("j = 0")
+    text.line("while j < count:" if only_plain else "for j in range(count):")
     with text.indented():
         text.line("frame = load_i64(address + 8 * (position + j))")
-        if number == 0:
-            text.line("headers = parse(frame, load_u32(captured + 4 * (position + j)), load_u8(link + position + j))")
-            text.line(f"store_64(scratch + {scratch.headers} + 8 * j, headers)")
+        if only_plain:
+            text.line(f"headers = parse_plain_ipv4({_FRAME})")
+            text.line("if headers == 0:")
+            text.line(f"    j = hash_{number}_other(context, scratch, position, j, count, frame)")
+            text.line("    continue")
         else:
-            text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
-        _emit_apart(text, plan, segment, number=number)
+            text.line(
+                f"headers = {f'parse({_FRAME})' if number == 0 else f'load_i64(scratch + {scratch.headers} + 8 * j)'}"
+            )
+        if number == 0:
+            text.line(f"store_64(scratch + {scratch.headers} + 8 * j, headers)")
+        if not only_plain:
+            _emit_apart(text, plan, segment, number=number)
         for t in segment.tables:
             if not plan.tables[t].is_linked(4):
                 _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
+        if only_plain:
+            text.line("j += 1")
+
+
+def _takes_plain_apart(plan: Plan, number: int) -> bool:
+    """Whether the loop is for plain IPv4 alone, of which it knows all offsets; all else goes to `hash_N_other`."""
+    segment = plan.segments[number]
+    return number == 0 and bool(segment.tables) and plan.tells_ipv6 and not plan.settings.inner
+
+
+def _emit_hash_other(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
+    """`hash_N_other(context, scratch, position, j, count, frame)`: the first pass from a packet on that is not plain
+    IPv4: for it alone, or for all plain IPv6 packets up to the next other one. Gives the number of the packet after.
+    """
+    text.function("burst_function", f"hash_{number}_other(context, scratch, position, j, count, frame)")
+    keep_headers = f"store_64(scratch + {scratch.headers} + 8 * j, headers)"
+    with text.indented():
+        emit_words(text, _WORDS)
+        _emit_sides_of(text, plan, number, family=6)
+        text.line(f"headers = parse_plain_ipv6({_FRAME})")
+        text.line("if headers == 0:")
+        with text.indented():
+            text.line(f"headers = parse_any({_FRAME})")
+            text.line(keep_headers)
+            _emit_any(text, plan, number)
+            text.line("return j + 1")
+        text.line("while headers != 0:")
+        with text.indented():
+            text.line(keep_headers)
+            _emit_hashes(text, plan, number, scratch, family=6)
+            text.line("j += 1")
+            text.line("if j == count:")
+            text.line("    break")
+            text.line("frame = load_i64(address + 8 * (position + j))")
+            text.line(f"headers = parse_plain_ipv6({_FRAME})")
+        text.line("return j")
+
+
+def _emit_any(text: Text, plan: Plan, number: int) -> None:
+    """Hash a packet whatever it is."""
+    arguments = f"context, scratch, j, frame, headers, {_TRANSPORT}"
+    if plan.datagrams:
+        text.line(f"if headers & {int(Layer.FRAGMENT)}:")
+        text.line(f"    hash_{number}_fragment(context, scratch, position, j, frame)")
+    text.line(f"{'elif' if plan.datagrams else 'if'} headers & {int(Layer.IPV6)}:")
+    text.line(f"    hash_{number}_ipv6({arguments})")
+    text.line("else:")
+    text.line(f"    hash_{number}_ipv4({arguments})")
 
 
 def _emit_apart(text: Text, plan: Plan, segment: Segment, *, number: int) -> None:
     """The packets that functions of their own take care of."""
     apart = Layer.IPV6 if plan.tells_ipv6 and segment.tables else Layer(0)
-    hash_ipv6 = f"hash_{number}_ipv6(context, scratch, j, frame, headers, start_of_transport(frame, headers))"
+    hash_ipv6 = f"hash_{number}_ipv6(context, scratch, j, frame, headers, {_TRANSPORT})"
     hash_fragment = f"hash_{number}_fragment(context, scratch, position, j, frame)"
     if not apart and not plan.datagrams:
         return
@@ -79,7 +145,7 @@ def _emit_hash(
     *,
     family: int,
     check_status: bool,
-    transport: str = "start_of_transport(frame, headers)",
+    transport: str = _TRANSPORT,
 ) -> None:
     """The key and hash of a packet of a family. transport: where its transport header is, or what stands for it."""
     t, place, side = table.index, scratch.tables[table.index], table.side_of(family)
@@ -101,21 +167,34 @@ def _emit_hash(
 
 def _emit_hash_apart(text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int) -> None:
     """`hash_N_ipv6(context, scratch, j, frame, headers, transport)`, or ipv4: the first pass for one packet."""
-    segment = plan.segments[number]
     text.function("burst_function", f"hash_{number}_ipv{family}(context, scratch, j, frame, headers, transport)")
     with text.indented():
-        for t in segment.tables:
-            table = plan.tables[t]
-            side = table.side_of(family)
-            if table.is_linked(family):
-                continue
-            if side is not None:
-                _emit_side(text, side)
-            _emit_hash(text, table, scratch, family=family, check_status=number > 0, transport="transport")
-            if side is not None and table.link is not None:
-                # The match pass leaves the table out, for the sake of all other packets.
-                _emit_match(text, plan, t, side)
-                text.line(f"store_64(scratch + {scratch.tables[t].entry} + 8 * j, entry_{t})")
+        _emit_sides_of(text, plan, number, family)
+        _emit_hashes(text, plan, number, scratch, family=family, transport="transport")
+
+
+def _emit_sides_of(text: Text, plan: Plan, number: int, family: int) -> None:
+    """What hashing packets of a family needs of the tables."""
+    for table in (plan.tables[t] for t in plan.segments[number].tables):
+        side = table.side_of(family)
+        if side is not None and not table.is_linked(family):
+            _emit_side(text, side)
+
+
+def _emit_hashes(
+    text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int, transport: str = _TRANSPORT
+) -> None:
+    """The keys and hashes of a packet of a family, for the functions apart from the loop."""
+    for t in plan.segments[number].tables:
+        table = plan.tables[t]
+        side = table.side_of(family)
+        if table.is_linked(family):
+            continue
+        _emit_hash(text, table, scratch, family=family, check_status=number > 0, transport=transport)
+        if side is not None and table.link is not None:
+            # The match pass leaves the table out, for the sake of all other packets.
+            _emit_match(text, plan, t, side)
+            text.line(f"store_64(scratch + {scratch.tables[t].entry} + 8 * j, entry_{t})")
 
 
 def _emit_side(text: Text, side: TableSide) -> None:
@@ -128,9 +207,7 @@ def _emit_side(text: Text, side: TableSide) -> None:
     emit_copies(text, [side])
 
 
-def emit_key(
-    text: Text, table: TablePlan, packing: Packing, transport: str = "start_of_transport(frame, headers)"
-) -> None:
+def emit_key(text: Text, table: TablePlan, packing: Packing, transport: str = _TRANSPORT) -> None:
     """The words of the packet's key, in variables, and of a key of both directions which of them it is.
 
     transport: where its transport header is, or what stands for it.
@@ -169,7 +246,7 @@ def _key_part(part: KeyPart, packing: Packing, transport: str) -> str:
     return f"({load} << {part.shift})" if part.shift else load
 
 
-def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch) -> None:
+def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
     tables = [t for t in segment.tables if plan.tables[t].link is None]
     if not tables:
         return
@@ -181,7 +258,11 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch)
             if others:
                 text.line(f"if hashed_{t} & SECOND_SIDE:")
                 with text.indented():
-                    _emit_match(text, plan, t, others[0])
+                    if plan.tables[t] in spread_tables(plan, number):
+                        _emit_candidate(text, t, others[0])
+                        emit_unless_spread(text, plan, plan.tables[t], scratch)
+                    else:
+                        _emit_match(text, plan, t, others[0])
                 text.line("else:")
                 with text.indented():
                     _emit_match(text, plan, t, first)
@@ -191,8 +272,11 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch)
 
 
 def _emit_match(text: Text, plan: Plan, t: int, side: TableSide) -> None:
+    _emit_candidate(text, t, side)
+    emit_lines(text, f"entry_{t}", lines_ahead(plan.tables[t], side, plan.tuning))
+
+
+def _emit_candidate(text: Text, t: int, side: TableSide) -> None:
     s = side.index
     text.line(f"entry_{t} = candidate_{s}(tags_{s}, entries_{s}, mask_{s}, hashed_{t}, nowhere_{s})")
     emit_redirected(text, side, f"entry_{t}")
-    for line in range(lines_ahead(plan.tables[t], side, plan.tuning)):
-        text.line(f"prefetch(entry_{t}{f' + {line * LINE_BYTES}' if line else ''})")

@@ -13,6 +13,7 @@ from fajita.kernel.records import records_of_side
 from fajita.kernel.text import Text
 from fajita.packet import Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
+from fajita.spraying import left_to_owner
 
 
 def counter(plan: Plan, statistics: Statistics, nf: NFPlan) -> str | None:
@@ -45,6 +46,7 @@ class PacketBody:
         #: Whether a packet may have been dropped at the point that is being written.
         self.may_be_dropped = any(nf.translated.may_drop or self._may_be_full(nf) for nf in earlier)
         self.entries = EntryText(text, plan, number, scratch, family=family)
+        self.left_to_owner = left_to_owner(plan) if plan.tuning.sprays else frozenset()
         #: Tables whose hash and entry the variables hold by now.
         self.resolved: set[int] = set()
 
@@ -169,6 +171,10 @@ class PacketBody:
     def _emit_nf(self, nf: NFPlan) -> None:
         text = self.text
         self._count(nf, "received")
+        if nf.index in self.left_to_owner:
+            text.line("if is_own:")
+            text.line(f"    {self._call(nf, 'packet')}")
+            return
         if not nf.translated.may_drop:
             text.line(self._call(nf, "packet"))
             return

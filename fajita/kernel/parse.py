@@ -77,6 +77,20 @@ _FRAGMENT_BITS = 0xFF3F  # more fragments and fragment offset, likewise
 @kernel_function
 def parse(frame, captured, link):
     """The headers word of a frame of `captured` bytes at address `frame`; link is a code of io.frames."""
+    headers = parse_plain_ipv4(frame, captured, link)
+    return headers if headers != 0 else parse_other(frame, captured, link)
+
+
+@burst_function
+def parse_other(frame, captured, link):
+    """The same for frames that are not plain IPv4."""
+    headers = parse_plain_ipv6(frame, captured, link)
+    return headers if headers != 0 else parse_any(frame, captured, link)
+
+
+@kernel_function
+def parse_plain_ipv4(frame, captured, link):
+    """The same for what most frames are: UDP or TCP in IPv4 without tags, options and faults; 0 for all others."""
     if link == ETHERNET and captured >= 42:
         start = load_u64(frame + 12)  # EtherType, version and header length, type of service, total length
         if (start & _TYPE_AND_VERSION) == _UNTAGGED_PLAIN_IPV4 and (load_u16(frame + 20) & _FRAGMENT_BITS) == 0:
@@ -86,12 +100,12 @@ def parse(frame, captured, link):
                     return _PLAIN_UDP
                 if protocol == TCP_PROTOCOL and total >= 40:
                     return _PLAIN_TCP
-    return parse_other(frame, captured, link)
+    return 0
 
 
-@burst_function
-def parse_other(frame, captured, link):
-    """The same for frames that are not plain IPv4, with a short way for plain IPv6."""
+@kernel_function
+def parse_plain_ipv6(frame, captured, link):
+    """The same for UDP or TCP in IPv6 without tags, extension headers and faults."""
     if link == ETHERNET and captured >= 62 and load_be16(frame + 12) == IPV6_TYPE and load_u8(frame + 14) >> 4 == 6:
         payload, protocol = load_be16(frame + 18), load_u8(frame + 20)
         if payload + 54 <= captured:
@@ -99,7 +113,7 @@ def parse_other(frame, captured, link):
                 return _PLAIN_IPV6_UDP
             if protocol == TCP_PROTOCOL and payload >= 20:
                 return _PLAIN_IPV6_TCP
-    return parse_any(frame, captured, link)
+    return 0
 
 
 @rare_function

@@ -9,6 +9,7 @@ from fajita.kernel.packet_body import PacketBody, counter
 from fajita.kernel.prefetch_pass import emit_first_prefetch, emit_next_prefetch, prefetch_parameters
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.shared_text import emit_worker
+from fajita.kernel.spread import emit_spread, spread_parameter
 from fajita.kernel.text import Text
 from fajita.packet import Layer
 from fajita.plan import Plan, TableSide
@@ -19,12 +20,14 @@ _WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "c
 
 def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
     """`run_N(context, scratch, position, count)`; the last segment's also gives the verdicts."""
+    next_scratch = spread_parameter(plan, number, "next_scratch")
     if plan.tells_ipv6:
         _emit_ipv6(text, plan, number, scratch, statistics)
     nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
     counters = {nf.index: name for nf in nfs if (name := counter(plan, statistics, nf)) is not None}
     text.function(
-        "burst_function", f"run_{number}(context, scratch, position, count{prefetch_parameters(plan, number)})"
+        "burst_function",
+        f"run_{number}(context, scratch, position, count{prefetch_parameters(plan, number)}{next_scratch})",
     )
     with text.indented():
         emit_words(text, _WORDS)
@@ -43,10 +46,10 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             emit_next_prefetch(text, plan, number)
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
-            _emit_packet(text, scratch)
+            _emit_packet(text, plan, scratch)
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
-                text.line(f"    run_{number}_ipv6(context, scratch, position, j)")
+                text.line(f"    run_{number}_ipv6(context, scratch, position, j{next_scratch})")
                 text.line("    continue")
             PacketBody(text, plan, number, scratch, statistics, family=4).emit()
         for index, name in counters.items():
@@ -57,13 +60,15 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
 
 def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
     """`run_N_ipv6(context, scratch, position, j)`: the same for one IPv6 packet."""
-    text.function("burst_function", f"run_{number}_ipv6(context, scratch, position, j)")
+    next_scratch = spread_parameter(plan, number, "next_scratch")
+    text.function("burst_function", f"run_{number}_ipv6(context, scratch, position, j{next_scratch})")
     with text.indented():
+        emit_spread(text, plan, number, scratch)
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 6))
         emit_worker(text, plan)
-        _emit_packet(text, scratch)
+        _emit_packet(text, plan, scratch)
         PacketBody(text, plan, number, scratch, statistics, family=6).emit()
 
 
@@ -73,8 +78,10 @@ def _linked_sides(plan: Plan, number: int, family: int) -> list[TableSide]:
     return [side for table in tables if (side := table.side_of(family)) is not None]
 
 
-def _emit_packet(text: Text, scratch: Scratch) -> None:
+def _emit_packet(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.line("frame = load_i64(address + 8 * (position + j))")
     text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
     text.line("length = load_u32(wire + 4 * (position + j))")
     text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
+    if plan.tuning.sprays:
+        text.line("is_own = load_u8(verdict + position + j)")

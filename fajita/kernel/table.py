@@ -21,7 +21,7 @@ from fajita.kernel.function import KernelFunction, kernel_function, rare_functio
 from fajita.kernel.hash import HASHES
 from fajita.kernel.layout import BURST
 from fajita.kernel.memory import clear, copy, load_128, load_u8, load_u32, load_u64, store_8, store_64
-from fajita.kernel.operation import I1, I8, I16, I32, I64, llvm_intrinsic, operation
+from fajita.kernel.operation import I1, I8, I16, I32, I64, Operation, llvm_intrinsic, operation
 from fajita.kernel.slots import record_of
 
 #: Places in a group, and bytes of tags.
@@ -111,6 +111,7 @@ class SideFunctions:
     is the address of the entry of the key whose words lie at `key`, or 0; insert(side, hashed, key) makes one, zeros
     but for the key. remove(side, entry) ends one. attend(side) does what is due before a burst: moves some groups of
     the old table, touches a page of the one to come; it gives 1 if the engine has to (fajita.engine.tables).
+    hash_entry(side, entry) is the hash of the key of an entry of any side with such keys, with the secrets of this one.
     """
 
     candidate: KernelFunction
@@ -118,6 +119,7 @@ class SideFunctions:
     insert: KernelFunction
     remove: KernelFunction
     attend: KernelFunction
+    hash_entry: Operation
 
 
 @cache
@@ -259,4 +261,4 @@ def side_functions(words: int, entry_bytes: int, slot_at: int | None) -> SideFun
         store_64(side + ATTENTION, load_u64(side + COUNT) + apart)
         return 0
 
-    return SideFunctions(candidate, find, insert, remove, attend)
+    return SideFunctions(candidate, find, insert, remove, attend, hash_entry)

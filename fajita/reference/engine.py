@@ -1,186 +1,129 @@
-"""The interpreted engine: one packet after the other through the whole chain, a dict for each table of the plan."""
+"""The interpreted engine: one packet after the other through the whole chain, a dict for each table of the plan.
+
+With several workers each packet is run by the one that its header fields say, but still one after the other, in the
+order of the input. Tables that workers share, or have replicas of, are one dict: what a replica is to mean.
+"""
 
 import copy
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.counters import Counters
+from fajita.engine.counters import Counters, WorkerLoad, add_counters
+from fajita.engine.merging import merge_core
+from fajita.engine.rows import sort_rows
 from fajita.integers import wrap
 from fajita.io.frames import FrameBlock
-from fajita.key import Packing
-from fajita.lifetime import FIRST_CLOCK_NS, PACKETS_PER_SWEEP
-from fajita.nf import PASS
-from fajita.packet import OTHER_REASONS
-from fajita.plan import NFPlan, Plan
-from fajita.reference.flow_key import KeyValues, key_values
-from fajita.reference.flow_table import FlowEntry, FlowTable
-from fajita.reference.fragments import FirstFragment, Fragments
-from fajita.reference.integer import Int64
-from fajita.reference.packet_view import Dropped, PacketView
-from fajita.reference.parse import Headers, parse
+from fajita.lifetime import FIRST_CLOCK_NS, tick_of
+from fajita.plan import NFPlan, Plan, TablePlan
+from fajita.reference.flow_key import KeyValues
+from fajita.reference.flow_table import FlowTable
 from fajita.reference.record import Record
-from fajita.reference.running_nf import RunningNF
-from fajita.reference.tunnels import parse_inner
-from fajita.translation.scope import PLAIN_DROP
+from fajita.reference.sharder import Sharder
+from fajita.reference.worker import Worker
+from fajita.rss import usual_indirection
+from fajita.settings import share_of_capacity
+from fajita.sharding import OWN
 
 
 class ReferenceEngine:
     """Runs a chain over blocks of frames, in place; the same interface as the compiled engine's."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, workers: int = 1) -> None:
         self.plan = plan
-        self.parse = parse_inner if plan.settings.inner else parse
-        self.nfs = [RunningNF(nf, _packings(plan, nf)) for nf in plan.nfs]
-        self.tables = [FlowTable(table, self.nfs, plan.settings.capacity) for table in plan.tables]
-        self.fragments = Fragments(plan)
+        flows: WeakKeyDictionary[Record, KeyValues] = WeakKeyDictionary()
+        self.workers = [Worker(plan, flows) for _ in range(workers)]
+        fields = plan.sharding.fields
+        self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
+        self.indirection = usual_indirection(workers)
+        #: The tables of the workers, each once.
+        self._tables = [self._make_tables(table) for table in plan.tables]
         self._clock_ns = FIRST_CLOCK_NS
-        self._counters = Counters(
-            fragments=self.fragments.counters,
-            nfs=[nf.counters for nf in self.nfs],
-            tables=[table.counters for table in self.tables],
-        )
+
+    def _make_tables(self, table: TablePlan) -> list[FlowTable]:
+        """The tables of all workers for one of the plan."""
+        if table.sharing != OWN:
+            one = FlowTable(table, self.workers[0].nfs, self.plan.settings.capacity)
+            for worker in self.workers:
+                worker.tables.append(one)
+            return [one]
+        for number, worker in enumerate(self.workers):
+            capacity = share_of_capacity(self.plan.settings.capacity, number, len(self.workers))
+            worker.tables.append(FlowTable(table, worker.nfs, capacity))
+        return [worker.tables[-1] for worker in self.workers]
 
     def process(self, block: FrameBlock) -> None:
         """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
         for index in range(len(block)):
-            frame, wire, time_ns = block.frame(index), int(block.wire[index]), int(block.time_ns[index])
-            headers, first = self._parse(frame, int(block.link[index]), time_ns)
-            self._clock_ns = max(self._clock_ns, wrap(time_ns))
-            if self._counters.packets_in % PACKETS_PER_SWEEP == 0:
-                for table in self.tables:
-                    table.sweep(self._clock_ns)
-            goes_on = headers is not None and self._process(PacketView(frame, headers, wire, time_ns), first)
-            self._count(wire, goes_on)
-            block.verdict[index] = goes_on
+            frame, link, wire = block.frame(index), int(block.link[index]), int(block.wire[index])
+            time_ns = int(block.time_ns[index])
+            self._move_clock(wrap(time_ns))
+            worker = self._worker_of(frame, link, time_ns)
+            block.verdict[index] = worker.process(frame, link, wire, time_ns, self._clock_ns)
 
-    def _parse(self, frame: memoryview, link: int, time_ns: int) -> tuple[Headers | None, FirstFragment | None]:
-        """The headers, of a fragment with what its first tells; None for one that the chain drops."""
-        headers = self.parse(frame, link)
-        return self.fragments.follow(headers, Int64(time_ns)) if self.plan.datagrams else (headers, None)
+    def _worker_of(self, frame: memoryview, link: int, time_ns: int) -> Worker:
+        if self._sharder is None:
+            return self.workers[0]
+        return self.workers[self.indirection[self._sharder.bucket(frame, link, time_ns)]]
 
-    def _process(self, pkt: PacketView, first: FirstFragment | None) -> bool:
-        """Whether the packet goes on."""
-        seen, goes_on = self._run(pkt, first)
-        if not seen:
-            reason = OTHER_REASONS[pkt.reason]
-            self._counters.other[reason] = self._counters.other.get(reason, 0) + 1
-            goes_on = self.plan.settings.other == "pass"
-        return goes_on
-
-    def _count(self, wire: int, goes_on: bool) -> None:
-        self._counters.packets_in += 1
-        self._counters.bytes_in += wire
-        if goes_on:
-            self._counters.packets_out += 1
-            self._counters.bytes_out += wire
-
-    def _run(self, pkt: PacketView, first: FirstFragment | None) -> tuple[bool, bool]:
-        """Take a packet through the chain: whether an NF was about it, and whether it goes on.
-
-        Keys are read at the start of the segment that looks their table up; the entry is touched when the first NF of
-        the table is reached, so that a packet dropped before leaves no trace there. A packet whose flow may have no
-        entry, as the table is full, is dropped there or passes the NFs of the table by.
-        """
-        keys: dict[int, KeyValues | None] = {}
-        touched: dict[int, FlowEntry | None] = {}
-        seen = False
-        for number, segment in enumerate(self.plan.segments):
-            if first is not None:
-                first.enter(number, pkt)
-            for table in (index for index in segment.tables if self.plan.tables[index].link is None):
-                keys[table] = key_values(self.plan.tables[table].key, pkt)
-            for nf in (self.nfs[index] for index in segment.nfs):
-                if nf.plan.table is None:
-                    if not pkt.has(nf.plan.layer):
-                        continue
-                    pkt.forward = True
-                    arguments: tuple[Any, ...] = (pkt,)
-                else:
-                    if nf.plan.table not in keys:  # a linked table, whose key is read where its first NF runs
-                        keys[nf.plan.table] = key_values(self.plan.tables[nf.plan.table].key, pkt)
-                    key = keys[nf.plan.table]
-                    if key is None or not nf.is_about(key.family):
-                        continue
-                    seen = True
-                    if nf.plan.table not in touched:
-                        touched[nf.plan.table] = self.tables[nf.plan.table].touch(key, self._clock_ns)
-                    entry = touched[nf.plan.table]
-                    if entry is None:
-                        if self.plan.settings.full == "drop":
-                            return True, False
-                        continue
-                    pkt.forward = key == entry.first
-                    arguments = (pkt, _state_of(nf, entry, pkt))
-                seen = True
-                if not _goes_on(nf, nf.call("packet", *arguments)):
-                    return True, False
-        return seen, True
+    def _move_clock(self, time_ns: int) -> None:
+        """The clock goes on; where it comes to a tick of a table, what is idle there ends."""
+        before, self._clock_ns = self._clock_ns, max(self._clock_ns, time_ns)
+        for table, (first, *_) in zip(self.plan.tables, self._tables, strict=True):
+            if table.ends_at_ticks and tick_of(before, table.round_ns) != tick_of(self._clock_ns, table.round_ns):
+                first.settle(self._clock_ns)
 
     def settle(self) -> None:
         """End all states that have been idle too long by the latest packet's time, in the order of their keys."""
-        for table in self.tables:
-            if table.plan.idle_ends:
+        for plan, tables in zip(self.plan.tables, self._tables, strict=True):
+            for table in tables if plan.idle_ends else ():
                 table.settle(self._clock_ns)
 
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
-        for table in self.tables:
-            if self.plan.is_drained(table.plan):
+        for plan, tables in zip(self.plan.tables, self._tables, strict=True):
+            for table in tables if self.plan.is_drained(plan) else ():
                 table.drain()
 
     def counters(self) -> Counters:
         """What has been counted so far."""
-        for table in self.tables:
-            table.counters.active = len(table.entries)
-        for nf in self.nfs:
-            nf.counters.records = nf.records.count
-        return copy.deepcopy(self._counters)
+        for worker in self.workers:
+            for nf in worker.nfs:
+                nf.counters.records = nf.records.count
+        total = copy.deepcopy(add_counters(worker.counters for worker in self.workers))
+        for tables in self._tables:
+            for table in tables:
+                table.counters.active = len(table.entries)
+            total.tables.append(copy.copy(sum((table.counters for table in tables[1:]), tables[0].counters)))
+        return total
 
     def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         assert nf.table is not None
-        return self.tables[nf.table].rows(nf, arrays=arrays)
+        parts = [table.rows(nf, arrays=arrays) for table in self._tables[nf.table]]
+        packings = [side.packing for side in self.plan.tables[nf.table].sides]
+        return [sort_rows(np.concatenate(side), packing) for *side, packing in zip(*parts, packings, strict=True)]
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
-        """What an NF that may emit has emitted since the last call, by side of its table, in this order."""
-        return self.nfs[nf.index].records.take()
+        """What an NF that may emit has emitted since the last call, by side of its table, worker by worker."""
+        parts = [worker.nfs[nf.index].records.take() for worker in self.workers]
+        return [np.concatenate(side) for side in zip(*parts, strict=True)]
 
     def core(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF's worker."""
-        kept = self.nfs[nf.index].core.kept
-        return {name: copy.copy(kept[name]) for name in kept if arrays or name not in nf.nf.core_arrays}
+        """The variables of an NF's workers: merged as the NF declares it, else a list with each worker's."""
+        return merge_core(nf, [worker.variables(nf, arrays=arrays) for worker in self.workers])
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Entries and bytes of each table; a dict has no capacity of its own."""
-        return [(len(table.entries), table.bytes) for table in self.tables]
+        return [(sum(len(each.entries) for each in table), sum(each.bytes for each in table)) for table in self._tables]
+
+    def loads(self) -> list[WorkerLoad]:
+        """What each worker had to do; the time is that of all, as one runs after the other."""
+        return [WorkerLoad(worker.counters.packets_in, worker.busy_seconds) for worker in self.workers]
 
     @property
     def memory_bytes(self) -> int | None:
         """Python's own memory has no limit here."""
         return None
-
-
-def _packings(plan: Plan, nf: NFPlan) -> list[Packing]:
-    return [] if nf.table is None else [side.packing for side in plan.tables[nf.table].sides]
-
-
-def _state_of(nf: RunningNF, entry: FlowEntry, pkt: PacketView) -> Record:
-    """The NF's state of a flow; a new one, filled by new_flow, for the first packet that reaches the NF."""
-    state = entry.states.get(nf.plan.index)
-    if state is None:
-        state = entry.states[nf.plan.index] = nf.new_state()
-        nf.records.begin(state, entry.first)
-        nf.call("new_flow", pkt, state)
-    return state
-
-
-def _goes_on(nf: RunningNF, verdict: Any) -> bool:
-    """Count what an NF decided about a packet."""
-    nf.counters.received += 1
-    if verdict == PASS:
-        return True
-    reason = verdict.reason if isinstance(verdict, Dropped) else PLAIN_DROP
-    nf.counters.drops[reason] += 1
-    return False

@@ -53,12 +53,16 @@ class FlowTable:
         self._due_ns = FIRST_CLOCK_NS
 
     def touch(self, values: KeyValues, clock_ns: int) -> FlowEntry | None:
-        """The entry of a flow that has a packet now, states idle for too long ended; None if it may have none."""
+        """The entry of a flow that has a packet now; None if it may have none.
+
+        States idle for too long end before that, unless they do so at ticks alone.
+        """
         key = min(values, turned(values)) if self.plan.key.symmetric else values
         entry = self.entries.get(key)
         if entry is None:
             return self._begin(key, values, clock_ns)
-        self._expire(entry, clock_ns)
+        if not self.plan.ends_at_ticks:
+            self._expire(entry, clock_ns)
         if not entry.states:  # the flow has ended and a new one begins in its place
             self.counters.expired += 1
             self.counters.created += 1
@@ -108,7 +112,7 @@ class FlowTable:
 
     def sweep(self, clock_ns: int) -> None:
         """Look at the slots that it is time to look at, so many at most, for entries that are idle for too long."""
-        if not self.plan.idle_ends:
+        if not self.plan.is_swept:
             return
         for _ in range(SWEPT_AT_ONCE):
             if self._due_ns > clock_ns:

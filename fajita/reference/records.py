@@ -31,12 +31,11 @@ def make_row(flow: KeyValues, state: Record, packing: Packing, *, arrays: bool =
 
 
 class Records:
-    """Of one NF. packings: those of its table's key, one for each side."""
+    """Of one NF. packings: those of its table's key, one for each side. flows: the flow that each state is of."""
 
-    def __init__(self, nf: NFPlan, packings: list[Packing]) -> None:
-        self.nf, self.packings = nf, packings
+    def __init__(self, nf: NFPlan, packings: list[Packing], flows: WeakKeyDictionary[Record, KeyValues]) -> None:
+        self.nf, self.packings, self._flows = nf, packings, flows
         self._rows: list[list[Row]] = [[] for _ in packings]
-        self._flows: WeakKeyDictionary[Record, KeyValues] = WeakKeyDictionary()
         self.count = 0
 
     def begin(self, state: Record, flow: KeyValues) -> None:

@@ -2,26 +2,31 @@
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fajita.engine.counters import NFCounters
 from fajita.key import Packing
 from fajita.packet import Layer
 from fajita.plan import NFPlan
+from fajita.reference.flow_key import KeyValues
 from fajita.reference.method import NFView, load_method
-from fajita.reference.record import record_class
+from fajita.reference.record import Record, record_class
 from fajita.reference.records import Records
 
 
 class RunningNF:
-    """An NF with its worker's variables, what it has counted and its records. packings: those of its table's key."""
+    """An NF with its worker's variables, what it has counted and its records.
 
-    def __init__(self, plan: NFPlan, packings: list[Packing]) -> None:
+    packings: those of its table's key. flows: the flow that each state is of.
+    """
+
+    def __init__(self, plan: NFPlan, packings: list[Packing], flows: WeakKeyDictionary[Record, KeyValues]) -> None:
         kind = type(plan.nf)
         self.plan = plan
         self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays)()
         self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
         self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays, plan.translated.stored)
-        self.records = Records(plan, packings)
+        self.records = Records(plan, packings, flows)
         self._self = NFView(plan.nf, self.core, self.records.emit)
         self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
 

@@ -3,7 +3,7 @@
 import ast
 
 from fajita.errors import nearest, with_article
-from fajita.packet import FIELDS
+from fajita.packet import FIELDS, HALVES
 from fajita.translation.arrays import arrays_in, element_at, target_of, write_element
 from fajita.translation.calls import draws
 from fajita.translation.expressions import Expressions, local_name
@@ -161,7 +161,8 @@ class Statements:
             self.refuse(target, f"pkt.{target.attr} cannot be written", nearest(target.attr, writable))
         if value.type != "int":
             self.refuse(target, f"pkt.{target.attr} is an integer, not a {value.type}")
-        self.scope.writes.add(target.attr)
+        # A key has the address as a whole.
+        self.scope.writes |= {target.attr, HALVES.get(target.attr, target.attr)}
         self.scope.used |= {"frame", "headers"}
         self._note_rewrite(origin, level)
         self._emit(level, f"write_{target.attr}(frame, headers, {value.text})")

@@ -7,8 +7,9 @@ import numpy as np
 
 from fajita import Chain, FrameBlock
 from fajita.engine.compiled import CompiledEngine
+from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget
-from fajita.engine.shared_table import Membership, SharedTable
+from fajita.engine.shared_table import SharedTable
 from fajita.engine.standstill import Standstill
 from fajita.kernel import table as layout
 from fajita.kernel.bounds import CHECKED
@@ -33,15 +34,14 @@ class Workers:
         self.plan = shared_plan(chain, workers, shard)
         shared = [table for table in self.plan.tables if table.foreign is not None]
         self.tables = {table.index: SharedTable(table, workers, Budget(memory)) for table in shared}
-        self.standstill = Standstill(self.tables.values())
+        self.standstill = still = Standstill(self.tables.values())
         self.engines = [
-            CompiledEngine(self.plan, membership=self._membership(number), memory_bytes=1 << 40)
+            CompiledEngine(
+                self.plan, membership=Membership(number, workers, Budget(1 << 40), self.tables, still.stop, still.wait)
+            )
             for number in range(workers)
         ]
         self._threads = ThreadPoolExecutor(workers)
-
-    def _membership(self, number: int) -> Membership:
-        return Membership(number, self.tables, self.standstill.stop, self.standstill.wait)
 
     def process(self, blocks: Sequence[FrameBlock]) -> None:
         """Each worker its block, all at once; where bounds are checked, which is by process, one after the other."""

@@ -103,7 +103,7 @@ def test_rows_are_sorted_by_key_and_typed():
 def test_a_state_idle_for_its_timeout_ends_and_begins_anew():
     engine, _ = run([Counter(timeout="5us")], [udp()] * 4, [0, 4_999, 9_998, 14_998])
     assert rows(engine) == [(A, B, 1, 2, 17, 1, 14_998)]
-    assert engine.core(engine.plan.nfs[0]) == {"ended": 1, "ended_packets": 3}
+    assert engine.core(engine.plan.nfs[0]) == {"ended": [1], "ended_packets": [3]}
     assert engine.counters().tables == [TableCounters(created=2, expired=1, active=1)]
 
 

@@ -1,0 +1,82 @@
+"""Rewriting the table of indirection by load while a chain runs, with the state of the flows that change their worker.
+
+As RSS++ does it (fajita.balance); all workers stand still meanwhile. What NFs keep once per worker stays where it is.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.balance import rebalanced
+from fajita.engine.compiled import CompiledEngine
+from fajita.engine.migration import Migration
+from fajita.engine.tables import FlowTable
+from fajita.errors import InputError
+from fajita.plan import NFPlan, Plan
+from fajita.rss import INDIRECTION_ENTRIES
+from fajita.sharding import OWN
+
+
+class Balancing:
+    """Counts the packets of each bucket, and makes of that a better table when asked to.
+
+    interval_ns: how often that is to be, in the time of the packets. rewrites: how often the table has changed;
+    buckets_moved: how many of its entries, in all.
+    """
+
+    def __init__(self, plan: Plan, interval_ns: int) -> None:
+        """InputError for a chain that cannot be balanced."""
+        if why := _why_not(plan):
+            raise InputError(f"the chain {plan.name} cannot be balanced: {why}", "", "leave out --balance")
+        fields = plan.sharding.fields
+        assert fields is not None
+        own = [table.index for table in plan.tables if table.sharing == OWN]
+        self._migration = Migration(plan, fields, own)
+        self._packets = np.zeros(INDIRECTION_ENTRIES, np.int64)
+        self.interval_ns = interval_ns
+        self.rewrites = self.buckets_moved = 0
+
+    def note(self, buckets: NDArray[np.uint8]) -> None:
+        """Packets of these buckets have come."""
+        self._packets += np.bincount(buckets, minlength=INDIRECTION_ENTRIES)
+
+    def rewrite(self, indirection: NDArray[np.uint8], engines: Sequence[CompiledEngine]) -> None:
+        """Change the table in place, by what has come since the last time, and move the state of what changes hands.
+
+        What another worker has no memory for stays where it is.
+        """
+        table = rebalanced(self._packets, indirection, len(engines))
+        self._packets[:] = 0
+        before = indirection.copy()
+        changed = np.flatnonzero(table != before)
+        for source, target in sorted({(int(before[bucket]), int(table[bucket])) for bucket in changed}):
+            buckets = np.flatnonzero((before == source) & (table == target))
+            if self._migration.move(buckets, _own_tables(engines[source]), _own_tables(engines[target])):
+                indirection[buckets] = target
+        moved = int(np.count_nonzero(indirection != before))
+        self.rewrites, self.buckets_moved = self.rewrites + (moved > 0), self.buckets_moved + moved
+
+
+def _own_tables(engine: CompiledEngine) -> list[FlowTable]:
+    """By index; those that workers share are not asked for."""
+    return [table for table in engine.tables]  # type: ignore[misc]
+
+
+def _why_not(plan: Plan) -> str:
+    """Why flows cannot change their worker; empty if they can."""
+    if plan.sharding.fields is None:
+        return "all packets go to one worker"
+    if plan.settings.capacity is not None:
+        return "each worker has its part of the capacity"
+    kept = next((nf for nf in plan.nfs if nf.table is not None and _looks_at_worker(nf)), None)
+    if kept is not None:
+        return f"what {kept.nf.name} does with a flow depends on variables of the flow's worker (Core)"
+    return ""
+
+
+def _looks_at_worker(nf: NFPlan) -> bool:
+    """Whether what an NF does with a flow that it knows may depend on what it keeps once per worker."""
+    hooks = [nf.translated.hooks[name] for name in ("packet", "expire") if name in nf.translated.hooks]
+    kept = [*type(nf.nf).core_fields.values(), *nf.nf.core_arrays.values()]
+    return any("core" in hook.arguments for hook in hooks) and any(kind.merge is None for kind in kept)

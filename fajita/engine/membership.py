@@ -1,0 +1,26 @@
+"""What a worker has in common with the others of an engine."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.memory import Budget
+from fajita.engine.shared_table import SharedTable
+
+
+@dataclass(frozen=True)
+class Membership:
+    """worker: its number, from 0 on, among so many workers; budget: what the tables of all may take.
+
+    tables: those that they share, by index. stop: a word that is not 0 when all are to stand still. stand_still: called
+    when the kernel has stopped for that; it comes back when the worker may go on.
+    """
+
+    worker: int
+    workers: int
+    budget: Budget
+    tables: Mapping[int, SharedTable] = field(default_factory=dict)
+    stop: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    stand_still: Callable[[], None] = lambda: None

@@ -1,0 +1,84 @@
+"""The threads that workers run in: one per worker, pinned to a processor of its own where there are enough."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.compiled import CompiledEngine
+from fajita.errors import InputError
+from fajita.io.frames import FrameBlock
+
+#: Packets that a worker takes at once: after so many it looks whether it is to stop, several times a second.
+_AT_ONCE = 1 << 20
+
+Task = Callable[[], Any]
+
+
+class WorkerThreads:
+    """One thread per worker, started when it first has something to do. is_stopping: tasks are to end soon."""
+
+    def __init__(self, count: int) -> None:
+        processors = sorted(os.sched_getaffinity(0))
+        self.is_stopping = False
+        self._threads = [
+            ThreadPoolExecutor(1, f"worker-{number}", _pin, (processors[number % len(processors)],))
+            for number in range(count)
+        ]
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Run a task in each worker's thread and wait for all.
+
+        InputError if one fails, once all have come to their ends; so is an exception in the waiting thread raised, such
+        as a signal's, which asks the tasks to stop.
+        """
+        self.is_stopping = False
+        futures = [thread.submit(task) for thread, task in zip(self._threads, tasks, strict=True)]
+        try:
+            wait(futures)
+        finally:
+            self.is_stopping = True
+            wait(futures)
+        for number, future in enumerate(futures):
+            if error := future.exception():
+                raise error if isinstance(error, InputError) else _failure(number, error) from error
+
+    def run_timed(self, tasks: Sequence[Task]) -> float:
+        """The same; the seconds from when the first task began, all threads being ready, to when the last was done."""
+        ready, times = Barrier(len(tasks)), []
+
+        def timed(task: Task) -> None:
+            ready.wait()
+            times.append(time.perf_counter())
+            task()
+            times.append(time.perf_counter())
+
+        self.run([partial(timed, task) for task in tasks])
+        return max(times) - min(times)
+
+
+def run_in_pieces(
+    engine: CompiledEngine, frames: FrameBlock, clocks_ns: NDArray[np.int64] | None, threads: WorkerThreads
+) -> None:
+    """Let a worker's engine run frames, as of CompiledEngine.process, unless it is to stop."""
+    for start in range(0, len(frames), _AT_ONCE):
+        if threads.is_stopping:
+            return
+        stop = start + _AT_ONCE
+        engine.process(frames.part(start, stop), None if clocks_ns is None else clocks_ns[start:stop])
+
+
+def _failure(number: int, error: BaseException) -> InputError:
+    what = f"worker {number} failed, {type(error).__name__}: {error}"
+    return InputError(what, right="what the workers did before is accounted for; a fault of fajita, please report it")
+
+
+def _pin(processor: int) -> None:
+    # 0: the calling thread alone.
+    os.sched_setaffinity(0, {processor})

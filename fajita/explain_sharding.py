@@ -1,0 +1,45 @@
+"""How several workers divide a chain's work, for people: which gets a packet, whose entries are, and why."""
+
+from collections.abc import Iterator
+
+from fajita.plan import Plan, TablePlan
+from fajita.sharding import OWN, SHARED, ends, why_not_own
+
+
+def sharding_lines(plan: Plan) -> Iterator[str]:
+    """A paragraph."""
+    yield "several workers (--cores):"
+    sharding = plan.sharding
+    if plan.tuning.sprays:
+        yield "  packets go to them in turn, and all keep all states (--spray)"
+        return
+    if sharding.fields is None:
+        yield "  all packets go to one, the others have nothing to do"
+    else:
+        yield f"  a packet goes to one by a hash of {_hashed(plan)}"
+    yield f"    because: {sharding.why}"
+    yield f"    what would change that: {sharding.change}"
+    for table in plan.tables:
+        yield f"  table {table.index} ({table.key}): {_whose(plan, table)}"
+
+
+def _hashed(plan: Plan) -> str:
+    fields = plan.sharding.fields
+    assert fields is not None
+    listed = ", ".join(fields.fields)
+    both = ", the same in both directions" if fields.symmetric else ""
+    return f"{listed}{both}, as it came in"
+
+
+def _whose(plan: Plan, table: TablePlan) -> str:
+    """Whose the entries of a table are, and why."""
+    fields = plan.sharding.fields
+    if fields is None:
+        return "one worker has it"
+    if table.sharing == OWN:
+        return "each worker has its own, no key is met by two"
+    why = why_not_own(table, fields, plan.segments, plan.nfs)
+    if table.sharing == SHARED:
+        reason = ends(table, plan.nfs) or "this was asked for"
+        return f"shared by all, as {why}, and {reason}"
+    return f"replicated, each worker has entries that are merged when they are read, as {why}"
