@@ -149,7 +149,13 @@ def execute(
     seconds, interruption = Seconds(), interruption or Interruption()
     with seconds.spent_on("total"), ExitStack() as open_files:
         with seconds.spent_on("compile"):
-            run = Run(plan, make_engine(plan, engine, cores=cores, memory_bytes=memory_bytes, balance_ns=balance_ns), engine, seconds, records)
+            run = Run(
+                plan,
+                make_engine(plan, engine, cores=cores, memory_bytes=memory_bytes, balance_ns=balance_ns),
+                engine,
+                seconds,
+                records,
+            )
         # To open a FIFO is to wait for whoever is at its other end.
         with seconds.spent_on("compile"), interruption.immediate():
             capture, blocks = _open_source(source, strict, limit, open_files)

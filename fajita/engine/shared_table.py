@@ -16,7 +16,7 @@ from fajita.engine.side import Areas, SideMemory
 from fajita.kernel import slots
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
-from fajita.kernel.shared_table import COPIES, COPIES_START, copy_bytes
+from fajita.kernel.shared_table import copies_layout
 from fajita.plan import LINE_BYTES, NFPlan, TablePlan, TableSide
 
 #: What a worker's descriptor of a side has from the one that all have in common.
@@ -79,7 +79,7 @@ class SharedTable:
     """A table that so many workers share; its plan is one of those of `for_workers`."""
 
     def __init__(self, plan: TablePlan, workers: int, budget: Budget) -> None:
-        self.plan = plan
+        self.plan, self.budget = plan, budget
         self.sides = [_SharedSide(plan, side, workers, budget) for side in plan.sides]
         self.parts: list[SharedPart] = []
 
@@ -167,14 +167,14 @@ class SharedPart:
         self._is_first = worker == 0
         self._words = descriptor
         self._descriptors = [sides[side.index] for side in table.plan.sides]
-        self._copies = [
-            words_apart((COPIES_START + COPIES * copy_bytes(side.entry_bytes)) // 8) for side in table.plan.sides
-        ]
-        for words, copies, side in zip(self._descriptors, self._copies, table.sides, strict=True):
+        layouts = [copies_layout(side.entry_bytes) for side in table.plan.sides]
+        self._copies = [words_apart(layout.bytes // 8) for layout in layouts]
+        table.budget.need(sum(layout.bytes for layout in layouts))
+        for words, copies, side, layout in zip(self._descriptors, self._copies, table.sides, layouts, strict=True):
             words[kernel.SHARED_AT // 8] = side.common.ctypes.data
             words[kernel.WORKER // 8] = worker + 1
             words[kernel.HELD_AT // 8] = copies.ctypes.data
-            words[kernel.COPIES_AT // 8] = copies.ctypes.data + COPIES_START
+            words[kernel.COPIES_AT // 8] = copies.ctypes.data + layout.copies_at
         table.join(self)
 
     def hear(self, sides: list[_SharedSide]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fajita.kernel.entry import compiled
 from fajita.kernel.layout import BURST
-from fajita.kernel.shared_table import COPIES
+from fajita.kernel.shared_table import copies_layout
 from tests.engine.shared_workers import check_side
 from tests.kernel.shared_model import CALLEES, SHAPES, SharedModel
 from tests.kernel.test_table import SECRETS, key_of, keys_of
@@ -63,7 +63,8 @@ def test_it_grows_again_and_again_and_loses_nothing(call, words, secrets):
 @pytest.mark.parametrize("words", SHAPES)
 def test_more_entries_of_others_than_copies_lose_nothing(call, words):
     model = SharedModel(call, words, SECRETS["random"], 2)
-    keys = [key_of(words, flow) for flow in range(COPIES + COPIES // 4)]
+    copies = 1 << copies_layout(model.entry_bytes).bits
+    keys = [key_of(words, flow) for flow in range(copies + copies // 4)]
     for start in range(0, len(keys), BURST):
         model.burst(0, keys[start : start + BURST])
     for start in range(0, len(keys), BURST):
