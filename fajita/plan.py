@@ -138,8 +138,8 @@ class TablePlan:
     slots. evicts: a full table ends another flow for a new one. link: how entries are found without a search; the key
     is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
     by their indices. scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
-    which follow. sharing: of several workers, whose the entries are (fajita.sharding). foreign: in an entry that several
-    workers use, where those have their part that did not begin it.
+    which follow. sharing: of several workers, whose the entries are (fajita.sharding). foreign: in an entry that they
+    share, where those have their part that did not begin it.
     """
 
     index: int

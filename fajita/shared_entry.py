@@ -16,8 +16,8 @@ from fajita.state_types import ArrayType, StateType
 class ForeignField:
     """A field of an NF's state, or an array. Places are bytes from the end of an entry's key.
 
-    count: of elements, each of so many bytes. begin: what an element begins as. What the foreign area has is exclusive-or
-    that, so that it is 0 at first, and of a minimum the larger the smaller the value.
+    count: of elements, each of so many bytes. begin: what an element begins as. The foreign area has elements xor that,
+    so that all is 0 at first, and what stands for a minimum is the larger the smaller that is.
     """
 
     nf: NFPlan
@@ -85,7 +85,8 @@ def _foreign_area(table: TablePlan, nfs: list[NFPlan], end: int) -> ForeignArea:
 
 def _kept(nfs: list[NFPlan]) -> Iterator[tuple[NFPlan, str, StateType | ArrayType]]:
     for nf in nfs:
-        for name, kind in {**type(nf.nf).state_fields, **nf.nf.state_arrays}.items():
+        kinds: dict[str, StateType | ArrayType] = {**type(nf.nf).state_fields, **nf.nf.state_arrays}
+        for name, kind in kinds.items():
             if name in nf.translated.stored:
                 yield nf, name, kind
 

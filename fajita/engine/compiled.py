@@ -200,6 +200,8 @@ class CompiledEngine:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere]
         own += [self._sides, self._descriptors, self._listed, self.fragments.words]
+        if self._membership is not None:
+            own.append(self._membership.stop)
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
         columns: list[NDArray[Any]] = []
         frames: Iterable[tuple[int, int]] = ()

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from fajita.engine.memory import Budget
 from fajita.engine.rows import row_dtype
-from fajita.engine.side import SideMemory
+from fajita.engine.side import Areas, SideMemory
 from fajita.kernel import slots
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
-from fajita.kernel.shared_table import COPIES, COPIES_START, copy_bytes
+from fajita.kernel.shared_table import copies_layout
 from fajita.plan import LINE_BYTES, NFPlan, TablePlan, TableSide
 
 #: What a worker's descriptor of a side has from the one that all have in common.
@@ -51,9 +51,9 @@ class _SharedSide(SideMemory):
         self._in_flight = BURST * (workers - 1)
         super().__init__(plan, side, words_apart(kernel.DESCRIPTOR_BYTES // 8), budget, room=2 * BURST * workers)
 
-    def _use(self, areas: "object") -> None:
+    def _use(self, areas: Areas) -> None:
         """As many entries fewer as the other workers may begin until they stand still."""
-        super()._use(areas)  # type: ignore[arg-type]
+        super()._use(areas)
         limit = self._get(kernel.LIMIT) - self._in_flight
         self._set(kernel.LIMIT, limit)
         self._set(kernel.ATTENTION_LATER, limit - BURST + 1)
@@ -79,7 +79,7 @@ class SharedTable:
     """A table that so many workers share; its plan is one of those of `for_workers`."""
 
     def __init__(self, plan: TablePlan, workers: int, budget: Budget) -> None:
-        self.plan = plan
+        self.plan, self.budget = plan, budget
         self.sides = [_SharedSide(plan, side, workers, budget) for side in plan.sides]
         self.parts: list[SharedPart] = []
 
@@ -90,7 +90,8 @@ class SharedTable:
 
     def grow(self) -> None:
         """Make each side that has to grow twice as large, or refuse new flows from now on if there is no memory."""
-        if any([side.begin_to_grow() for side in self.sides]):
+        growing = [side.begin_to_grow() for side in self.sides]
+        if any(growing):
             self.parts[0].ask("moved", self.plan.index)
         for side in self.sides:
             side.free_moved()
@@ -103,7 +104,8 @@ class SharedTable:
 
     def areas(self) -> list[NDArray[np.generic]]:
         """The memory that kernels may touch, but for what is a worker's own."""
-        return [array for side in self.sides for array in (side.common, *side.areas())]
+        areas: list[NDArray[np.generic]] = [side.common for side in self.sides]
+        return [*areas, *(area for side in self.sides for area in side.areas())]
 
     @property
     def entries(self) -> int:
@@ -165,14 +167,14 @@ class SharedPart:
         self._is_first = worker == 0
         self._words = descriptor
         self._descriptors = [sides[side.index] for side in table.plan.sides]
-        self._copies = [
-            words_apart((COPIES_START + COPIES * copy_bytes(side.entry_bytes)) // 8) for side in table.plan.sides
-        ]
-        for words, copies, side in zip(self._descriptors, self._copies, table.sides, strict=True):
+        layouts = [copies_layout(side.entry_bytes) for side in table.plan.sides]
+        self._copies = [words_apart(layout.bytes // 8) for layout in layouts]
+        table.budget.need(sum(layout.bytes for layout in layouts))
+        for words, copies, side, layout in zip(self._descriptors, self._copies, table.sides, layouts, strict=True):
             words[kernel.SHARED_AT // 8] = side.common.ctypes.data
             words[kernel.WORKER // 8] = worker + 1
             words[kernel.HELD_AT // 8] = copies.ctypes.data
-            words[kernel.COPIES_AT // 8] = copies.ctypes.data + COPIES_START
+            words[kernel.COPIES_AT // 8] = copies.ctypes.data + layout.copies_at
         table.join(self)
 
     def hear(self, sides: list[_SharedSide]) -> None:
@@ -185,8 +187,11 @@ class SharedPart:
         """The memory that the worker's kernel may touch, beside its descriptors."""
         return [*self._copies, *self.table.areas()]
 
+    def attend(self, side: int) -> None:
+        """Nothing: `grow` does it, when all stand still."""
+
     def free_moved(self) -> None:
-        """Nothing: `grow` does it."""
+        """Nothing, for the same reason."""
 
     def _count(self, word: int) -> int:
         return int(self._words[word // 8])

@@ -21,7 +21,7 @@ _NEVER = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
-class _Areas:
+class Areas:
     """The memory of so many groups: tags, with the counts of entries that went past each group behind them; entries."""
 
     groups: int
@@ -47,8 +47,8 @@ class SideMemory:
     ) -> None:
         self.plan, self.side = plan, side
         self._words, self._budget = descriptor, budget
-        self._areas: list[_Areas] = []
-        self._next: _Areas | None = None
+        self._areas: list[Areas] = []
+        self._next: Areas | None = None
         self._set(kernel.SECRET_0, secret())
         self._set(kernel.SECRET_1, secret())
         groups = _FIRST_GROUPS
@@ -76,11 +76,11 @@ class SideMemory:
         records = groups * kernel.FILL * RECORD_BYTES if self.plan.slot is not None else 0
         return sum(rounded_up(size) for size in (*self._sizes(groups), records))
 
-    def _allocate(self, groups: int) -> _Areas:
+    def _allocate(self, groups: int) -> Areas:
         tags, entries = (huge_pages(size) for size in self._sizes(groups))
-        return _Areas(groups, tags, entries)
+        return Areas(groups, tags, entries)
 
-    def _use(self, areas: _Areas) -> None:
+    def _use(self, areas: Areas) -> None:
         """Put new entries there."""
         self._areas.append(areas)
         self._set(kernel.TAGS, areas.tags.ctypes.data)
@@ -198,7 +198,7 @@ class SideMemory:
         start = self.side.key_bytes + self.plan.last_seen
         return np.int64(clock_ns) - np.ascontiguousarray(lines[:, start : start + 8]).view(np.int64)[:, 0]
 
-    def _used(self, areas: _Areas, *, arrays: bool) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    def _used(self, areas: Areas, *, arrays: bool) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """The addresses of the entries there, and the entries, one a line, with the arrays at their ends or without."""
         width, places = self.side.entry_bytes, areas.groups * kernel.GROUP
         used = np.flatnonzero(areas.tags[:places] != kernel.FREE)
@@ -206,7 +206,7 @@ class SideMemory:
         lines = areas.entries[: places * width].reshape(-1, width)[used, :size]
         return areas.entries.ctypes.data + used * width, lines
 
-    def _rows_of(self, areas: _Areas, nf: NFPlan, *, arrays: bool) -> NDArray[np.void]:
+    def _rows_of(self, areas: Areas, nf: NFPlan, *, arrays: bool) -> NDArray[np.void]:
         _, lines = self._used(areas, arrays=arrays)
         return self.decode(lines[(lines[:, self.side.key_bytes - 1] >> nf.mark & 1).astype(bool)], nf, arrays=arrays)
 

@@ -57,29 +57,45 @@ from fajita.kernel.table import (
 )
 from fajita.plan import LINE_BYTES
 
-#: The number of copies that a worker has, as a power of two. With 64 to 1,000 entries of other workers, 4,096 leave few
-#: that have the same copy; each packet of such a pair costs 30 ns more (docs/decisions).
-COPIES_BITS = 12
-COPIES = 1 << COPIES_BITS
+#: The number of copies that a worker has of entries of a side, as a power of two, if they take no more than so many
+#: bytes. Of 1,000 entries of other workers few have the same of 4,096 copies; a packet for which a copy has to change
+#: hands takes 30 ns more (docs/decisions).
+_MOST_BITS, _LEAST_BITS, _COPIES_BYTES = 12, 6, 1 << 20
 #: Spreads addresses of entries over the copies.
 _SPREAD = 0x9E3779B97F4A7C15
-_SPREAD_SHIFT = 64 - COPIES_BITS
 
 
-#: At HELD_AT: by number of a copy the address of the entry that it is of, or 0; then the numbers of those that are not 0.
-_NUMBERS_AT = 8 * COPIES
-COPIES_START = 16 * COPIES
+@dataclass(frozen=True)
+class CopiesLayout:
+    """What a worker has at HELD_AT for a side, by bytes from there.
+
+    By the number of a copy the address of its entry, or 0; at numbers_at the numbers of those that have one; at
+    copies_at the copies, 1 << bits of them, each of so many bytes.
+    """
+
+    bits: int
+    copy_bytes: int
+
+    @property
+    def numbers_at(self) -> int:
+        """After a word for each."""
+        return 8 << self.bits
+
+    @property
+    def copies_at(self) -> int:
+        """After another."""
+        return 16 << self.bits
+
+    @property
+    def bytes(self) -> int:
+        """All of it."""
+        return self.copies_at + (self.copy_bytes << self.bits)
 
 
-def copy_bytes(entry_bytes: int) -> int:
-    """From one copy to the next: whole cache lines."""
-    return -(-entry_bytes // LINE_BYTES) * LINE_BYTES
-
-
-@kernel_function
-def copy_number(entry):
-    """The number of the copy that an entry has, if it has any."""
-    return shift_right_unsigned(entry * _SPREAD, _SPREAD_SHIFT)
+def copies_layout(entry_bytes: int) -> CopiesLayout:
+    """The layout for entries of that size."""
+    copy_bytes = -(-entry_bytes // LINE_BYTES) * LINE_BYTES
+    return CopiesLayout(max(_LEAST_BITS, min(_MOST_BITS, (_COPIES_BYTES // copy_bytes).bit_length() - 1)), copy_bytes)
 
 
 @kernel_function
@@ -121,8 +137,14 @@ def shared_functions(words: int, entry_bytes: int, owner: int, pour: KernelFunct
     owner: where an entry has its owner's number, in bytes from the end of its key. pour(copy, state) adds what a copy
     holds to the foreign area of an entry; both are given by the ends of their keys.
     """
-    key_bytes, last, stride = 8 * words, 8 * (words - 1), copy_bytes(entry_bytes)
-    owner_at = key_bytes + owner
+    key_bytes, last, layout = 8 * words, 8 * (words - 1), copies_layout(entry_bytes)
+    owner_at, stride, numbers_at = key_bytes + owner, layout.copy_bytes, layout.numbers_at
+    copies_end, spread_shift = stride << layout.bits, 64 - layout.bits
+
+    @kernel_function
+    def copy_number(entry):
+        # Of the copy that an entry has, if it has any.
+        return shift_right_unsigned(entry * _SPREAD, spread_shift)
 
     @kernel_function
     def is_due(side):
@@ -216,7 +238,7 @@ def shared_functions(words: int, entry_bytes: int, owner: int, pour: KernelFunct
         held = load_u64(side + HELD_AT) + 8 * number
         copy = load_u64(side + COPIES_AT) + number * stride
         pour(copy + key_bytes, load_u64(held) + key_bytes)
-        store_8(copy + key_bytes - 1, 0)  # no marks: no packet takes it for an entry
+        store_8(copy + owner_at, 0)  # no packet takes it for an entry
 
     @rare_function
     def adopted(side, state):
@@ -231,7 +253,7 @@ def shared_functions(words: int, entry_bytes: int, owner: int, pour: KernelFunct
                 pour_one(side, number)
             else:
                 count = load_u64(side + COPIED)
-                store_64(load_u64(side + HELD_AT) + _NUMBERS_AT + 8 * count, number)
+                store_64(load_u64(side + HELD_AT) + numbers_at + 8 * count, number)
                 store_64(side + COPIED, count + 1)
             clear(copy, stride)
             for word in range(words - 1):
@@ -244,7 +266,7 @@ def shared_functions(words: int, entry_bytes: int, owner: int, pour: KernelFunct
     @kernel_function
     def home(side, state):
         offset = state - load_u64(side + COPIES_AT)
-        if offset < 0 or offset >= COPIES * stride:
+        if offset < 0 or offset >= copies_end:
             return state
         return load_u64(load_u64(side + HELD_AT) + 8 * divide_unsigned(offset, stride)) + key_bytes
 
@@ -252,7 +274,7 @@ def shared_functions(words: int, entry_bytes: int, owner: int, pour: KernelFunct
     def pour_all(side):
         held = load_u64(side + HELD_AT)
         for index in range(load_u64(side + COPIED)):
-            number = load_u64(held + _NUMBERS_AT + 8 * index)
+            number = load_u64(held + numbers_at + 8 * index)
             pour_one(side, number)
             store_64(held + 8 * number, 0)
         store_64(side + COPIED, 0)

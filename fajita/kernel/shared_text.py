@@ -183,7 +183,7 @@ def emit_pour_all(text: Text, plan: Plan) -> None:
 
 
 def emit_common(text: Text, sides: Iterable[TableSide]) -> None:
-    """Make `side_S` the descriptor that all workers have in common: what ends entries is at work when nobody else is."""
+    """Make `side_S` the descriptor that all workers have in common, for what is done while they stand still."""
     for side in sides:
         if side.owner is not None:
             text.line(f"side_{side.index} = load_i64(side_{side.index} + SHARED_AT)")

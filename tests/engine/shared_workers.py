@@ -12,6 +12,7 @@ from fajita.engine.memory import Budget
 from fajita.engine.shared_table import SharedTable
 from fajita.engine.standstill import Standstill
 from fajita.kernel import table as layout
+from fajita.kernel.bounds import CHECKED
 from fajita.kernel.table import FREE, GROUP, MOST_OVERFLOWED
 from fajita.plan import Plan
 from fajita.sharding import SHARED
@@ -43,8 +44,9 @@ class Workers:
         self._threads = ThreadPoolExecutor(workers)
 
     def process(self, blocks: Sequence[FrameBlock]) -> None:
-        """Each worker its block, all at once."""
-        list(self._threads.map(self._run, self.engines, blocks))
+        """Each worker its block, all at once; where bounds are checked, which is by process, one after the other."""
+        run_all = map if CHECKED else self._threads.map
+        list(run_all(self._run, self.engines, blocks))
 
     def _run(self, engine: CompiledEngine, block: FrameBlock) -> None:
         with self.standstill.at_work():

@@ -86,7 +86,7 @@ def totals(workers: Workers, nf: int = 0) -> dict[int, int]:
 def few(generator: np.random.Generator, keys: int, count: int) -> list[tuple[int, int]]:
     return [
         (int(to), int(port))
-        for to, port in zip(generator.integers(1, keys + 1, count), generator.integers(0, 1 << 16, count))
+        for to, port in zip(generator.integers(1, keys + 1, count), generator.integers(0, 1 << 16, count), strict=True)
     ]
 
 
@@ -158,6 +158,76 @@ def test_without_memory_for_more_new_flows_are_refused(monkeypatch):
     assert table.entries == side.capacity == capacity
     assert table.entries + table.refused == 4000
     assert sum(totals(workers).values()) == table.entries
+
+
+def test_a_hundred_times_eight_workers_race_for_few_keys(monkeypatch):
+    """The table begins anew every time, so that all keys are begun by whoever is first, and grows on the way."""
+    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    workers = Workers(Chain([Count(timeout="1ms")]), 8)
+    generator = np.random.default_rng(8)
+    packets = [few(generator, 700, 300) + few(generator, 4, 300) for _ in workers.engines]
+    blocks, sent = [block_of(each) for each in packets], expected(packets)
+    for number in range(100):
+        workers.process(blocks)
+        if number % 10 == 0:
+            workers.check()
+        assert totals(workers) == sent
+        workers.settle((number + 1) * SECOND)  # the clock never goes back
+        assert workers.tables[0].entries == 0
+    workers.check()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_between_ticks_nothing_ends(workers):
+    """Not even where a packet comes after the timeout; at a tick the latest packet of any worker counts."""
+    several = Workers(Chain([Count(timeout="2s")]), workers)
+    first, last = several.engines[0], several.engines[-1]
+    first.process(block_of([(1, 1), (2, 1)]))
+    first.process(block_of([(1, 1)], 5 * SECOND))
+    last.process(block_of([(1, 1)], 6 * SECOND))
+    nf = several.plan.nfs[0]
+    assert [(row["dst"], row["packets"]) for row in first.rows(nf)[0]] == [(1, 3), (2, 1)]
+    several.settle(6 * SECOND)
+    assert [(row["dst"], row["packets"]) for row in first.rows(nf)[0]] == [(1, 3)]
+    first.process(block_of([(2, 1)], 7 * SECOND))
+    several.settle(8 * SECOND)
+    assert [(row["dst"], row["packets"]) for row in first.rows(nf)[0]] == [(2, 1)]
+    counts = [engine.counters().tables[0] for engine in several.engines]
+    assert sum(each.created for each in counts) == 3
+    assert sum(each.expired for each in counts) == 2
+    assert sum(each.active for each in counts) == 1
+
+
+class Brief(NF):
+    """Its states end before those of Count, for the same destinations."""
+
+    key = destination
+
+    class State:
+        packets: Sum[u64]
+        shortest: Min[u16]
+
+    def packet(self, pkt, state):
+        state.packets += 1
+        state.shortest = min(state.shortest, pkt.length & 0xFFFF)
+        return PASS
+
+
+def test_states_of_one_entry_end_each_in_its_time():
+    workers = Workers(Chain([Count(timeout="9s"), Brief(timeout="2s")]), 2)
+    first, second = workers.engines
+    brief = workers.plan.nfs[1]
+    first.process(block_of([(1, 1)]))
+    second.process(block_of([(1, 6)], SECOND))
+    workers.settle(3 * SECOND)
+    assert totals(workers) == {1: 2}
+    assert len(workers.tables[0].rows(brief)[0]) == 0
+    second.process(block_of([(1, 3)] * 2, 4 * SECOND))
+    assert totals(workers) == {1: 4}
+    assert workers.tables[0].rows(brief)[0][["packets", "shortest"]].tolist() == [(2, 45)]
+    assert first.counters().tables[0].created == 1
+    workers.settle(14 * SECOND)
+    assert workers.tables[0].entries == 0
 
 
 def test_idle_flows_end_when_all_stand_still(monkeypatch):
