@@ -1,11 +1,11 @@
 """What it is worth to rewrite RSS's table of indirection by load (RSS++): throughput of heavy chains, with and without.
 
-    python bench/balance.py [--cores 2] [--orders uniform,caida,campus] [--flows 32,64,…] [--windows 20] [--plot FILE.png]
+    python bench/balance.py [--cores 2] [--orders uniform,caida,campus] [--flows 32,64,…] [--plot FILE.png]
 
-Traffic is that of bench/imbalance.py, window by window. Of each window a worker has its packets in memory of its own, as
-a NIC's queue would have them; then all run, and what is timed is from when the first begins to when the last is done,
-and for the rewriting also the rewriting, with moving the state of the flows that change their worker. Both take the
-same windows in turn. Chains: flow_counter → 64 rounds of arithmetic a packet, and flow_counter → four lines anywhere in
+Traffic is that of bench/imbalance.py, window by window. Of each window a worker has its packets in memory of its own,
+as a NIC's queue would have them; then all run, and what is timed is from when the first begins to when the last is
+done, and for the rewriting also the rewriting, with moving the state of the flows that change their worker. Both take
+the same windows in turn. Chains: flow_counter → 64 rounds of arithmetic a packet, and flow_counter → four lines anywhere in
 64 MB per worker. Prints one JSON object a line.
 """
 
