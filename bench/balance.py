@@ -5,8 +5,8 @@
 Traffic is that of bench/imbalance.py, window by window. Of each window a worker has its packets in memory of its own,
 as a NIC's queue would have them; then all run, and what is timed is from when the first begins to when the last is
 done, and for the rewriting also the rewriting, with moving the state of the flows that change their worker. Both take
-the same windows in turn. Chains: flow_counter → 64 rounds of arithmetic a packet, and flow_counter → four lines anywhere in
-64 MB per worker. Prints one JSON object a line.
+the same windows in turn. Chains: flow_counter → 64 rounds of arithmetic a packet; flow_counter → four lines anywhere
+in 64 MB per worker. Prints one JSON object a line.
 """
 
 import argparse
@@ -58,8 +58,8 @@ def compare(
         seconds.append([run(engine, block) for engine in engines])
     timed = np.array(seconds[WARM_UP:])
     plain, rewritten = (packets * windows / timed.sum(axis=0) / 1e6).tolist()
-    balancing = engines[1].balancing
-    assert balancing is not None
+    balance = engines[1].balance()
+    assert balance is not None
     return {
         "chain": name,
         "order": order,
@@ -68,7 +68,7 @@ def compare(
         "mpps_plain": round(plain, 2),
         "mpps_rewritten": round(rewritten, 2),
         "factor": round(statistics.median((timed[:, 0] / timed[:, 1]).tolist()), 3),
-        "buckets_moved": round(balancing.buckets_moved / (windows + WARM_UP), 2),
+        "buckets_moved": round(balance["buckets_moved"] / (windows + WARM_UP), 2),
     }
 
 

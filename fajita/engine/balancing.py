@@ -22,8 +22,7 @@ from fajita.state_types import ArrayType, StateType
 class Balancing:
     """Counts the packets of each bucket, and makes of that a better table when asked to.
 
-    interval_ns: how often that is to be, in the time of the packets. rewrites: how often the table has changed;
-    buckets_moved: how many of its entries, in all.
+    interval_ns: how often that is to be, in the time of the packets.
     """
 
     def __init__(self, plan: Plan, interval_ns: int) -> None:
@@ -36,11 +35,15 @@ class Balancing:
         self._migration = Migration(plan, fields, own)
         self._packets = np.zeros(INDIRECTION_ENTRIES, np.int64)
         self.interval_ns = interval_ns
-        self.rewrites = self.buckets_moved = 0
+        self._rewrites = self._buckets_moved = 0
 
     def note(self, buckets: NDArray[np.uint8]) -> None:
         """Packets of these buckets have come."""
         self._packets += np.bincount(buckets, minlength=INDIRECTION_ENTRIES)
+
+    def counters(self) -> dict[str, int]:
+        """How often the table has changed, and how many of its entries, in all."""
+        return {"rewrites": self._rewrites, "buckets_moved": self._buckets_moved}
 
     def rewrite(self, indirection: NDArray[np.uint8], engines: Sequence[CompiledEngine]) -> None:
         """Change the table in place, by what has come since the last time, and move the state of what changes hands.
@@ -56,7 +59,7 @@ class Balancing:
             if self._migration.move(buckets, _own_tables(engines[source]), _own_tables(engines[target])):
                 indirection[buckets] = target
         moved = int(np.count_nonzero(indirection != before))
-        self.rewrites, self.buckets_moved = self.rewrites + (moved > 0), self.buckets_moved + moved
+        self._rewrites, self._buckets_moved = self._rewrites + (moved > 0), self._buckets_moved + moved
 
 
 def _own_tables(engine: CompiledEngine) -> dict[int, FlowTable]:
