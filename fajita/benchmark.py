@@ -27,6 +27,7 @@ from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, synthetic_block
 from fajita.kernel.layout import BURST
 from fajita.plan import Plan
 from fajita.records import hand_over
+from fajita.rss import check_workers
 
 #: Packets are held in memory, twice: 32 GiB of the smallest frames.
 MAXIMUM_PACKETS = 1 << 28
@@ -84,6 +85,7 @@ def measure(
     for name, value, maximum in (("packets", packets, MAXIMUM_PACKETS), ("repeat", repeat, None)):
         if value < 1 or (maximum is not None and value > maximum):
             raise InputError(f"{name} is {value}", right=f"1 to {maximum}" if maximum is not None else "at least 1")
+    check_workers(cores)
     try:
         flow_order = FlowOrder(order, flows, seed)
         engine = compiled_engine(plan, cores)

@@ -54,7 +54,7 @@ def make_report(run: Run) -> dict[str, Any]:
 
 
 def _spread_by(plan: Plan) -> str | None:
-    """What says whose a packet is: the key that is hashed, or `turn` for packets that are sprayed; None: all are one's."""
+    """What says whose a packet is: the key that is hashed, or `turn` if packets are sprayed; None: all are one's."""
     if plan.tuning.sprays:
         return "turn"
     return None if plan.sharding.fields is None else plan.sharding.fields.name

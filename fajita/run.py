@@ -15,7 +15,7 @@ from fajita.interruption import Interruption
 from fajita.io.frames import FrameBlock, limited
 from fajita.plan import NFPlan, Plan
 from fajita.records import KeptRecords, RecordSink, hand_over
-from fajita.rss import MAXIMUM_WORKERS
+from fajita.rss import check_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -203,8 +203,7 @@ def make_engine(
     plan: Plan, name: str, *, cores: int = 1, memory_bytes: int | None = None, balance_ns: int | None = None
 ) -> Engine:
     """The engine with that name, one of ENGINES, with a worker for each core; InputError for what cannot be."""
-    if not 1 <= cores <= MAXIMUM_WORKERS:
-        raise InputError(f"{cores} cores", right=f"1 to {MAXIMUM_WORKERS}")
+    check_workers(cores)
     if name == "compiled":
         from fajita.engine.workers import compiled_engine
 
