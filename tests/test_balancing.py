@@ -42,7 +42,7 @@ def skewed(flows: int = 200, packets: int = 6000) -> Traffic:
 @pytest.mark.parametrize("name", CHAINS)
 def test_results_are_those_of_one_worker(name: str, workers: int) -> None:
     sent, chain = skewed(), CHAINS[name]
-    one, balanced = chain.run(sent.blocks()), chain.run(sent.blocks(), cores=workers, balance_ns=100_000)
+    one, balanced = chain.run(sent.blocks()), chain.run(sent.blocks(), cores=workers, balance="100us")
     assert results(one) == results(balanced)
     balance = balanced.report["sharding"]["balance"]
     assert balance["buckets_moved"] >= balance["rewrites"] > 3
@@ -118,7 +118,7 @@ def test_what_cannot_be_balanced_is_refused(chain: Chain, why: str) -> None:
 
 
 def test_variables_that_are_summed_up_stay_with_their_workers() -> None:
-    run = Chain([Counted()]).run(skewed().blocks(), cores=3, balance_ns=100_000)
+    run = Chain([Counted()]).run(skewed().blocks(), cores=3, balance="100us")
     assert run.core("counted") == {"packets": 6000}
 
 
