@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.balance import rebalanced
+from fajita.balance import moves, rebalanced
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.migration import Migration
 from fajita.engine.tables import FlowTable
@@ -50,12 +50,10 @@ class Balancing:
 
         What another worker has no memory for stays where it is.
         """
-        table = rebalanced(self._packets, indirection, len(engines))
-        self._packets[:] = 0
         before = indirection.copy()
-        changed = np.flatnonzero(table != before)
-        for source, target in sorted({(int(before[bucket]), int(table[bucket])) for bucket in changed}):
-            buckets = np.flatnonzero((before == source) & (table == target))
+        wanted = rebalanced(self._packets, before, len(engines))
+        self._packets[:] = 0
+        for (source, target), buckets in moves(before, wanted).items():
             if self._migration.move(buckets, _own_tables(engines[source]), _own_tables(engines[target])):
                 indirection[buckets] = target
         moved = int(np.count_nonzero(indirection != before))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.rows import state_column
+from fajita.engine.rows import key_words, sort_rows, state_column
 from fajita.key import Packing
 from fajita.plan import NFPlan
 from fajita.sharding import REPLICATED
@@ -26,13 +26,10 @@ def merge_rows(parts: Sequence[NDArray[np.void]], packing: Packing, nf: NFPlan, 
     """
     if len(parts) == 1:
         return parts[0]
-    rows = np.concatenate(parts)
-    keys = _key_texts(rows, packing)
-    order = np.argsort(keys, kind="stable")  # which takes little time for parts that are in order
-    rows, keys = rows[order], keys[order]
+    rows = sort_rows(np.concatenate(parts), packing)
     if sharing != REPLICATED or not len(rows):
         return rows
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    starts = np.flatnonzero(_is_first_of_key(rows, packing))
     merged = rows[starts]
     if len(merged) == len(rows):
         return merged
@@ -48,7 +45,7 @@ def merge_rows(parts: Sequence[NDArray[np.void]], packing: Packing, nf: NFPlan, 
 
 def count_keys(parts: Sequence[NDArray[np.void]], packing: Packing) -> int:
     """How many different keys there are among rows that begin with one."""
-    return len(np.unique(np.concatenate([_key_texts(rows, packing) for rows in parts])))
+    return int(np.count_nonzero(_is_first_of_key(sort_rows(np.concatenate(parts), packing), packing)))
 
 
 def merge_core(nf: NFPlan, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -68,13 +65,13 @@ def _merged(values: list[Any], kind: StateType | ArrayType) -> Any:
     return merged.view(given.dtype) if isinstance(kind, ArrayType) else int(merged.view(given.dtype))
 
 
-def _key_texts(rows: NDArray[np.void], packing: Packing) -> NDArray[np.bytes_]:
-    """The keys of rows as texts of bytes, which have the order of the keys."""
-    columns = [(column.name, np.dtype(column.dtype).newbyteorder(">")) for column in packing.columns]
-    keys = np.empty(len(rows), columns)
-    for column in packing.columns:
-        keys[column.name] = rows[column.name]
-    return keys.view(f"S{keys.dtype.itemsize}") if columns else np.zeros(len(rows), "S1")
+def _is_first_of_key(rows: NDArray[np.void], packing: Packing) -> NDArray[np.bool_]:
+    """Of rows that are sorted by key, whether one has another key than the one before."""
+    is_first = np.zeros(len(rows), bool)
+    is_first[:1] = True
+    for words in key_words(rows, packing):
+        is_first[1:] |= words[1:] != words[:-1]
+    return is_first
 
 
 def _types(nf: NFPlan) -> dict[str, StateType]:

@@ -58,16 +58,18 @@ class Migration:
         """Move the entries of these buckets from a worker's tables, by index, to another's.
 
         False: those have no room for all of it; then nothing has moved. The other worker must have nothing of these
-        buckets yet.
+        buckets yet. ValueError if it is the same one.
         """
+        if any(table is other for table in source.values() for other in target.values()):
+            raise ValueError("entries cannot move to where they are")
         moved = np.zeros(INDIRECTION_ENTRIES, np.uint8)
         moved[np.asarray(buckets, np.intp)] = 1
         done = []
         for index, run in self._movers:
             done.append((index, run))
             if not self._move(run, moved, source[index], target[index]):
-                for back, mover in done:  # where they were, there is room
-                    self._move(mover, moved, target[back], source[back])
+                returned = [self._move(mover, moved, target[back], source[back]) for back, mover in done]
+                assert all(returned)  # where they were, there is room
                 return False
         return True
 

@@ -45,11 +45,26 @@ def sort_rows(rows: NDArray[np.void], packing: Packing) -> NDArray[np.void]:
 
 def order_of(rows: NDArray[np.void], packing: Packing) -> NDArray[np.intp]:
     """The indices of rows in the order of their keys."""
-    keys: list[NDArray[np.generic]] = []
+    words = key_words(rows, packing)
+    return np.lexsort(words[::-1]) if words else np.arange(len(rows))
+
+
+def key_words(rows: NDArray[np.void], packing: Packing) -> list[NDArray[np.uint64]]:
+    """The keys of rows as so many numbers each, whose order is that of the keys: as few as there can be."""
+    words: list[NDArray[np.uint64]] = []
+    room = 0
     for column in packing.columns:
         values = rows[column.name]
-        keys += [values[:, 0], values[:, 1]] if column.kind == "ipv6" else [values]
-    return np.lexsort(keys[::-1]) if keys else np.arange(len(rows))
+        if column.kind == "ipv6":
+            words += [values[:, 0].astype(np.uint64), values[:, 1].astype(np.uint64)]
+            room = 0
+        elif column.bits <= room:
+            words[-1] = words[-1] << np.uint64(column.bits) | values
+            room -= column.bits
+        else:
+            words.append(values.astype(np.uint64))
+            room = 64 - column.bits
+    return words
 
 
 def states_only(sides: list[NDArray[np.void]], key: Key, nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:

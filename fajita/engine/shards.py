@@ -58,7 +58,7 @@ class Shard:
         return self._taken
 
     def _make_room(self, block: FrameBlock) -> None:
-        if len(block) > len(self._indices):
+        if len(block) > len(self._indices) or not self._columns:
             self._indices = np.empty(len(block), np.uint32)
             names = (*_COLUMNS, "verdict")
             self._columns = {name: np.zeros(len(block), getattr(block, name).dtype) for name in names}

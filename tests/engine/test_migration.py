@@ -241,6 +241,12 @@ def test_an_eviction_remembers_who_had_a_packet_since():
     assert workers.engines[1].tables[0].entries == 100
 
 
+def test_a_worker_cannot_be_given_what_it_has():
+    workers = Workers(counting(), SHARD_KEYS["five_tuple"])
+    with pytest.raises(ValueError, match="to where they are"):
+        workers.move([0], 0, 0)
+
+
 @pytest.mark.parametrize(
     ("chain", "fields"),
     [

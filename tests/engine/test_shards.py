@@ -61,7 +61,7 @@ def test_a_worker_without_a_bucket_has_no_frames_and_gives_nothing_back():
 
 def test_a_larger_block_gets_more_room_and_a_smaller_one_less():
     shard, table = Shard(0), usual_indirection(1)
-    for count in (3, 500, 0, 7):
+    for count in (0, 3, 500, 0, 7):
         block = FrameBlock.from_frames([bytes([60 + index % 9]) * 60 for index in range(count)])
         taken = shard.take(block, np.zeros(count, np.uint8), table)
         assert taken.address.tolist() == block.address.tolist()
