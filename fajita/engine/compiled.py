@@ -244,10 +244,10 @@ class CompiledEngine:
                 counters.append(NFCounters(words[counted // 8], drops, records))
         return counters
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
-        """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
+    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> list[NDArray[np.void]]:
+        """The state of an NF by side of its table, one row per entry that has any; in_order: sorted by key."""
         assert nf.table is not None
-        return self.tables[nf.table].rows(nf, arrays=arrays)
+        return self.tables[nf.table].rows(nf, arrays=arrays, in_order=in_order)
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, in this order."""

@@ -20,12 +20,10 @@ _MERGES: dict[str, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.mini
 
 
 def merge_rows(parts: Sequence[NDArray[np.void]], packing: Packing, nf: NFPlan, *, sharing: str) -> NDArray[np.void]:
-    """The rows of an NF for one side of its table: those of each worker (rows.row_dtype), sorted by key, as one.
+    """The rows of an NF for one side of its table: those of each worker (rows.row_dtype) as one, sorted by key.
 
     sharing: that of the table (fajita.sharding). Of a replicated one a key has one row, whoever had it.
     """
-    if len(parts) == 1:
-        return parts[0]
     rows = sort_rows(np.concatenate(parts), packing)
     if sharing != REPLICATED or not len(rows):
         return rows

@@ -149,7 +149,7 @@ class ParallelEngine:
         """The state of an NF by side of its table, one row per key that has any, sorted by key."""
         assert nf.table is not None
         table = self.plan.tables[nf.table]
-        parts = [engine.rows(nf, arrays=arrays) for engine in self.engines]
+        parts = [engine.rows(nf, arrays=arrays, in_order=False) for engine in self.engines]
         return [
             merge_rows(of_workers, side.packing, nf, sharing=table.sharing)
             for side, of_workers in zip(table.sides, zip(*parts, strict=True), strict=True)

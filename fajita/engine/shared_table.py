@@ -147,10 +147,10 @@ class SharedTable:
         self.fold()
         return np.concatenate([side.entries_by_key(idle_at_ns) | number for number, side in enumerate(self.sides)])
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
+    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> list[NDArray[np.void]]:
         """FlowTable.rows."""
         self.fold()
-        return [side.rows(nf, arrays=arrays) for side in self.sides]
+        return [side.rows(nf, arrays=arrays, in_order=in_order) for side in self.sides]
 
 
 class SharedPart:
@@ -235,8 +235,8 @@ class SharedPart:
         """SharedTable.entries_by_key."""
         return self.table.entries_by_key(idle_at_ns) if self._is_first else np.zeros(0, np.int64)
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
+    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> list[NDArray[np.void]]:
         """SharedTable.rows."""
         if self._is_first:
-            return self.table.rows(nf, arrays=arrays)
+            return self.table.rows(nf, arrays=arrays, in_order=in_order)
         return [np.zeros(0, row_dtype(side.side.packing, nf, arrays=arrays)) for side in self.sides]

@@ -170,10 +170,13 @@ class SideMemory:
         """Memory of tags and entries, of the old table too while it grows."""
         return sum(area.nbytes for area in self.areas())
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:
-        """The state of one NF of this table, a row per entry that has any, sorted by key; without its arrays if so."""
-        parts = [self._rows_of(areas, nf, arrays=arrays) for areas in self._areas]
-        return sort_rows(np.concatenate(parts), self.side.packing)
+    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> NDArray[np.void]:
+        """The state of one NF of this table, a row per entry that has any, with its arrays or without.
+
+        in_order: sorted by key.
+        """
+        rows = np.concatenate([self._rows_of(areas, nf, arrays=arrays) for areas in self._areas])
+        return sort_rows(rows, self.side.packing) if in_order else rows
 
     def keys(self) -> NDArray[np.void]:
         """The keys of all entries, as rows."""

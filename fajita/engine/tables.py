@@ -126,9 +126,9 @@ class FlowTable:
         """
         return np.concatenate([side.entries_by_key(idle_at_ns) | number for number, side in enumerate(self.sides)])
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
-        """The state of one NF of this table by side, a row per entry that has any, sorted by key.
+    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> list[NDArray[np.void]]:
+        """The state of one NF of this table by side, a row per entry that has any.
 
-        arrays: whether with those of the state.
+        arrays: whether with those of the state. in_order: sorted by key.
         """
-        return [side.rows(nf, arrays=arrays) for side in self.sides]
+        return [side.rows(nf, arrays=arrays, in_order=in_order) for side in self.sides]

@@ -60,7 +60,7 @@ class Workers:
 
     def move(self, buckets: list[int], source: int, target: int) -> bool:
         moving = [bucket for bucket in buckets if self.table[bucket] == source]
-        if not self.migration.move(moving, self.engines[source].tables, self.engines[target].tables):
+        if not self.migration.move(moving, *(dict(enumerate(self.engines[n].tables)) for n in (source, target))):
             return False
         self.table[moving] = target
         return True
@@ -183,7 +183,7 @@ def test_only_what_is_in_the_buckets_moves():
     in_moved = int(np.isin(workers.sharder.buckets(packets), moving).sum())
     assert in_moved > 0
     assert len(workers.engines[1].rows(workers.plan.nfs[0])[0]) == before + in_moved
-    assert workers.migration.move([], *(engine.tables for engine in workers.engines))
+    assert workers.migration.move([], *(dict(enumerate(engine.tables)) for engine in workers.engines))
 
 
 def test_entries_end_once_wherever_they_are():
