@@ -27,6 +27,7 @@ from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, synthetic_block
 from fajita.kernel.layout import BURST
 from fajita.plan import Plan
 from fajita.records import hand_over
+from fajita.rss import check_workers
 
 #: Packets are held in memory, twice: 32 GiB of the smallest frames.
 MAXIMUM_PACKETS = 1 << 28
@@ -84,6 +85,7 @@ def measure(
     for name, value, maximum in (("packets", packets, MAXIMUM_PACKETS), ("repeat", repeat, None)):
         if value < 1 or (maximum is not None and value > maximum):
             raise InputError(f"{name} is {value}", right=f"1 to {maximum}" if maximum is not None else "at least 1")
+    check_workers(cores)
     try:
         flow_order = FlowOrder(order, flows, seed)
         engine = compiled_engine(plan, cores)
@@ -157,20 +159,24 @@ def load_pyplot() -> Any:
 
 
 def plot(rows: list[dict[str, Any]], path: str) -> None:
-    """Draw rate against flows as a PNG, a line per order, the range of the passes as a band; `-` is standard output."""
+    """Draw rate against flows, a line per number of cores, as a PNG; if only cores differ, against those.
+
+    The range of the passes is a band; `-` is standard output.
+    """
     pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
-    for order in dict.fromkeys(row["order"] for row in rows):
-        line = sorted((row for row in rows if row["order"] == order), key=lambda row: row["flows"])
-        flows = [row["flows"] for row in line]
-        axes.plot(flows, [row["mpps"] for row in line], marker="o", label=str(order))
-        axes.fill_between(flows, [row["mpps_min"] for row in line], [row["mpps_max"] for row in line], alpha=0.2)
-    axes.set(
-        xscale="log", xlabel="flows", ylabel="million packets per second, one core", title=f"chain {rows[0]['chain']}"
-    )
+    x, lines = ("flows", "cores") if len({row["flows"] for row in rows}) > 1 or len(rows) == 1 else ("cores", "flows")
+    for value in dict.fromkeys(row[lines] for row in rows):
+        line = sorted((row for row in rows if row[lines] == value), key=lambda row: row[x])
+        at = [row[x] for row in line]
+        axes.plot(at, [row["mpps"] for row in line], marker="o", label=f"{value:,}")
+        axes.fill_between(at, [row["mpps_min"] for row in line], [row["mpps_max"] for row in line], alpha=0.2)
+    axes.set(xlabel=x, ylabel="million packets per second", title=f"chain {rows[0]['chain']}, {rows[0]['order']}")
+    if x == "flows":
+        axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(title="order of packets")
+    axes.legend(title=lines)
     try:
         figure.savefig(sys.stdout.buffer if path == "-" else path, format="png", dpi=150)
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.plan import Plan, make_plan
-from fajita.quantities import given_size
+from fajita.quantities import given_duration, given_size
 from fajita.rss import fields_of_key_name
 from fajita.settings import check_settings
 from fajita.tuning import FULL, Tuning
@@ -62,20 +62,27 @@ class Chain:
         memory: str | None = None,
         shard: str | None = None,
         sharing: str | None = None,
+        spray: bool = False,
+        balance: str | None = None,
         **options: Any,
     ) -> "Run":
         """Run the chain over a capture file, a FrameBlock or several; options as of `fajita.run.execute`.
 
-        shard, sharing: as of `plan_with`. memory: what flow tables may take at most, with its unit. Records that NFs
-        emit are kept in memory, unless `records` says where they go. InputError where the input is at fault. If packets
-        were processed before, its `run` has what came of them.
+        memory: what flow tables may take at most, with its unit. shard, sharing: as of `plan_with`. spray: packets are
+        spread over the workers one by one (fajita.spraying). balance: how often, in the time of packets and with its
+        unit, flows of busy workers are given to idle ones. Records that NFs emit are kept in memory, unless `records`
+        says where they go. InputError where the input is at fault. If packets were processed before, its `run` has what
+        came of them.
         """
         from fajita.records import KeptRecords
         from fajita.run import execute
 
         if memory is not None:
             options["memory_bytes"] = given_size("memory", memory)
-        plan = self.plan if shard is None and sharing is None else self.plan_with(shard=shard, sharing=sharing)
+        if balance is not None:
+            options["balance_ns"] = given_duration("balance", balance)
+        usual = shard is None and sharing is None and not spray
+        plan = self.plan if usual else self.plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
         run = execute(plan, source, **{"records": KeptRecords(), **options})
         if run.error is not None:
             run.error.run = run

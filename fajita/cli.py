@@ -42,6 +42,7 @@ from fajita.options import (
 )
 from fajita.output_file import check_outputs, write_json, write_text
 from fajita.quantities import given_duration, given_size
+from fajita.rss import check_workers
 from fajita.tuning import Tuning
 
 app = typer.Typer(
@@ -95,6 +96,7 @@ def run(
     from fajita.interruption import interruptible
     from fajita.run import execute
 
+    check_workers(cores)
     memory_bytes = None if memory is None else given_size("--memory", memory)
     balance_ns = None if balance is None else given_duration("--balance", balance)
     check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
@@ -164,6 +166,7 @@ def verify(
     from fajita.io.capture import open_capture
     from fajita.verify import both_engines, verify_blocks
 
+    check_workers(cores)
     plan = Chain.load(chain).plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
     with (
         open_capture(pcap, strict=strict, limit=limit) as capture,
@@ -297,7 +300,8 @@ def bench(
     """Measure how fast a chain is on packets in memory."""
     from fajita.benchmark import csv_text, load_pyplot, measure, plot
 
-    flow_counts, core_counts = numbers(flows, "--flows"), numbers(cores, "--cores")
+    flow_counts, core_counts = numbers(flows, "--flows", "1024,65536"), numbers(cores, "--cores", "1,2,4")
+    check_workers(max(core_counts))
     outputs = {"--json": json_file, "--csv": csv_file, "--plot": plot_file}
     check_outputs(outputs, inputs=(chain,))
     if plot_file is not None:

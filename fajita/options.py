@@ -98,13 +98,12 @@ NoAuxiliary = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other traffic, the same seed the same.")]
 
 
-def numbers(text: str, option: str) -> list[int]:
-    """Numbers of at least 1 with commas between; InputError for any other text."""
+def numbers(text: str, option: str, example: str) -> list[int]:
+    """Numbers of at least 1 with commas between; InputError, with an example, for any other text."""
     try:
         values = [int(part) for part in text.split(",")]
     except ValueError:
         values = [0]
     if min(values) < 1:
-        right = f"numbers from 1 on with commas between, such as {option} 1024,65536"
-        raise InputError(f"{option} {text}", right=right)
+        raise InputError(f"{option} {text}", right=f"numbers from 1 on with commas between, such as {option} {example}")
     return values

@@ -20,6 +20,7 @@ def make_report(run: Run) -> dict[str, Any]:
     """
     counters, plan = run.engine.counters(), run.plan
     seconds, loads = run.seconds, run.engine.loads()
+    tables = _tables(run, counters)
     busy = seconds.read + seconds.process + seconds.write
     return {
         "chain": plan.name,
@@ -36,19 +37,27 @@ def make_report(run: Run) -> dict[str, Any]:
         "other": counters.other,
         "fragments": asdict(counters.fragments),
         "flows": _flows(plan, counters),
-        "tables": (tables := _tables(run, counters)),
+        "tables": tables,
         "memory": {"limit_bytes": run.engine.memory_bytes, "used_bytes": sum(table["bytes"] for table in tables)},
         "nfs": [_nf(run, nf, counters) for nf in plan.nfs],
         "shards": [
             {"core": number, "packets": load.packets, "busy_seconds": round(load.busy_seconds, 6)}
             for number, load in enumerate(loads)
         ],
+        "sharding": {"by": _spread_by(plan), "balance": run.engine.balance()},
         "seconds": {name: round(value, 6) for name, value in asdict(seconds).items()},
         "mpps": round(counters.packets_in / busy / 1e6, 3) if busy else 0.0,
         "warnings": run.warnings,
         "interrupted": run.interrupted,
         "error": None if run.error is None else str(run.error),
     }
+
+
+def _spread_by(plan: Plan) -> str | None:
+    """What says whose a packet is: the key that is hashed, or `turn` if packets are sprayed; None: all are one's."""
+    if plan.tuning.sprays:
+        return "turn"
+    return None if plan.sharding.fields is None else plan.sharding.fields.name
 
 
 def _drops(plan: Plan, counters: Counters) -> dict[str, dict[str, int]]:
@@ -85,6 +94,7 @@ def _tables(run: Run, counters: Counters) -> list[dict[str, Any]]:
     return [
         {
             "key": table.key.name,
+            "sharing": table.sharing,
             "entries": counted.active,
             "capacity": capacity,
             "bytes": size,

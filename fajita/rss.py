@@ -116,6 +116,12 @@ def fields_of_key_name(name: str) -> HashFields:
     return SHARD_KEYS[name]
 
 
+def check_workers(workers: int) -> None:
+    """InputError for more workers than a table of indirection can name, or none."""
+    if not 1 <= workers <= MAXIMUM_WORKERS:
+        raise InputError(f"--cores {workers}", right=f"1 to {MAXIMUM_WORKERS} workers")
+
+
 def usual_indirection(workers: int) -> NDArray[np.uint8]:
     """The worker of each bucket, in turn; ValueError unless there are 1 to 256."""
     if not 1 <= workers <= MAXIMUM_WORKERS:

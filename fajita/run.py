@@ -15,7 +15,7 @@ from fajita.interruption import Interruption
 from fajita.io.frames import FrameBlock, limited
 from fajita.plan import NFPlan, Plan
 from fajita.records import KeptRecords, RecordSink, hand_over
-from fajita.rss import MAXIMUM_WORKERS
+from fajita.rss import check_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -140,9 +140,9 @@ def execute(
     which to stop, at least 1. strict: a file cut off at the end is an error. records: where the records go that NFs
     emit, after each block; None: they are counted and dropped. memory_bytes: what flow tables may take at most; None:
     half of what the machine has free. balance_ns: how often, in the time of packets, the compiled engine changes which
-    flows are whose by load; None: never. drain: at the end, however it came, all flows end as if they were idle. progress
-    is called with the capture and the packets so far after each block. interruption: signals that end the run between
-    two blocks, or while it waits for the next; so does a KeyboardInterrupt among the blocks.
+    flows are whose by load; None: never. drain: at the end, however it came, all flows end as if they were idle.
+    progress is called with the capture and the packets so far after each block. interruption: signals that end the run
+    between two blocks, or while it waits for the next; so does a KeyboardInterrupt among the blocks.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}", "", "at least 1")
@@ -203,8 +203,7 @@ def make_engine(
     plan: Plan, name: str, *, cores: int = 1, memory_bytes: int | None = None, balance_ns: int | None = None
 ) -> Engine:
     """The engine with that name, one of ENGINES, with a worker for each core; InputError for what cannot be."""
-    if not 1 <= cores <= MAXIMUM_WORKERS:
-        raise InputError(f"{cores} cores", right=f"1 to {MAXIMUM_WORKERS}")
+    check_workers(cores)
     if name == "compiled":
         from fajita.engine.workers import compiled_engine
 

@@ -13,6 +13,8 @@ from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
 
 _WRITABLE = [name for name, field in FIELDS.items() if field.write_layer]
 _INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
+#: Some are declared with what they are merged by, which matters to what they begin as.
+_DECLARED = {kind: kind for kind in _INTEGER_TYPES} | {"u16": "Min[u16]", "u32": "Sum[u32]", "u64": "Min[u64]"}
 _LITERALS = (
     0,
     1,
@@ -47,7 +49,7 @@ _KEYS = (
 
 _HEAD = """\
 from fajita import DROP, NF, PASS, Layer, connection, everything, flag, five_tuple, key_of, source, source_prefix, vlan
-from fajita import Array, Bits, hash_of
+from fajita import Array, Bits, Min, Sum, hash_of
 from fajita import i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 
 LIMIT = 0x123456789ABCDEF0
@@ -86,12 +88,10 @@ class _Writer:
     def source(self) -> str:
         # Some states span more lines than are prefetched with an entry.
         long = self.random.choice((3, 100))
-        state = "\n".join(f"        s_{kind}: {kind}" for kind in _INTEGER_TYPES)
-        state += "".join(f"\n        a_{kind}: Array[{kind}, {long}]" for kind in _INTEGER_TYPES)
-        core = "\n".join(f"        c_{kind}: {kind}" for kind in _INTEGER_TYPES)
-        core += "".join(f"\n        a_{kind}: Array[{kind}, width]" for kind in _INTEGER_TYPES).replace(
-            "width", '"width"'
-        )
+        state = "\n".join(f"        s_{kind}: {declared}" for kind, declared in _DECLARED.items())
+        state += "".join(f"\n        a_{kind}: Array[{declared}, {long}]" for kind, declared in _DECLARED.items())
+        core = "\n".join(f"        c_{kind}: {declared}" for kind, declared in _DECLARED.items())
+        core += "".join(f'\n        a_{kind}: Array[{declared}, "width"]' for kind, declared in _DECLARED.items())
         key = self.random.choice(_KEYS)
         parts = [_HEAD.format(key=key, state=state, core=core)]
         parts += self._method("new_flow", "pkt, state", 4, packet=True)

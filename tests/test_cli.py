@@ -101,7 +101,7 @@ def test_run_stops_at_the_limit(capsys, tmp_path):
 
 
 ENDED = """
-from fajita import NF, PASS, five_tuple, u64
+from fajita import NF, PASS, Sum, five_tuple, u64
 
 
 class Ended(NF):
@@ -111,7 +111,7 @@ class Ended(NF):
         packets: u64
 
     class Core:
-        ended: u64
+        ended: Sum[u64]
 
     def packet(self, pkt, state):
         state.packets += 1

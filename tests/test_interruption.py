@@ -154,7 +154,7 @@ def test_generating_into_a_pipe_stops_at_the_first_signal(tmp_path):
 
 
 def test_an_interrupted_verify_says_so(capsys, tmp_path, monkeypatch):
-    def interrupted(plan, blocks):
+    def interrupted(plan, blocks, make_engines):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fajita.verify.verify_blocks", interrupted)
@@ -175,9 +175,9 @@ def test_a_benchmark_keeps_the_numbers_of_flows_that_were_measured(capsys, tmp_p
     monkeypatch.setattr(fajita.benchmark, "measure", measure)
     arguments = ("bench", ONE, "--packets", 100, "--repeat", 1, "--json", tmp_path / "rows.json")
     result = call(capsys, *arguments, "--flows", "10,20,30")
-    assert (result.status, result.complaint) == (130, "interrupted after 1 of 3 numbers of flows")
+    assert (result.status, result.complaint) == (130, "interrupted after 1 of 3 settings")
     assert [row["flows"] for row in json.loads((tmp_path / "rows.json").read_text())] == [10]
     assert result.out.count("\n") == 2
 
     result = call(capsys, *arguments, "--flows", "20,30")
-    assert (result.status, result.complaint, result.out) == (130, "interrupted after 0 of 2 numbers of flows", "")
+    assert (result.status, result.complaint, result.out) == (130, "interrupted after 0 of 2 settings", "")

@@ -5,6 +5,7 @@ Skipped where the folder is missing. The independent count is a script that shar
 
 import csv
 import importlib.util
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from fajita import Chain, InputError
 from fajita.engine.compiled import CompiledEngine
 from fajita.io.capture import open_capture
 from fajita.nfs.flow_counter import FlowCounter
-from fajita.verify import verify_blocks
+from fajita.verify import both_engines, verify_blocks
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -127,11 +128,30 @@ nfs:
   - source_counter
   - destination_counter
 """,
+    "hosts that workers share": """
+fragments: flow
+timeout: 1s
+nfs:
+  - load_balancer: {servers: [10.0.0.1, 10.0.0.2, 10.0.0.3]}
+  - flow_counter: {records: true}
+  - source_counter
+  - destination_counter: {timeout: 10ms}
+""",
 }
 
 
-@pytest.mark.parametrize("chain", ["three", *CHAINS])
-def test_engines_agree_on_every_capture(chain: str, tmp_path: Path) -> None:
+#: So many workers for each chain: entries of their own, with a table full early too; replicas; a table that they share.
+@pytest.mark.parametrize(
+    ("chain", "workers"),
+    [
+        *((chain, 1) for chain in ("three", *CHAINS)),
+        ("three", 2),
+        ("flows that end, inside tunnels", 3),
+        ("hosts around a rewrite", 3),
+        ("hosts that workers share", 8),
+    ],
+)
+def test_engines_agree_on_every_capture(chain: str, workers: int, tmp_path: Path) -> None:
     file = ROOT / "chains" / f"{chain}.yaml"
     if chain in CHAINS:
         file = tmp_path / "chain.yaml"
@@ -140,7 +160,7 @@ def test_engines_agree_on_every_capture(chain: str, tmp_path: Path) -> None:
     for name in INDEX:
         with open_capture(CAPTURES / name) as capture:
             try:
-                result = verify_blocks(plan, capture)
+                result = verify_blocks(plan, capture, partial(both_engines, cores=workers))
             except InputError:
                 assert name in OTHER_PACKETS
                 continue

@@ -16,13 +16,13 @@ from fajita.errors import InputError
 from fajita.plan import NFPlan, Plan
 from fajita.rss import INDIRECTION_ENTRIES
 from fajita.sharding import OWN
+from fajita.state_types import ArrayType, StateType
 
 
 class Balancing:
     """Counts the packets of each bucket, and makes of that a better table when asked to.
 
-    interval_ns: how often that is to be, in the time of the packets. rewrites: how often the table has changed;
-    buckets_moved: how many of its entries, in all.
+    interval_ns: how often that is to be, in the time of the packets.
     """
 
     def __init__(self, plan: Plan, interval_ns: int) -> None:
@@ -35,11 +35,15 @@ class Balancing:
         self._migration = Migration(plan, fields, own)
         self._packets = np.zeros(INDIRECTION_ENTRIES, np.int64)
         self.interval_ns = interval_ns
-        self.rewrites = self.buckets_moved = 0
+        self._rewrites = self._buckets_moved = 0
 
     def note(self, buckets: NDArray[np.uint8]) -> None:
         """Packets of these buckets have come."""
         self._packets += np.bincount(buckets, minlength=INDIRECTION_ENTRIES)
+
+    def counters(self) -> dict[str, int]:
+        """How often the table has changed, and how many of its entries, in all."""
+        return {"rewrites": self._rewrites, "buckets_moved": self._buckets_moved}
 
     def rewrite(self, indirection: NDArray[np.uint8], engines: Sequence[CompiledEngine]) -> None:
         """Change the table in place, by what has come since the last time, and move the state of what changes hands.
@@ -55,12 +59,12 @@ class Balancing:
             if self._migration.move(buckets, _own_tables(engines[source]), _own_tables(engines[target])):
                 indirection[buckets] = target
         moved = int(np.count_nonzero(indirection != before))
-        self.rewrites, self.buckets_moved = self.rewrites + (moved > 0), self.buckets_moved + moved
+        self._rewrites, self._buckets_moved = self._rewrites + (moved > 0), self._buckets_moved + moved
 
 
-def _own_tables(engine: CompiledEngine) -> list[FlowTable]:
-    """By index; those that workers share are not asked for."""
-    return [table for table in engine.tables]  # type: ignore[misc]
+def _own_tables(engine: CompiledEngine) -> dict[int, FlowTable]:
+    """By index; those that workers share are not among them."""
+    return {table.plan.index: table for table in engine.tables if isinstance(table, FlowTable)}
 
 
 def _why_not(plan: Plan) -> str:
@@ -78,5 +82,5 @@ def _why_not(plan: Plan) -> str:
 def _looks_at_worker(nf: NFPlan) -> bool:
     """Whether what an NF does with a flow that it knows may depend on what it keeps once per worker."""
     hooks = [nf.translated.hooks[name] for name in ("packet", "expire") if name in nf.translated.hooks]
-    kept = [*type(nf.nf).core_fields.values(), *nf.nf.core_arrays.values()]
+    kept: list[StateType | ArrayType] = [*type(nf.nf).core_fields.values(), *nf.nf.core_arrays.values()]
     return any("core" in hook.arguments for hook in hooks) and any(kind.merge is None for kind in kept)

@@ -269,6 +269,10 @@ class CompiledEngine:
         """What this worker had to do."""
         return [WorkerLoad(self._packets_in, self._busy_seconds)]
 
+    def balance(self) -> dict[str, int] | None:
+        """No flow changes its worker."""
+        return None
+
     @property
     def memory_bytes(self) -> int | None:
         """What the tables may take together."""

@@ -48,6 +48,9 @@ class Engine(Protocol):
     def loads(self) -> list[WorkerLoad]:
         """What each worker had to do."""
 
+    def balance(self) -> dict[str, int] | None:
+        """How often flows changed their worker, and of how many buckets; None where they never do."""
+
     @property
     def memory_bytes(self) -> int | None:
         """What the tables may take together; None: no limit."""

@@ -1,6 +1,6 @@
 """Moving the state of flows from one worker to another, when the table of indirection gives their buckets away."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -38,6 +38,10 @@ def _kernel(source: str) -> Callable[..., int]:
     return load_kernel(source)
 
 
+#: Those of a worker, by their indices.
+Tables = Mapping[int, FlowTable]
+
+
 class Migration:
     """Moves what workers keep of some buckets. No worker may run meanwhile."""
 
@@ -50,7 +54,7 @@ class Migration:
         self._movers = [(table.index, _kernel(_source_of(table, fields))) for table in chosen]
         self._bytes = byte_tables(fields.key)
 
-    def move(self, buckets: Sequence[int] | NDArray[np.intp], source: list[FlowTable], target: list[FlowTable]) -> bool:
+    def move(self, buckets: Sequence[int] | NDArray[np.intp], source: Tables, target: Tables) -> bool:
         """Move the entries of these buckets from a worker's tables, by index, to another's.
 
         False: those have no room for all of it; then nothing has moved. The other worker must have nothing of these

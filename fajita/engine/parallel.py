@@ -173,6 +173,10 @@ class ParallelEngine:
         """What each worker had to do."""
         return [load for engine in self.engines for load in engine.loads()]
 
+    def balance(self) -> dict[str, int] | None:
+        """How often flows changed their worker, and of how many buckets; None where they never do."""
+        return None if self.balancing is None else self.balancing.counters()
+
     @property
     def memory_bytes(self) -> int | None:
         """What the tables may take together."""

@@ -46,11 +46,12 @@ def _kernel(source: str) -> Callable[..., int]:
 @cache
 def byte_tables(key: bytes) -> NDArray[np.uint8]:
     """What each value of each byte that is hashed adds to the bucket, a row per byte."""
-    rows = [
-        [toeplitz(key, bytes(place) + bytes([value])) % INDIRECTION_ENTRIES for value in range(TABLE_BYTES)]
-        for place in range(MAXIMUM_INPUT_BYTES)
-    ]
-    return np.array(rows, np.uint8)
+    tables = np.zeros((MAXIMUM_INPUT_BYTES, TABLE_BYTES), np.uint8)
+    for place in range(MAXIMUM_INPUT_BYTES):
+        for bit in range(8):
+            of_bit = toeplitz(key, bytes(place) + bytes([1 << bit])) % INDIRECTION_ENTRIES
+            tables[place, (np.arange(TABLE_BYTES) >> bit & 1).astype(bool)] ^= of_bit
+    return tables
 
 
 class Sharder:

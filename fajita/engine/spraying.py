@@ -108,6 +108,10 @@ class SprayingEngine:
         loads = [load for engine in self.engines for load in engine.loads()]
         return [WorkerLoad(int(own), load.busy_seconds) for own, load in zip(self._own_packets, loads, strict=True)]
 
+    def balance(self) -> dict[str, int] | None:
+        """No flow changes its worker."""
+        return None
+
     @property
     def memory_bytes(self) -> int | None:
         """What the tables may take together."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+from fajita.kernel.arithmetic import minimum
 from fajita.kernel.function import KernelFunction, kernel_function
-from fajita.kernel.memory import copy, load_i64, load_u8, load_u16, load_u32, load_u64, store_32, store_64
+from fajita.kernel.memory import copy, load_i64, load_u8, load_u16, load_u32, load_u64, prefetch, store_32, store_64
 from fajita.kernel.operation import I64, Operation
 from fajita.kernel.shard import HASH_BYTES
 from fajita.kernel.slots import CAPACITY, ENTRIES, SLOTS, give_back_slot, record_of, take_slot
@@ -32,6 +33,8 @@ from fajita.kernel.table import (
 #: What a move ends with: all are moved, or the other table is full; any other number is 1 + the side of it that is to
 #: be attended to before the move goes on.
 MOVED, TABLE_FULL = 0, -1
+#: Entries are asked for so many slots or places ahead.
+_AHEAD = 16
 _LOADS = {2: load_u16, 4: load_u32, 8: load_u64}
 
 
@@ -174,8 +177,10 @@ def migrate_function(sides: tuple[SideToMove, ...], slot_at: int | None) -> Kern
 
     @kernel_function
     def migrate(source, target, source_sides, target_sides, tables, moved, progress):
-        for index in range(load_i64(progress), count(source, source_sides)):
+        end = count(source, source_sides)
+        for index in range(load_i64(progress), end):
             where = where_of(source, source_sides, index)
+            prefetch(where_of(source, source_sides, minimum(index + _AHEAD, end - 1)))
             asks = move(source, target, source_sides, target_sides, tables, moved, where) if where != 0 else MOVED
             if asks != MOVED:
                 store_64(progress, index)

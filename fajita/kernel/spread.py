@@ -37,23 +37,22 @@ def emit_lines(text: Text, entry: str, lines: int) -> None:
         text.line(f"prefetch({entry}{f' + {line * LINE_BYTES}' if line else ''})")
 
 
-def _emit_asked(text: Text, plan: Plan, table: TablePlan, entry: str, test: str) -> None:
-    text.line(f"if {test}:")
-    with text.indented():
-        emit_lines(text, entry, _lines(plan, table))
-
-
 def emit_unless_spread(text: Text, plan: Plan, table: TablePlan, scratch: Scratch) -> None:
-    """In the match pass, for an IPv6 packet: ask at once if the run pass will not."""
-    before = f"load_i64(run_scratch + {scratch.tables[table.index].hashed} + 8 * j)"
-    _emit_asked(text, plan, table, f"entry_{table.index}", f"{before} & SECOND_SIDE == 0")
+    """In the match pass, for an IPv6 packet: ask at once if the run pass will not.
+
+    Else, without a branch that nobody can predict where families mix, for what is in the cache.
+    """
+    t, hashed = table.index, scratch.tables[table.index].hashed
+    text.line(f"asked = scratch if load_i64(run_scratch + {hashed} + 8 * j) & SECOND_SIDE else entry_{t}")
+    emit_lines(text, "asked", _lines(plan, table))
 
 
 def emit_spread(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
-    """In the run pass, for an IPv6 packet: ask for what the one at its place in the next burst needs."""
+    """In the run pass, for an IPv6 packet: ask for what the one at its place in the next burst needs, if it is IPv6."""
     for table in spread_tables(plan, number):
         place = scratch.tables[table.index]
         # What lies behind the end of a short burst is another one's: asked for in vain.
         text.line(f"following = load_i64(next_scratch + {place.entry} + 8 * j)")
-        hashed = f"load_i64(next_scratch + {place.hashed} + 8 * j)"
-        _emit_asked(text, plan, table, "following", f"{hashed} & SECOND_SIDE != 0")
+        text.line(f"is_ipv6 = load_i64(next_scratch + {place.hashed} + 8 * j) & SECOND_SIDE")
+        text.line("following = following if is_ipv6 else scratch")
+        emit_lines(text, "following", _lines(plan, table))

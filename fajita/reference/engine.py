@@ -123,6 +123,10 @@ class ReferenceEngine:
         """What each worker had to do; the time is that of all, as one runs after the other."""
         return [WorkerLoad(worker.counters.packets_in, worker.busy_seconds) for worker in self.workers]
 
+    def balance(self) -> dict[str, int] | None:
+        """No flow changes its worker."""
+        return None
+
     @property
     def memory_bytes(self) -> int | None:
         """Python's own memory has no limit here."""

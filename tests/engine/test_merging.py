@@ -1,10 +1,11 @@
 """What several workers have becomes one: rows sorted by key, merged as declared where keys meet, and variables."""
 
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fajita import (
@@ -31,7 +32,10 @@ from fajita.engine.merging import count_keys, merge_core, merge_rows
 from fajita.engine.rows import row_dtype, sort_rows
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.plan import NFPlan
+from fajita.reference import ReferenceEngine
 from fajita.sharding import OWN, REPLICATED
+from tests.kernel.test_begin import Merging
+from tests.traffic import Traffic, traffic
 
 
 class Declared(NF):
@@ -186,6 +190,27 @@ def test_whichever_worker_had_a_packet_the_sum_is_the_same(data: st.DataObject, 
         merged = merge_rows([made(part) for part in parts], packing, nf, sharing=REPLICATED)
         assert np.array_equal(merged, made(single))
         assert count_keys([made(part)[::-1] for part in parts], packing) == len(single)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(traffic(), st.randoms(use_true_random=False), st.sampled_from(["address_pair", "source", "vlan"]))
+def test_workers_with_any_packets_in_any_order_have_together_what_one_has(
+    packets: Traffic, random: Random, key: str
+) -> None:
+    plan = Chain([Merging(key=key)]).plan
+    (nf,) = plan.nfs
+    assert nf.translated.commutes
+    single, *workers = (ReferenceEngine(plan) for _ in range(4))
+    blocks = list(packets.blocks())
+    for block in blocks:
+        single.process(block)
+    each = [block.part(index, index + 1) for block in blocks for index in range(len(block))]
+    for packet in random.sample(each, len(each)):
+        random.choice(workers).process(packet)
+    for place, side in enumerate(plan.tables[0].sides):
+        parts = [worker.rows(nf)[place] for worker in workers]
+        merged = merge_rows(parts, side.packing, nf, sharing=REPLICATED)
+        assert np.array_equal(merged, single.rows(nf)[place])
 
 
 def core(**changed: Any) -> dict[str, Any]:
