@@ -59,6 +59,11 @@ class _SharedSide(SideMemory):
         self._set(kernel.ATTENTION_LATER, limit - BURST + 1)
         self._set(kernel.ATTENTION, limit - BURST + 1)
 
+    def _stop_growing(self) -> None:
+        """From now on nobody has to stand still for it, and it takes all that fit."""
+        self._set(kernel.LIMIT, self._get(kernel.LIMIT) + self._in_flight)
+        super()._stop_growing()
+
     @property
     def common(self) -> NDArray[np.int64]:
         """The descriptor."""

@@ -1,18 +1,21 @@
 """Workers that share a table, each in a thread of its own; and a look at all that holds in the table between runs."""
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
 from fajita import Chain, FrameBlock
+from fajita.engine import compiled
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget
 from fajita.engine.shared_table import SharedTable
 from fajita.engine.standstill import Standstill
 from fajita.kernel import table as layout
-from fajita.kernel.bounds import CHECKED
+from fajita.kernel.bounds import CHECKED, REGIONS
 from fajita.kernel.table import FREE, GROUP, MOST_OVERFLOWED
 from fajita.plan import Plan
 from fajita.sharding import SHARED
@@ -51,6 +54,19 @@ class Workers:
     def _run(self, engine: CompiledEngine, block: FrameBlock) -> None:
         with self.standstill.at_work():
             engine.process(block)
+
+    def interleave(self, blocks: Sequence[FrameBlock]) -> None:
+        """All at once in a build that checks bounds: at each access of memory another worker may come between."""
+        assert CHECKED
+        before = sys.getswitchinterval()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "allow_only", lambda arrays, regions=(): None)
+            REGIONS.allow_only([(0, 1 << 62)])
+            sys.setswitchinterval(1e-6)
+            try:
+                list(self._threads.map(self._run, self.engines, blocks))
+            finally:
+                sys.setswitchinterval(before)
 
     def settle(self, clock_ns: int) -> None:
         """End what is idle; all stand still."""

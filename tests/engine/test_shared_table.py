@@ -10,6 +10,8 @@ import pytest
 
 from fajita import NF, PASS, Array, Bits, Chain, FrameBlock, Max, Min, Or, Sum, destination, flag, u8, u16, u32, u64
 from fajita.engine import side as side_memory
+from fajita.kernel.bounds import CHECKED
+from fajita.kernel.layout import BURST
 from tests.engine.shared_workers import Workers
 from tests.traffic import ETHERNET, IPV4_TYPE, UDP_PROTOCOL, ipv4_packet, udp_datagram, with_link
 
@@ -155,17 +157,19 @@ def test_without_memory_for_more_new_flows_are_refused(monkeypatch):
     workers.process([block_of(each) for each in packets])
     workers.check()
     table = workers.tables[0]
-    assert table.entries == side.capacity == capacity
+    assert table.entries == side.capacity == capacity + 3 * BURST
     assert table.entries + table.refused == 4000
     assert sum(totals(workers).values()) == table.entries
 
 
-def test_a_hundred_times_eight_workers_race_for_few_keys(monkeypatch):
-    """The table begins anew every time, so that all keys are begun by whoever is first, and grows on the way."""
+def test_a_hundred_times_eight_workers_race_for_the_same_keys(monkeypatch):
+    """All come to the same new keys in the same order: who finds is faster than who begins, so they stay together.
+
+    Every time all keys end and begin again; the first time the table grows on the way.
+    """
     monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
     workers = Workers(Chain([Count(timeout="1ms")]), 8)
-    generator = np.random.default_rng(8)
-    packets = [few(generator, 700, 300) + few(generator, 4, 300) for _ in workers.engines]
+    packets = [[(to, 1) for to in np.random.default_rng(8).permutation(4000).tolist()]] * len(workers.engines)
     blocks, sent = [block_of(each) for each in packets], expected(packets)
     for number in range(100):
         workers.process(blocks)
@@ -175,6 +179,24 @@ def test_a_hundred_times_eight_workers_race_for_few_keys(monkeypatch):
         workers.settle((number + 1) * SECOND)  # the clock never goes back
         assert workers.tables[0].entries == 0
     workers.check()
+
+
+@pytest.mark.skipif(not CHECKED, reason="a build with bounds checks stops at each access")
+@pytest.mark.parametrize("seed", range(6))
+def test_another_worker_may_come_between_any_two_accesses(seed, monkeypatch):
+    """In a third of the runs the table grows on the way."""
+    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    workers = Workers(Chain([Count(timeout="1ms")]), 4)
+    keys = (4, 140, 500)[seed % 3]
+    order = np.random.default_rng(seed).permutation(600) % keys + 1
+    packets = [[(int(to), 1) for to in order]] * len(workers.engines)
+    blocks, sent = [block_of(each) for each in packets], expected(packets)
+    for number in range(8):
+        workers.interleave(blocks)
+        workers.check()
+        assert totals(workers) == sent
+        workers.settle((number + 1) * SECOND)
+        assert workers.tables[0].entries == 0
 
 
 @pytest.mark.parametrize("workers", [1, 3])

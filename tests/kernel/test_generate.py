@@ -12,6 +12,7 @@ from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
+from fajita.shared_entry import for_workers
 
 SERVERS = ["10.0.0.1", "10.0.0.2"]
 
@@ -56,6 +57,27 @@ def test_the_name_of_a_chain_cannot_leave_its_comment():
     source = generate(Chain([FlowCounter()], name="a\nimport os\r\u2028'\"").plan)
     assert source.splitlines()[1] == ""
     assert "import os" not in [line.strip() for line in source.splitlines()]
+
+
+@pytest.mark.parametrize("name", chains())
+def test_one_worker_has_nothing_of_what_several_need(name):
+    plan = chains()[name].plan
+    assert for_workers(plan, 1) is plan
+    source = generate(plan)
+    assert not any(word in source for word in ("SHARED_AT", "WORKER", "redirected", "atomic", "pour", "stop"))
+
+
+def test_several_workers_have_the_same_kernel_where_no_table_is_shared():
+    plan = chains()["three tables"].plan
+    assert generate(for_workers(plan, 8)) == generate(plan)
+
+
+def test_several_workers_have_a_kernel_that_stands_still_where_a_table_is_shared():
+    plan = Chain([FlowCounter(), DestinationCounter(timeout="1s")]).plan_with(shard="source")
+    source = generate(for_workers(plan, 2))
+    assert generate(for_workers(plan, 3)) == source != generate(plan)
+    assert "STOPPED" in source
+    assert "sweep_1" not in generate(plan)
 
 
 def test_a_parameter_changes_the_source():
