@@ -86,7 +86,7 @@ class ParallelEngine:
 
     def _buckets_of(self, block: FrameBlock) -> NDArray[np.uint8]:
         """What says, by the table of indirection, whose each packet is."""
-        return np.zeros(len(block), np.uint8) if self._sharder is None else self._sharder.buckets(block)
+        return np.zeros(len(block), np.uint8) if self._sharder is None else self._sharder.buckets(block, self._threads)
 
     def _run_shard(
         self, shard: Shard, block: FrameBlock, clocks_ns: NDArray[np.int64], buckets: NDArray[np.uint8]

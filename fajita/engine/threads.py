@@ -22,11 +22,11 @@ Task = Callable[[], Any]
 
 
 class WorkerThreads:
-    """One thread per worker, started when it first has something to do. is_stopping: tasks are to end soon."""
+    """So many, one per worker, each started when it first has something to do. is_stopping: tasks are to end soon."""
 
     def __init__(self, count: int) -> None:
         processors = sorted(os.sched_getaffinity(0))
-        self.is_stopping = False
+        self.count, self.is_stopping = count, False
         self._threads = [
             ThreadPoolExecutor(1, f"worker-{number}", _pin, (processors[number % len(processors)],))
             for number in range(count)

@@ -8,8 +8,9 @@ kept on disk.
 
 import ctypes
 import os
+import threading
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -24,26 +25,32 @@ CHECKED = os.environ.get("FAJITA_CHECK_BOUNDS") == "1"
 _DUMMY = ctypes.create_string_buffer(1 << 18)
 
 
+class _Allowed(threading.local):
+    """Where the regions begin and end that a thread's kernel may touch."""
+
+    starts: Sequence[int] = ()
+    ends: Sequence[int] = ()
+
+
 class Regions:
-    """The memory that kernels may touch now, and what they touched beside it."""
+    """The memory that the kernel of each thread may touch now, and what kernels touched beside it."""
 
     def __init__(self) -> None:
         self.violations: list[tuple[int, int]] = []
         self.checks = 0
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        self._allowed = _Allowed()
 
     def allow_only(self, regions: Iterable[tuple[int, int]]) -> None:
         """Allow these (address, bytes) and nothing else."""
         ordered = sorted(region for region in regions if region[1])
-        self._starts = [address for address, _ in ordered]
-        self._ends = [address + size for address, size in ordered]
+        self._allowed.starts = [address for address, _ in ordered]
+        self._allowed.ends = [address + size for address, size in ordered]
 
     def checked(self, address: int, size: int) -> int:
         """The address, or that of the dummy area."""
         self.checks += 1
-        index = bisect_right(self._starts, address) - 1
-        if size == 0 or (index >= 0 and address + size <= self._ends[index]):
+        index = bisect_right(self._allowed.starts, address) - 1
+        if size == 0 or (index >= 0 and address + size <= self._allowed.ends[index]):
             return address
         self.violations.append((address, size))
         return ctypes.addressof(_DUMMY)

@@ -4,6 +4,7 @@ The frame is parsed as the chain's kernel does it, and a later fragment finds th
 sharder's own. The hash is linear, so that it is the sum (modulo 2) of what each byte adds; tables have that.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from fajita.kernel.fields import start_of_ip, start_of_transport
@@ -18,6 +19,8 @@ from fajita.rss import HashFields
 
 #: Frames are asked for so far ahead, as in the chain's kernel.
 _AHEAD = 48
+#: Not a bucket.
+UNKNOWN = 255
 #: A table of one byte for each value of a byte that is hashed.
 TABLE_BYTES = 256
 _IPV4, _IPV6, _PORTS, _FRAGMENT = int(Layer.IPV4), int(Layer.IPV6), int(Layer.PORTS), int(Layer.FRAGMENT)
@@ -43,13 +46,27 @@ HASH_BYTES: dict[int, Operation] = {count: _hash_bytes(count) for count in (2, 4
 _hash_2_bytes, _hash_4_bytes, _hash_8_bytes = HASH_BYTES.values()
 
 
-def shard_function(fields: HashFields, *, inner: bool, datagrams: int, segments: int, fragments: str) -> KernelFunction:
-    """The function `shard(address, captured, link, time_ns, count, tables, memory, found, buckets)` for these fields.
+@dataclass(frozen=True)
+class ShardFunctions:
+    """hash_frames(address, captured, link, count, tables, buckets) gives `count` frames their buckets; a fragment whose
+    bucket depends on what came before gets UNKNOWN. It can run anywhere in a block, and in several places at once.
 
-    inner, datagrams, segments and fragments are the plan's. address, captured, link, time_ns: the columns of a block of
-    `count` frames. tables: of what the bytes add, in the order in which they are hashed. memory: what is remembered of
-    first fragments; found: two words that it uses. buckets: uint8, to be filled; 0 for a frame without an IP header.
+    hash_fragments(address, captured, link, time_ns, tables, memory, found, indices, end, buckets) does those, whose
+    indices (int64) lie from `indices` to before `end`, in their order. memory: what is remembered of first fragments;
+    found: two words that it uses.
+
+    address, captured, link, time_ns: columns of a block. tables: of what the bytes that are hashed add, in their order.
+    buckets: uint8, to be filled; 0 for a frame without an IP header.
     """
+
+    hash_frames: KernelFunction
+    hash_fragments: KernelFunction
+
+
+def shard_functions(
+    fields: HashFields, *, inner: bool, datagrams: int, segments: int, fragments: str
+) -> ShardFunctions:
+    """The functions for these fields; inner, datagrams, segments and fragments are the plan's."""
     parse_frame = parse_inner if inner else parse
     has_source, has_destination = fields.source, fields.destination
     has_source_port, has_destination_port = fields.source_port, fields.destination_port
@@ -115,18 +132,26 @@ def shard_function(fields: HashFields, *, inner: bool, datagrams: int, segments:
         return bucket_of(tables, frame, with_ports(headers, datagram), transport)
 
     @kernel_function
-    def shard(address, captured, link, time_ns, count, tables, memory, found, buckets):
+    def hash_frames(address, captured, link, count, tables, buckets):
         for index in range(count):
             if index + _AHEAD < count:
                 prefetch(load_u64(address + 8 * (index + _AHEAD)))
             frame = load_u64(address + 8 * index)
             headers = parse_frame(frame, load_u32(captured + 4 * index), load_u8(link + index))
             if follows and headers & _FRAGMENT:
-                store_64(found, headers)
-                time = load_u64(time_ns + 8 * index)
-                bucket = bucket_of_fragment(tables, frame, time, index, memory, found)
+                bucket = UNKNOWN
             else:
                 bucket = bucket_of(tables, frame, headers, start_of_transport(frame, headers))
             store_8(buckets + index, bucket)
 
-    return shard
+    @kernel_function
+    def hash_fragments(address, captured, link, time_ns, tables, memory, found, indices, end, buckets):
+        while indices < end:
+            index = load_u64(indices)
+            frame = load_u64(address + 8 * index)
+            store_64(found, parse_frame(frame, load_u32(captured + 4 * index), load_u8(link + index)))
+            time = load_u64(time_ns + 8 * index)
+            store_8(buckets + index, bucket_of_fragment(tables, frame, time, index, memory, found))
+            indices += 8
+
+    return ShardFunctions(hash_frames, hash_fragments)

@@ -260,4 +260,4 @@ def test_a_worker_cannot_be_given_what_it_has():
 def test_a_table_whose_entries_are_of_several_buckets_cannot_move(chain, fields):
     with pytest.raises(ValueError, match="is not of one bucket"):
         Migration(chain.plan, fields)
-    assert Migration(chain.plan, fields, tables=[]).move([1], [], [])
+    assert Migration(chain.plan, fields, tables=[]).move([1], {}, {})
