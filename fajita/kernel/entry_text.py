@@ -11,7 +11,7 @@ from fajita.kernel.lifetime import longest_idle
 from fajita.kernel.link_pass import linked_entry
 from fajita.kernel.lookup_pass import emit_key, emit_key_kept
 from fajita.kernel.records import records_of_side
-from fajita.kernel.shared_text import emit_adopted, emit_redirected, home, is_owners
+from fajita.kernel.shared_text import emit_adopted, home, is_owners
 from fajita.kernel.table import MARK_SHIFT
 from fajita.kernel.text import Text
 from fajita.plan import Plan, TablePlan, TableSide
@@ -86,10 +86,11 @@ class EntryText:
         if table.key.symmetric:
             text.line(f"store_64(scratch + {self.scratch.tables[table.index].direction} + 8 * j, direction)")
         text.line(f"if {finer_state} != 0:")
-        text.line(f"    entry = {linked_entry(finer_state, at, side)}")
+        linked = self.scratch.tables[table.index].linked
+        is_known = linked_entry(finer_state, at, side) if linked is None else f"load_i64(scratch + {linked} + 8 * j)"
+        text.line(f"    entry = {is_known}")
         text.line("else:")
         text.line(f"    entry = load_i64(side_{s} + NOWHERE)")
-        emit_redirected(text, side, "entry")
         clock = self._clock(table)
         search = f"search_{s}(context, {key}, {clock})"
         words = [f"key_{word}" for word in range(side.packing.words)]
@@ -138,7 +139,14 @@ class EntryText:
         """The same in a table that workers share: `entry` is another worker's, or not the packet's, or lacks states."""
         place = self.scratch.tables[table.index]
         if table.is_linked(self.family):
+            assert table.link is not None
             emit_key_kept(self.text, table, side.packing, place)
+            finer = self.plan.tables[table.link.table]
+            # Where the link leads by now.
+            self.text.line(f"if state_{finer.index} != 0:")
+            at = finer.links[table.index]
+            self.text.line(f"    entry = {linked_entry(f'state_{finer.index}', at, side)}")
+            self.text.line(f"    state_{table.index} = entry + {side.key_bytes}")
         self.text.line(f"if is_of_{side.index}(entry, scratch + {place.key} + {place.key_bytes} * j) == 0:")
         with self.text.indented():
             self._emit_searched(table, side, search, emit_refused)

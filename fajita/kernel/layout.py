@@ -88,6 +88,7 @@ class TableScratch:
 
     entry: before the packet's NFs run, where its entry probably is; then, where the entry's key ends. direction: 1 if
     the key is that of the other direction. key_bytes: from one packet's key to the next, room for the longer side's.
+    linked: of a table that workers share, where a link leads, or the copy of what is there.
     """
 
     hashed: int
@@ -95,6 +96,7 @@ class TableScratch:
     direction: int
     key: int
     key_bytes: int
+    linked: int | None
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def place_scratch(plan: Plan) -> Scratch:
     tables = []
     for table in plan.tables:
         key_bytes = max(side.key_bytes for side in table.sides)
-        tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes))
-        at += (24 + key_bytes) * BURST
+        linked = at + (24 + key_bytes) * BURST if table.foreign is not None and table.link is not None else None
+        tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes, linked))
+        at += (24 + key_bytes + (0 if linked is None else 8)) * BURST
     datagram, total = at, at + (8 * BURST if plan.datagrams else 0)
     return Scratch(0, 8 * BURST, 16 * BURST, tuple(tables), datagram, total)

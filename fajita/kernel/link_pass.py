@@ -51,13 +51,13 @@ def _emit_follow(text: Text, plan: Plan, finer: TablePlan, scratch: Scratch) -> 
     if others:
         text.line(f"if load_i64(scratch + {place.hashed} + 8 * j) & SECOND_SIDE:")
         with text.indented():
-            _emit_prefetch(text, plan, finer, others[0])
+            _emit_prefetch(text, plan, finer, others[0], scratch)
         text.line("else:")
     with text.indented_if(bool(others)):
-        _emit_prefetch(text, plan, finer, first)
+        _emit_prefetch(text, plan, finer, first, scratch)
 
 
-def _emit_prefetch(text: Text, plan: Plan, finer: TablePlan, side: TableSide) -> None:
+def _emit_prefetch(text: Text, plan: Plan, finer: TablePlan, side: TableSide, scratch: Scratch) -> None:
     text.line("pass")
     family = side.packing.family or 4
     for t, at in finer.links.items():
@@ -65,6 +65,8 @@ def _emit_prefetch(text: Text, plan: Plan, finer: TablePlan, side: TableSide) ->
         target = coarser.side_of(family)
         if target is not None and coarser.is_linked(family):
             text.line(f"linked = {linked_entry('entry', side.key_bytes + at, target)}")
-            emit_redirected(text, target, "linked")
+            if target.owner is not None:
+                emit_redirected(text, target, "linked")
+                text.line(f"store_64(scratch + {scratch.tables[t].linked} + 8 * j, linked)")
             for line in range(lines_ahead(coarser, target, plan.tuning)):
                 text.line(f"prefetch(linked{f' + {line * LINE_BYTES}' if line else ''})")
