@@ -103,6 +103,13 @@ KINDS = {
 }
 
 
+@pytest.fixture(params=["threads", "one after the other"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few packets, as there are here, are usually run by all workers in one thread."""
+    if request.param == "threads":
+        monkeypatch.setattr("fajita.engine.parallel.FEW", 0)
+
+
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_chains_are_of_all_kinds(name: str) -> None:
     assert {table.sharing for table in CHAINS[name].plan.tables} == KINDS[name]
@@ -190,6 +197,7 @@ def test_a_worker_that_fails_ends_the_run_with_what_was_done(monkeypatch: pytest
         real(self, block, *arguments)
 
     monkeypatch.setattr(CompiledEngine, "process", fails_in_the_third_block)
+    monkeypatch.setattr("fajita.engine.parallel.FEW", 0)
     run = execute(Chain([FlowCounter()]).plan, sent.blocks(), cores=2, out=tmp_path / "out.pcap")
     assert str(run.error).startswith("worker 1 failed, ZeroDivisionError: injected; what the workers did before")
     counters = run.engine.counters()

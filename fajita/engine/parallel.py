@@ -32,6 +32,9 @@ from fajita.rss import usual_indirection
 from fajita.sharding import REPLICATED
 from fajita.shared_entry import for_workers
 
+#: So few packets are done before other threads have woken up.
+FEW = 256
+
 
 class ParallelEngine:
     """Runs a chain's kernel in several workers over blocks of frames, in place; the interface of one engine."""
@@ -77,7 +80,9 @@ class ParallelEngine:
         buckets = self._buckets_of(block)
         if self.balancing is not None:
             self.balancing.note(buckets)
-        self._threads.run([partial(self._run_shard, shard, block, clocks_ns, buckets) for shard in self._shards])
+        tasks = [partial(self._run_shard, shard, block, clocks_ns, buckets) for shard in self._shards]
+        run = self._threads.run if len(block) > FEW else self._threads.run_here
+        run(tasks)
 
     def rebalance(self) -> None:
         """Rewrite the table of indirection by what the buckets have had since the last time."""
@@ -86,7 +91,9 @@ class ParallelEngine:
 
     def _buckets_of(self, block: FrameBlock) -> NDArray[np.uint8]:
         """What says, by the table of indirection, whose each packet is."""
-        return np.zeros(len(block), np.uint8) if self._sharder is None else self._sharder.buckets(block, self._threads)
+        if self._sharder is None:
+            return np.zeros(len(block), np.uint8)
+        return self._sharder.buckets(block, self._threads if len(block) > FEW else None)
 
     def _run_shard(
         self, shard: Shard, block: FrameBlock, clocks_ns: NDArray[np.int64], buckets: NDArray[np.uint8]

@@ -99,7 +99,8 @@ class Sharder:
         return buckets
 
     def _hash(self, block: FrameBlock, buckets: NDArray[np.uint8], start: int, stop: int) -> None:
-        columns = [column[start:stop] for column in (block.address, block.captured, block.link)]
+        part = block.part(start, stop)
+        columns: list[NDArray[Any]] = [part.address, part.captured, part.link]
         self._allow(block, [*columns, buckets])
         addresses = (column.ctypes.data for column in columns)
         self._hash_frames(*addresses, stop - start, self._tables.ctypes.data, buckets[start:].ctypes.data)
@@ -107,8 +108,8 @@ class Sharder:
     def _follow(self, block: FrameBlock, buckets: NDArray[np.uint8], indices: NDArray[np.int64]) -> None:
         """Give fragments the buckets of the first ones of their datagrams."""
         self.fragments.begin_block()
-        columns = [block.address, block.captured, block.link, block.time_ns]
-        areas = [self._tables, self.fragments.words, self._found, indices]
+        columns: list[NDArray[Any]] = [block.address, block.captured, block.link, block.time_ns]
+        areas: list[NDArray[Any]] = [self._tables, self.fragments.words, self._found, indices]
         self._allow(block, [*columns, *areas, buckets])
         addresses = (area.ctypes.data for area in (*columns, *areas))
         self._hash_fragments(*addresses, indices.ctypes.data + indices.nbytes, buckets.ctypes.data)

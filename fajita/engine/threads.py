@@ -42,12 +42,22 @@ class WorkerThreads:
         futures = [thread.submit(task) for thread, task in zip(self._threads, tasks, strict=True)]
         try:
             wait(futures)
-        finally:
+        except BaseException:
             self.is_stopping = True
             wait(futures)
+            raise
         for number, future in enumerate(futures):
             if error := future.exception():
-                raise error if isinstance(error, InputError) else _failure(number, error) from error
+                raise _told(number, error) from error
+
+    def run_here(self, tasks: Sequence[Task]) -> None:
+        """Run the tasks of all workers one after the other in the calling thread."""
+        self.is_stopping = False
+        for number, task in enumerate(tasks):
+            try:
+                task()
+            except Exception as error:
+                raise _told(number, error) from error
 
     def run_timed(self, tasks: Sequence[Task]) -> float:
         """The same; the seconds from when the first task began, all threads being ready, to when the last was done."""
@@ -74,7 +84,10 @@ def run_in_pieces(
         engine.process(frames.part(start, stop), None if clocks_ns is None else clocks_ns[start:stop])
 
 
-def _failure(number: int, error: BaseException) -> InputError:
+def _told(number: int, error: BaseException) -> InputError:
+    """What is said of a worker's failure."""
+    if isinstance(error, InputError):
+        return error
     what = f"worker {number} failed, {type(error).__name__}: {error}"
     return InputError(what, right="what the workers did before is accounted for; a fault of fajita, please report it")
 
