@@ -5,8 +5,8 @@
 Traffic is that of bench/imbalance.py, window by window. Of each window a worker has its packets in memory of its own,
 as a NIC's queue would have them; then all run, and what is timed is from when the first begins to when the last is
 done, and for the rewriting also the rewriting, with moving the state of the flows that change their worker. Both take
-the same windows in turn; rates are of the median window. Chains: flow_counter → 64 rounds of arithmetic a packet; flow_counter → four lines anywhere
-in 64 MB per worker. Prints one JSON object a line.
+the same windows in turn; rates are of the median window. Chains: flow_counter → 64 rounds of arithmetic a packet;
+flow_counter → four lines anywhere in 64 MB per worker. Prints one JSON object a line.
 """
 
 import argparse
