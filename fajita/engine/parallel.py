@@ -48,11 +48,11 @@ class ParallelEngine:
         shared = [table for table in plan.tables if table.foreign is not None]
         tables = {table.index: SharedTable(table, workers, self._budget) for table in shared}
         self._standstill = still = Standstill(tables.values())
-        common = [Membership(n, workers, self._budget, tables, still.stop, still.wait) for n in range(workers)]
+        self.indirection = owners = usual_indirection(workers)
+        common = [Membership(n, workers, self._budget, tables, still.stop, still.wait, owners) for n in range(workers)]
         self.engines = [CompiledEngine(plan, membership=membership) for membership in common]
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
-        self.indirection = usual_indirection(workers)
         self.balancing = None if balance_ns is None else Balancing(plan, balance_ns)
         self._shards = [Shard(number) for number in range(workers)]
         self._threads = WorkerThreads(workers)
