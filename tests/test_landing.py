@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP, Ether
 
 from fajita import Chain, FrameBlock, InputError
+from fajita.engine.compiled import CompiledEngine
+from fajita.engine.membership import Membership
+from fajita.engine.memory import Budget
 from fajita.engine.parallel import ParallelEngine
 from fajita.engine.sharder import Sharder
+from fajita.engine.shards import Shard
 from fajita.engine.workers import compiled_engine
 from fajita.explain import explain
 from fajita.nfs.destination_counter import DestinationCounter
@@ -178,6 +182,24 @@ def test_the_table_of_indirection_is_the_one_that_the_engine_has(owners: list[in
             assert engine.rows(plan.nfs[0])[0]["lands"].all()
             assert engine.core(plan.nfs[0])["turn"] == [0, 200, 0]
     assert frames[0] == frames[1]
+
+
+@pytest.mark.parametrize("name", ["masquerade", "without state", "any numbers"])
+def test_workers_one_after_the_other(name: str) -> None:
+    """Not in threads, so that a build with bounds checks knows whose memory is whose."""
+    plan, indirection = CHAINS[name].plan, usual_indirection(3)
+    expected, block = (next(many_flows(100, repeats=1).blocks()) for _ in range(2))
+    ReferenceEngine(plan, 3).process(expected)
+    fields, budget = plan.sharding.fields, Budget(1 << 30)
+    assert fields is not None
+    buckets = Sharder(plan, fields).buckets(block)
+    for number in range(3):
+        shard = Shard(number)
+        engine = CompiledEngine(plan, membership=Membership(number, 3, budget, indirection=indirection))
+        engine.process(shard.take(block, buckets, indirection))
+        shard.give_back(block)
+    assert block.verdict.tolist() == expected.verdict.tolist()
+    assert [bytes(block.frame(n)) for n in range(len(block))] == [bytes(expected.frame(n)) for n in range(len(block))]
 
 
 def test_what_was_chosen_so_cannot_be_balanced() -> None:
