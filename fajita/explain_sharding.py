@@ -21,6 +21,9 @@ def sharding_lines(plan: Plan) -> Iterator[str]:
     yield f"    what would change that: {sharding.change}"
     for table in plan.tables:
         yield f"  table {table.index} ({table.key}): {_whose(plan, table)}"
+    for nf in plan.nfs if sharding.fields is not None else ():
+        if nf.translated.asks_landing:
+            yield f"  {nf.nf.name} asks where packets land (lands_here): what it does depends on the number of workers"
 
 
 def _hashed(plan: Plan) -> str:

@@ -187,8 +187,9 @@ class NF:
             _refuse_class(cls, " has State but no key", "for example: key = five_tuple")
         if cls.key is not None and cls.about not in (None, Layer.IPV4, Layer.IPV6):
             _refuse_class(cls, f".about is {cls.about!r} beside a key", "Layer.IPV4, Layer.IPV6, or leave it out")
-        if cls.emit is not NF.emit:
-            _refuse_class(cls, ".emit has a name that the NF uses itself", "choose another")
+        for name in ("emit", "lands_here"):
+            if getattr(cls, name) is not getattr(NF, name):
+                _refuse_class(cls, f".{name} has a name that the NF uses itself", "choose another")
         if not callable(getattr(cls, "packet", None)):
             _refuse_class(cls, " has no method packet", "write: def packet(self, pkt, state)")
 
@@ -284,6 +285,14 @@ class NF:
 
     def emit(self, state: Any) -> None:
         """In packet, new_flow and expire: write a record, a row of the flow's key and of its state as it is now."""
+        raise NotImplementedError  # each engine has its own
+
+    def lands_here(self, src: int, dst: int, src_port: int, dst_port: int) -> bool:
+        """In packet and new_flow: whether an IPv4 packet that comes in with these fields is run by this worker.
+
+        So that an NF that gives flows new addresses or ports can choose such as bring what is sent back to the worker
+        that knows the flow. With one worker, and where all packets go to one, it is always true.
+        """
         raise NotImplementedError  # each engine has its own
 
     def prepare(self) -> None:

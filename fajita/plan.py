@@ -243,6 +243,11 @@ class Plan:
         return any(side.packing.family == 6 for side in self.sides)
 
     @property
+    def asks_landing(self) -> bool:
+        """Whether some NF asks where packets would land."""
+        return any(nf.translated.asks_landing for nf in self.nfs)
+
+    @property
     def drops_fragments(self) -> bool:
         """Whether a later fragment that comes before its first is dropped."""
         return self.settings.fragments == "drop"

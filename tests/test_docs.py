@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from fajita import Chain
 from fajita.key import KEYS, find_key
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
 from fajita.quantities import parse_duration, parse_rate, parse_size
-from fajita.verify import verify_blocks
+from fajita.verify import both_engines, verify_blocks
 from tests.command import call, call_process, write_capture
 from tests.traffic import many_flows
 
@@ -43,6 +44,15 @@ def test_engines_agree_on_the_example_with_arrays(tmp_path: Path) -> None:
     (tmp_path / "sketch.yaml").write_text("nfs:\n- ./sketch.py:Sketch: {width: 1024}\n")
     packets = many_flows(500, 2).blocks()
     assert verify_blocks(Chain.load(tmp_path / "sketch.yaml").plan, packets).difference is None
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_engines_agree_on_the_example_that_asks_where_packets_land(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "masquerade.py").write_text(blocks(WRITING, "python")[4])
+    (tmp_path / "masquerade.yaml").write_text("nfs:\n- ./masquerade.py:Masquerade: {address: 192.0.2.1}\n")
+    plan, packets = Chain.load(tmp_path / "masquerade.yaml").plan, many_flows(500, 2).blocks()
+    result = verify_blocks(plan, packets, partial(both_engines, cores=workers))
+    assert (result.difference, result.packets) == (None, 1000)
 
 
 @pytest.mark.parametrize("chain", ["quota.yaml", "edge.yaml"])

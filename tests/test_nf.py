@@ -56,11 +56,12 @@ def inner(types: dict[str, Any], **values: Any) -> type:
     return type("Inner", (), {"__annotations__": types, **values})
 
 
-def test_emit_is_fajitas_own() -> None:
-    with pytest.raises(InputError, match=r"Wrong\.emit has a name that the NF uses itself; choose another"):
-        declare(emit=lambda self, state: None)
-    with pytest.raises(InputError, match=r"Wrong\.Params\.emit has a name that the NF uses itself"):
-        declare(Params=inner({"emit": int}))
+@pytest.mark.parametrize("name", ["emit", "lands_here"])
+def test_names_that_are_fajitas_own(name: str) -> None:
+    with pytest.raises(InputError, match=rf"Wrong\.{name} has a name that the NF uses itself; choose another"):
+        declare(**{name: lambda self, state: None})
+    with pytest.raises(InputError, match=rf"Wrong\.Params\.{name} has a name that the NF uses itself"):
+        declare(Params=inner({name: int}))
 
 
 def test_fields_are_known_by_type_and_order() -> None:

@@ -71,6 +71,9 @@ def _why_not(plan: Plan) -> str:
         return "all packets go to one worker"
     if plan.settings.capacity is not None:
         return "each worker has its part of the capacity"
+    asking = next((nf for nf in plan.nfs if nf.translated.asks_landing), None)
+    if asking is not None:
+        return f"what {asking.nf.name} has chosen by where packets land (lands_here) would not hold any more"
     kept = next((nf for nf in plan.nfs if nf.table is not None and _looks_at_worker(nf)), None)
     if kept is not None:
         return f"what {kept.nf.name} does with a flow depends on variables of the flow's worker (Core)"

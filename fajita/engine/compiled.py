@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fajita.engine.core import begin_core, read_core
 from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters, WorkerLoad
 from fajita.engine.fragments import FragmentMemory
+from fajita.engine.landing import place_landing
 from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, huge_pages, usual_limit_bytes
 from fajita.engine.merging import merge_core
@@ -89,6 +90,7 @@ class CompiledEngine:
         self._place("records", self._records.descriptors)
         self._place("fragments", self.fragments.words)
         self._place("stop", membership.stop)
+        self._landing = place_landing(self._context, plan, membership)
 
     def _make_table(self, table: TablePlan) -> FlowTable | SharedPart:
         words, common = self._descriptors[table.index], self._membership
@@ -199,7 +201,7 @@ class CompiledEngine:
         if not CHECKED:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere]
-        own += [self._sides, self._descriptors, self._listed, self.fragments.words]
+        own += [self._sides, self._descriptors, self._listed, self.fragments.words, *self._landing]
         if self._membership is not None:
             own.append(self._membership.stop)
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]

@@ -19,11 +19,12 @@ from fajita.engine.counters import Counters, TableCounters, WorkerLoad, add_coun
 from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, usual_limit_bytes
 from fajita.engine.merging import count_keys, merge_core, merge_rows
+from fajita.engine.pieces import run_in_pieces
 from fajita.engine.sharder import Sharder
 from fajita.engine.shards import Shard
 from fajita.engine.shared_table import SharedTable
 from fajita.engine.standstill import Standstill
-from fajita.engine.threads import WorkerThreads, run_in_pieces
+from fajita.engine.threads import WorkerThreads
 from fajita.engine.ticks import parts_between_ticks
 from fajita.io.frames import FrameBlock
 from fajita.lifetime import FIRST_CLOCK_NS
@@ -51,11 +52,11 @@ class ParallelEngine:
         shared = [table for table in plan.tables if table.foreign is not None]
         tables = {table.index: SharedTable(table, workers, self._budget) for table in shared}
         self._standstill = still = Standstill(tables.values())
-        common = [Membership(n, workers, self._budget, tables, still.stop, still.wait) for n in range(workers)]
+        self.indirection = owners = usual_indirection(workers)
+        common = [Membership(n, workers, self._budget, tables, still.stop, still.wait, owners) for n in range(workers)]
         self.engines = [CompiledEngine(plan, membership=membership) for membership in common]
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
-        self.indirection = usual_indirection(workers)
         self.balancing = None if balance_ns is None else Balancing(plan, balance_ns)
         self._shards = [Shard(number) for number in range(workers)]
         self._threads = WorkerThreads(workers)
@@ -122,7 +123,7 @@ class ParallelEngine:
         Gives the seconds from when the first worker began, all being ready, to when the last was done. No state of a
         table that workers share ends meanwhile.
         """
-        self._clock_ns = max(self._clock_ns, *(int(shard.time_ns[-1]) for shard in shards if len(shard)))
+        self._clock_ns = max([self._clock_ns, *(int(shard.time_ns[-1]) for shard in shards if len(shard))])
         clocks = [shard.time_ns.view(np.int64) for shard in shards]
         return self._threads.run_timed([partial(self._run, n, shards[n], clocks[n]) for n in range(len(shards))])
 

@@ -16,7 +16,8 @@ from fajita.engine.compiled import CompiledEngine
 from fajita.engine.counters import Counters, WorkerLoad
 from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, usual_limit_bytes
-from fajita.engine.threads import WorkerThreads, run_in_pieces
+from fajita.engine.pieces import run_in_pieces
+from fajita.engine.threads import WorkerThreads
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.copy_frames import copy_others_frames

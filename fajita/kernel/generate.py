@@ -5,6 +5,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 """
 
 from fajita.kernel.clock_pass import burst_end, emit_clock_pass, emit_note_clocks, sweeps
+from fajita.kernel.landing import LANDING_IMPORTS, emit_landing
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lifetime import emit_lifetime
 from fajita.kernel.link_pass import emit_link_pass, linking_tables
@@ -70,7 +71,10 @@ def generate(plan: Plan) -> str:
         text.lines(_INNER_IMPORTS)
     if shared_tables(plan):
         text.lines(SHARED_IMPORTS)
+    if plan.asks_landing:
+        text.lines(LANDING_IMPORTS)
     _emit_constants(text, plan)
+    emit_landing(text, plan)
     for nf in plan.nfs:
         prefetch = [nf.translated.prefetch] if nf.translated.prefetch is not None else []
         for hook in [*nf.translated.hooks.values(), *prefetch]:

@@ -44,6 +44,9 @@ CONTEXT_WORDS = (
     "stop",  # the address of a word that is not 0 when all workers are to stand still
     "folded",  # 0, or 1 + the table of which what is foreign in entries is to become their own
     "moved",  # 0, or 1 + the table whose entries are to be moved to a larger one
+    "bytes_hashed",  # of a chain with an NF that asks where packets land: what each byte adds to the bucket
+    "indirection",  # the worker of each bucket
+    "worker",  # the number of this one
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
 

@@ -5,6 +5,7 @@ order of the input. Tables that workers share, or have replicas of, are one dict
 """
 
 import copy
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,7 @@ from fajita.lifetime import FIRST_CLOCK_NS, tick_of
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.reference.flow_key import KeyValues
 from fajita.reference.flow_table import FlowTable
+from fajita.reference.landing import lands
 from fajita.reference.record import Record
 from fajita.reference.sharder import Sharder
 from fajita.reference.worker import Worker
@@ -34,10 +36,10 @@ class ReferenceEngine:
     def __init__(self, plan: Plan, workers: int = 1) -> None:
         self.plan = plan
         flows: WeakKeyDictionary[Record, KeyValues] = WeakKeyDictionary()
-        self.workers = [Worker(plan, flows) for _ in range(workers)]
-        fields = plan.sharding.fields
-        self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
+        fields = plan.sharding.fields if workers > 1 else None
+        self._sharder = None if fields is None else Sharder(plan, fields)
         self.indirection = usual_indirection(workers)
+        self.workers = [Worker(plan, flows, partial(lands, fields, self.indirection, n)) for n in range(workers)]
         #: The tables of the workers, each once.
         self._tables = [self._make_tables(table) for table in plan.tables]
         self._clock_ns = FIRST_CLOCK_NS

@@ -21,10 +21,16 @@ _BUILTINS: dict[str, Any] = {"range": int64_range, "len": int64_length, "min": m
 
 
 class NFView:
-    """What `self` is in a method: the NF's parameters, the worker's variables as `core`, `emit` and `random`."""
+    """What `self` is in a method: the NF's parameters, the worker's variables as `core`, and what it can call."""
 
-    def __init__(self, nf: NF, core: Record, emit: Callable[[Record], None]) -> None:
-        self._nf, self.core, self.emit = nf, core, emit
+    def __init__(
+        self,
+        nf: NF,
+        core: Record,
+        emit: Callable[[Record], None],
+        lands_here: Callable[[int, int, int, int], bool],
+    ) -> None:
+        self._nf, self.core, self.emit, self.lands_here = nf, core, emit, lands_here
         self._numbers = SplitMix(nf.name)
 
     def random(self, limit: int) -> Int64:

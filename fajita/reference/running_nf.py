@@ -17,17 +17,23 @@ from fajita.reference.records import Records
 class RunningNF:
     """An NF with its worker's variables, what it has counted and its records.
 
-    packings: those of its table's key. flows: the flow that each state is of.
+    packings: those of its table's key. flows: the flow that each state is of. lands_here: the worker's.
     """
 
-    def __init__(self, plan: NFPlan, packings: list[Packing], flows: WeakKeyDictionary[Record, KeyValues]) -> None:
+    def __init__(
+        self,
+        plan: NFPlan,
+        packings: list[Packing],
+        flows: WeakKeyDictionary[Record, KeyValues],
+        lands_here: Callable[[int, int, int, int], bool],
+    ) -> None:
         kind = type(plan.nf)
         self.plan = plan
         self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays)()
         self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
         self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays, plan.translated.stored)
         self.records = Records(plan, packings, flows)
-        self._self = NFView(plan.nf, self.core, self.records.emit)
+        self._self = NFView(plan.nf, self.core, self.records.emit, lands_here)
         self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
 
     def is_about(self, family: int) -> bool:

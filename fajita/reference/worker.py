@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,13 +27,19 @@ from fajita.translation.scope import PLAIN_DROP
 class Worker:
     """Takes packets through a chain. tables: one for each of the plan, filled in by the engine, as workers share some.
 
-    flows: the flow that each state of an NF is of.
+    flows: the flow that each state of an NF is of. lands_here: whether a packet with these addresses and ports would
+    be one of this worker's.
     """
 
-    def __init__(self, plan: Plan, flows: WeakKeyDictionary[Record, KeyValues]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        flows: WeakKeyDictionary[Record, KeyValues],
+        lands_here: Callable[[int, int, int, int], bool],
+    ) -> None:
         self.plan = plan
         self.parse = parse_inner if plan.settings.inner else parse
-        self.nfs = [RunningNF(nf, _packings(plan, nf), flows) for nf in plan.nfs]
+        self.nfs = [RunningNF(nf, _packings(plan, nf), flows, lands_here) for nf in plan.nfs]
         self.tables: list[FlowTable] = []
         self.fragments = Fragments(plan)
         self.busy_seconds = 0.0

@@ -1,4 +1,4 @@
-"""What an NF can call: `min`, `max`, `abs`, `len`, `hash_of`, `self.random`, `pkt.drop`."""
+"""What an NF can call: `min`, `max`, `abs`, `len`, `hash_of`, `self.random`, `self.lands_here`, `pkt.drop`."""
 
 import ast
 from functools import reduce
@@ -13,7 +13,7 @@ from fajita.translation.scope import Value
 if TYPE_CHECKING:
     from fajita.translation.expressions import Expressions
 
-_FUNCTIONS = ("min", "max", "abs", "len", "hash_of", "self.random")
+_FUNCTIONS = ("min", "max", "abs", "len", "hash_of", "self.random", "self.lands_here")
 
 
 def call(expressions: "Expressions", node: ast.Call) -> Value:
@@ -28,6 +28,8 @@ def call(expressions: "Expressions", node: ast.Call) -> Value:
         return Value(str(scope.drop_code(reason.value)), "verdict")
     if name == "self.random" and type(scope.nf).random is NF.random:
         return _random(expressions, node)
+    if name == "self.lands_here":
+        return _lands_here(expressions, node)
     if scope.method.names.get(name) is hash_of:
         return _hash_of(expressions, node)
     if name == "self.emit":
@@ -68,8 +70,17 @@ def _hash_of(expressions: "Expressions", node: ast.Call) -> Value:
 
 def draws(node: ast.AST) -> bool:
     """Whether an expression draws a random number, so that it has to be evaluated as often as Python does."""
+    return _calls(node, "self.random")
+
+
+def asks_landing(node: ast.AST) -> bool:
+    """Whether an expression asks where a packet would land, which is not the same for all workers."""
+    return _calls(node, "self.lands_here")
+
+
+def _calls(node: ast.AST, name: str) -> bool:
     calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
-    return any(ast.unparse(part.func) == "self.random" for part in calls)
+    return any(ast.unparse(part.func) == name for part in calls)
 
 
 def _random(expressions: "Expressions", node: ast.Call) -> Value:
@@ -81,3 +92,16 @@ def _random(expressions: "Expressions", node: ast.Call) -> Value:
     scope.used.add("core")
     scope.draws = True
     return Value(f"draw(core + {scope.prefix}__random, {wrap(seed_of(scope.nf.name))}, {limit})", "int")
+
+
+def _lands_here(expressions: "Expressions", node: ast.Call) -> Value:
+    scope = expressions.scope
+    if scope.pkt is None:
+        right = "ask in new_flow or packet, and keep what comes of it in the state"
+        expressions.refuse(node, f"{scope.method.name} has no packet, so it cannot ask where one would land", right)
+    if len(node.args) != 4:
+        what = f"self.lands_here takes four numbers, not {len(node.args)}"
+        expressions.refuse(node, what, "self.lands_here(src, dst, src_port, dst_port)")
+    numbers = ", ".join(expressions.integer(argument).text for argument in node.args)
+    scope.used.add("context")
+    return Value(f"(lands_here(context, {numbers}) != 0)", "bool")

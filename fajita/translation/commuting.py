@@ -37,13 +37,13 @@ def why_not_commuting(scope: Scope, stored: frozenset[str], *, has_new_flow: boo
     scope: a fresh one of `packet`. stored: the fields and arrays that some method assigns. has_new_flow: whether its
     new_flow does anything.
     """
-    if scope.state is None:
-        return ""
     found = next(_Search(scope, stored).block(scope.method.tree.body), None)
     if found is not None:
         node, what = found
         file, _, line = scope.method.where(node).rpartition(":")
         return f"packet {what} ({Path(file).name}:{line})"
+    if scope.state is None:
+        return ""
     if has_new_flow:
         return "it has a new_flow"
     types = _types(scope)
@@ -167,6 +167,8 @@ class _Search:
         elif isinstance(node, ast.Attribute) and self._is_state(node.value):
             if node.attr in self.stored:
                 yield node, f"reads state.{node.attr}"
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "self.lands_here":
+            yield node, "asks where packets land, which depends on the worker"
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("len", "self.emit"):
             if ast.unparse(node.func) == "self.emit":
                 yield node, "emits the state"

@@ -138,7 +138,7 @@ class Expressions:
         if isinstance(owner, ast.Name) and owner.id == "self":
             if name == "core":
                 self.refuse(node, "self.core has to be followed by a variable", nearest("", scope.core_fields()))
-            if name == "emit" or not hasattr(scope.nf, name) or callable(getattr(scope.nf, name)):
+            if name in ("emit", "lands_here") or not hasattr(scope.nf, name) or callable(getattr(scope.nf, name)):
                 self.refuse(node, f"self.{name} is not a parameter", nearest(name, scope.nf.params()))
             return self._outside(node, f"self.{name}", getattr(scope.nf, name), f"list_{name}")
         self.refuse(node, f"`{ast.unparse(node)}` is not known")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fajita.translation.arrays import ArrayPlace, arrays_in
-from fajita.translation.calls import draws
+from fajita.translation.calls import asks_landing, draws
 from fajita.translation.expressions import Expressions
 from fajita.translation.same_line import merge
 from fajita.translation.scope import Scope
@@ -174,6 +174,7 @@ class _Reduction:
             not names & (self.stored.keys() - known)
             and not any(_array_of(owner, self.scope) for owner in elements)
             and not draws(node)
+            and not asks_landing(node)
         )
 
 

@@ -5,7 +5,7 @@ import ast
 from fajita.errors import nearest, with_article
 from fajita.packet import FIELDS, HALVES
 from fajita.translation.arrays import arrays_in, element_at, target_of, write_element
-from fajita.translation.calls import draws
+from fajita.translation.calls import asks_landing, draws
 from fajita.translation.expressions import Expressions, local_name
 from fajita.translation.scope import Scope, Value
 
@@ -171,7 +171,7 @@ class Statements:
         """See whether a rewrite is the same for every packet of a flow; a conservative answer is enough."""
         scope = self.scope
         conditional = level > 1 or any("return" in line for line in self.lines)
-        if origin is None or conditional or scope.method.name != "packet" or draws(origin):
+        if origin is None or conditional or scope.method.name != "packet" or draws(origin) or asks_landing(origin):
             scope.rewrites_per_flow = False
             return
         for leaf in (node for node in ast.walk(origin) if isinstance(node, ast.Name)):

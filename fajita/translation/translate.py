@@ -11,7 +11,19 @@ from fajita.translation.scope import Scope
 from fajita.translation.statements import Statements
 
 #: What the kernel can hand to a hook, in the order it is handed.
-ARGUMENTS = ("frame", "headers", "captured", "length", "time_ns", "state", "core", "constants", "records", "forward")
+ARGUMENTS = (
+    "frame",
+    "headers",
+    "captured",
+    "length",
+    "time_ns",
+    "state",
+    "core",
+    "constants",
+    "records",
+    "forward",
+    "context",
+)
 
 _PARAMETERS = {"packet": ("pkt", "state"), "new_flow": ("pkt", "state"), "expire": ("state",)}
 
@@ -71,6 +83,11 @@ class TranslatedNF:
     def commutes(self) -> bool:
         """Whether its states do not depend on the order of packets, and states of several workers can be merged."""
         return not self.why_not
+
+    @property
+    def asks_landing(self) -> bool:
+        """Whether it asks where packets would land, so that what it does depends on how many workers there are."""
+        return any("context" in hook.arguments for hook in self.hooks.values())
 
     @property
     def may_drop(self) -> bool:

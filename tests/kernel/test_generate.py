@@ -1,11 +1,13 @@
 """The generated module: Python that can be read, and always the same for the same chain."""
 
 import ast
+from pathlib import Path
 
 import pytest
 
 from fajita import Chain
 from fajita.kernel.generate import generate
+from fajita.kernel.layout import CONTEXT
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -14,6 +16,7 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.shared_entry import for_workers
 
+SHIPPED = sorted((Path(__file__).parents[2] / "chains").glob("*.yaml"))
 SERVERS = ["10.0.0.1", "10.0.0.2"]
 
 
@@ -83,3 +86,12 @@ def test_several_workers_have_a_kernel_that_stands_still_where_a_table_is_shared
 def test_a_parameter_changes_the_source():
     slow, fast = (Chain([RateLimiter(rate=rate, burst="64kB")]) for rate in ("1Mbps", "2Mbps"))
     assert generate(slow.plan) != generate(fast.plan)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_where_packets_land_is_in_no_kernel_that_is_not_asked(path):
+    plan = Chain.load(path).plan
+    assert not plan.asks_landing
+    source = generate(plan)
+    words = [f"load_i64(context + {CONTEXT[name]})" for name in ("bytes_hashed", "indirection", "worker")]
+    assert not any(text in source for text in ("lands_here", "landing", *words))

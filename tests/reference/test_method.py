@@ -43,7 +43,7 @@ def _load(name: str):
     method = load_method(nf, name)
     assert method is not None
     state = record_class("State", Arithmetic.state_fields)()
-    return method, NFView(nf, core, lambda state: None), state
+    return method, NFView(nf, core, lambda state: None, lambda *fields: True), state
 
 
 def test_every_integer_in_a_method_has_64_bits():
@@ -68,7 +68,7 @@ def test_errors_point_into_the_users_file():
 
 def test_the_nf_itself_is_left_as_it_was():
     nf = Arithmetic(values=[3, 4])
-    view = NFView(nf, record_class("Core", Arithmetic.core_fields)(), lambda state: None)
+    view = NFView(nf, record_class("Core", Arithmetic.core_fields)(), lambda state: None, lambda *fields: True)
     assert type(view.big) is Int64
     assert view.values[2] == 0
     assert type(nf.big) is int
