@@ -89,7 +89,7 @@ def measure(
     try:
         flow_order = FlowOrder(order, flows, seed)
         engine = compiled_engine(plan, cores)
-        _make_every_flow(engine, flows, size, traffic)
+        make_every_flow(engine, flows, size, traffic)
         block = synthetic_block(flow_order, packets, first=flows, size=size, traffic=traffic)
         shards = (
             [block] if isinstance(engine, CompiledEngine) else [own_frames(shard) for shard in engine.shards_of(block)]
@@ -130,7 +130,8 @@ def _timed_passes(
     return passes
 
 
-def _make_every_flow(engine: Engine, flows: int, size: int, traffic: str) -> None:
+def make_every_flow(engine: Engine, flows: int, size: int = MINIMUM_SIZE, traffic: str = "udp") -> None:
+    """Run a packet of each flow, so that none is new in what is measured."""
     order = FlowOrder("roundrobin", flows, 0)
     for first in range(0, flows, _CHUNK):
         count = min(_CHUNK, flows - first)

@@ -14,8 +14,8 @@ from fajita.errors import InputError, nearest
 
 #: Buckets, and entries of the table of indirection, as the specification has at most.
 INDIRECTION_ENTRIES = 128
-#: A worker's number has to fit an entry.
-MAXIMUM_WORKERS = 256
+#: A worker's number, and two more, have to fit a byte: of the table of indirection, and of an entry that workers share.
+MAXIMUM_WORKERS = 254
 
 #: Microsoft's, "Verifying the RSS hash calculation".
 DEFAULT_KEY = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa")

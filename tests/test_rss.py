@@ -136,5 +136,5 @@ def test_buckets_are_spread_evenly(workers):
 
 @pytest.mark.parametrize("workers", [0, -1, 257])
 def test_a_number_of_workers_that_cannot_be_is_refused(workers):
-    with pytest.raises(ValueError, match="1 to 256"):
+    with pytest.raises(ValueError, match="1 to 254"):
         usual_indirection(workers)
