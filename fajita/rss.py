@@ -123,7 +123,7 @@ def check_workers(workers: int) -> None:
 
 
 def usual_indirection(workers: int) -> NDArray[np.uint8]:
-    """The worker of each bucket, in turn; ValueError unless there are 1 to 256."""
+    """The worker of each bucket, in turn; ValueError for too many, or none."""
     if not 1 <= workers <= MAXIMUM_WORKERS:
         raise ValueError(f"{workers} workers; 1 to {MAXIMUM_WORKERS} are possible")
     return (np.arange(INDIRECTION_ENTRIES) % workers).astype(np.uint8)
