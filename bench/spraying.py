@@ -2,8 +2,8 @@
 
     python bench/spraying.py [--rounds 0,1,2,4,8,16,32,64,128] [--cores 2] [--repeat 9] [--plot FILE.png]
 
-The chain is flow_counter → rate_limiter → an NF without state that does so many rounds of arithmetic a packet. Both
-kernels run on the same frames in turn, so that a noisy machine disturbs them alike; a ratio is the median of those of
+The chain is flow_counter → rate_limiter → an NF without state that does so many rounds of arithmetic a packet; first
+without that NF. Both kernels run on the same frames in turn, so that a noisy machine disturbs them alike; a ratio is the median of those of
 neighbouring passes. State-compute replication: Xu et al., NSDI 2025. Prints one JSON object a line.
 """
 
@@ -24,10 +24,11 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.tuning import Tuning
 
 
-def compare(rounds: int, cores: int, packets: int, repeat: int) -> dict[str, float]:
+def compare(rounds: int | None, cores: int, packets: int, repeat: int) -> dict[str, float | None]:
     """What a packet costs with RSS, what the last NF of that, and how many times as fast spraying is."""
     limiter = RateLimiter(rate="1Tbps", burst="1GB")
-    bare, worked = Chain([FlowCounter(), limiter]), Chain([FlowCounter(), limiter, CpuHeavy(rounds=rounds)])
+    bare = Chain([FlowCounter(), limiter])
+    worked = bare if rounds is None else Chain([FlowCounter(), limiter, CpuHeavy(rounds=rounds)])
     engines: dict[str, AnyCompiledEngine] = {
         "bare": compiled_engine(bare.plan, 1),
         "rss": compiled_engine(worked.plan, cores),
@@ -55,7 +56,7 @@ def compare(rounds: int, cores: int, packets: int, repeat: int) -> dict[str, flo
     }
 
 
-def plot(rows: list[dict[str, float]], path: str) -> None:
+def plot(rows: list[dict[str, float | None]], path: str) -> None:
     pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     axes.plot([row["ns_of_the_nf"] for row in rows], [row["factor"] for row in rows], marker="o")
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("--plot")
     options = parser.parse_args()
     rows = []
-    for rounds in map(int, options.rounds.split(",")):
+    for rounds in [None, *map(int, options.rounds.split(","))]:
         rows.append(compare(rounds, options.cores, options.packets, options.repeat))
         print(json.dumps(rows[-1]), flush=True)
     if options.plot:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from fajita.errors import InputError
 from fajita.nf import NF
-from fajita.plan import Plan, make_plan
+from fajita.plan import Plan
+from fajita.planner import make_plan
 from fajita.quantities import given_duration, given_size
 from fajita.rss import fields_of_key_name
 from fajita.settings import check_settings

@@ -1,28 +1,18 @@
-"""From a chain to tables, entry layouts and passes. Pure data: `explain` prints it, the kernel is generated from it."""
+"""What a chain comes to: tables, entries, passes. Pure data: `explain` prints it, the kernel is generated from it."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from fajita.errors import InputError
 from fajita.key import Key, Packing
-from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import EXPIRE_IN, NF
-from fajita.packet import MAXIMUM_DATAGRAMS, Layer
-from fajita.prefetching import add_prefetch
-from fajita.rss import HashFields
+from fajita.packet import Layer
 from fajita.settings import Settings
-from fajita.sharding import OWN, SHARED, Sharding, choose_sharding
-from fajita.translation import TranslatedNF, translate
+from fajita.sharding import OWN, SHARED, Sharding
+from fajita.translation import TranslatedNF
 from fajita.tuning import FULL, Tuning
-
-if TYPE_CHECKING:
-    from fajita.shared_entry import ForeignArea
 
 LINE_BYTES = 64
 #: One byte of an entry marks which NFs have state in it.
 MAXIMUM_SHARING = 8
-#: Elements of a list among an NF's parameters.
-MAXIMUM_LIST = 1 << 24
 
 
 @dataclass
@@ -126,6 +116,34 @@ class Link:
     families: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class ForeignField:
+    """A field of an NF's state, or an array. Places are bytes from the end of an entry's key.
+
+    count: of elements, each of so many bytes. begin: what an element begins as. The foreign area has elements xor that,
+    so that all is 0 at first, and what stands for a minimum is the larger the smaller that is.
+    """
+
+    nf: NFPlan
+    at: int
+    foreign_at: int
+    bytes: int
+    count: int
+    merge: str
+    begin: int
+
+
+@dataclass(frozen=True)
+class ForeignArea:
+    """Where it lies. marks: which NFs have something in it. last_seen: the time of the last packet of any other."""
+
+    start: int
+    bytes: int
+    marks: int
+    last_seen: int | None
+    fields: tuple[ForeignField, ...]
+
+
 @dataclass
 class TablePlan:
     """One flow table, with a side for each packing of its key that an NF handles.
@@ -160,7 +178,7 @@ class TablePlan:
     link: Link | None = None
     links: dict[int, int] = field(default_factory=dict)
     sharing: str = OWN
-    foreign: "ForeignArea | None" = None
+    foreign: ForeignArea | None = None
 
     @property
     def ends_at_ticks(self) -> bool:
@@ -264,175 +282,3 @@ class Plan:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def make_plan(
-    name: str,
-    nfs: list[NF],
-    settings: Settings,
-    tuning: Tuning = FULL,
-    *,
-    fields: HashFields | None = None,
-    sharing: str | None = None,
-) -> Plan:
-    """Check the NFs' sources and plan the chain; InputError for what cannot be run.
-
-    fields, sharing: how several workers divide their work, if not as `choose_sharding` would.
-    """
-    plans = [_plan_nf(index, nf, settings) for index, nf in enumerate(nfs)]
-    from fajita.assignment import assign_tables
-
-    tables, segments = assign_tables(plans, evicts=settings.full == "evict", links=tuning.auxiliary)
-    _add_sides(tables, plans)
-    for table in tables:
-        _time(table, [plans[index] for index in table.nfs])
-    sharding = choose_sharding(tables, segments, plans, settings, fields=fields, sharing=sharing)
-    for table in tables:
-        _lay_out(table, plans, [other.index for other in tables if other.link and other.link.table == table.index])
-    for plan in plans:
-        add_prefetch(plan, [] if plan.table is None else tables[plan.table].sides, tuning)
-    core_bytes, datagrams = _place_core(plans), _datagrams(plans, tables, settings)
-    constants = _place_constants(plans)
-    return Plan(name, settings, plans, tables, segments, core_bytes, constants, sharding, datagrams, tuning)
-
-
-def _plan_nf(index: int, nf: NF, settings: Settings) -> NFPlan:
-    timeout_ns = nf.timeout_ns if nf.timeout_ns is not None or nf.granularity is None else settings.timeout_ns
-    return NFPlan(index, translate(nf), timeout_ns=timeout_ns)
-
-
-def _add_sides(tables: list[TablePlan], plans: list[NFPlan]) -> None:
-    index = 0
-    for table in tables:
-        for packing in table.key.packings:
-            if any(plans[nf].handles(packing) for nf in table.nfs):
-                table.sides.append(TableSide(index, packing))
-                index += 1
-        for nf in table.nfs:
-            if not any(plans[nf].handles(side.packing) for side in table.sides):
-                what = (
-                    f"{plans[nf].nf.name} is about {plans[nf].nf.about!r}, of which no packet has the key {table.key}"
-                )
-                raise InputError(what, "", "another key")
-
-
-def _aligned(offset: int, size: int) -> int:
-    return -(-offset // size) * size
-
-
-class _Room:
-    """Places in what follows the key of an entry: one behind the other, or in a gap between the states of two NFs.
-
-    Not in one within a state, which is cleared as a whole when it ends.
-    """
-
-    def __init__(self) -> None:
-        self.end = 0
-        self._gaps: list[tuple[int, int]] = []
-
-    def begin_state(self, size: int) -> int:
-        """Go on at a multiple of `size`."""
-        start, self.end = self.end, _aligned(self.end, size)
-        if start < self.end:
-            self._gaps.append((start, self.end))
-        return self.end
-
-    def append(self, size: int, alignment: int | None = None) -> int:
-        """A place of that size behind all others; aligned to its size if nothing else is said."""
-        at = _aligned(self.end, alignment or size)
-        self.end = at + size
-        return at
-
-    def fit(self, size: int) -> int:
-        """A place of that size in a gap, or behind all others."""
-        for number, (start, end) in enumerate(self._gaps):
-            at = _aligned(start, size)
-            if at + size <= end:
-                self._gaps[number] = (at + size, end)
-                return at
-        return self.append(size)
-
-
-def _lay_out(table: TablePlan, plans: list[NFPlan], linked: list[int]) -> None:
-    """An entry: the key's words, the time of the last packet if entries end, the NFs' states in their order."""
-    nfs, room = [plans[index] for index in table.nfs], _Room()
-    if table.idle_ends or table.evicts:
-        table.last_seen = room.append(8)
-    if table.key.symmetric:
-        table.direction = room.append(1)
-    for plan in nfs:
-        # A field that nothing stores is 0 for ever and takes no room.
-        stored = plan.translated.stored
-        fields = {name: kind for name, kind in type(plan.nf).state_fields.items() if name in stored}
-        plan.state_start = room.begin_state(max((kind.bytes for kind in fields.values()), default=1))
-        for name, kind in fields.items():
-            plan.offsets[name] = room.append(kind.bytes)
-        plan.state_bytes = room.end - plan.state_start
-    if table.last_seen is not None and table.sharing != SHARED:
-        table.slot = room.fit(4)
-    table.links = {other: room.fit(4) for other in linked}
-    table.scalar_bytes = room.end
-    for plan in nfs:
-        _place_arrays(plan, room)
-    for side in table.sides:
-        side.entry_bytes = entry_bytes(side.key_bytes + room.end)
-
-
-def entry_bytes(size: int) -> int:
-    """From one entry of that size to the next: a power of two up to a line, then whole ones, so that none straddles."""
-    return max(16, 1 << (size - 1).bit_length()) if size <= LINE_BYTES else _aligned(size, LINE_BYTES)
-
-
-def _place_arrays(plan: NFPlan, room: _Room) -> None:
-    arrays = plan.nf.state_arrays
-    plan.array_start = room.begin_state(max((kind.element.bytes for kind in arrays.values()), default=1))
-    for name, kind in arrays.items():
-        plan.offsets[name] = room.append(kind.bytes, kind.element.bytes)
-    plan.array_bytes = room.end - plan.array_start
-
-
-def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
-    """When states of a table end."""
-    fixed = [nf.timeout_ns for nf in nfs if nf.timeout_ns is not None]
-    chosen = [CHOSEN_TIMEOUT_NS for nf in nfs if EXPIRE_IN in nf.translated.stored]
-    if fixed or chosen:
-        table.idle_ends, table.shortest_timeout_ns = True, min(fixed, default=None)
-        table.has_chosen_timeouts, table.round_ns = bool(chosen), max(1, min(fixed + chosen) // 2)
-
-
-def _datagrams(plans: list[NFPlan], tables: list[TablePlan], settings: Settings) -> int:
-    """How many datagrams to remember: some if an NF asks for a packet's flow or its ports, or the chain drops by it."""
-    needed = [side.packing.layer for table in tables for side in table.sides]
-    needed += [plan.layer for plan in plans if plan.table is None]
-    has_ports = any({"src_port", "dst_port"} & set(table.key.fields) for table in tables)
-    asks = has_ports or any(layer & Layer.FLOW for layer in needed) or settings.fragments == "drop"
-    return MAXIMUM_DATAGRAMS if asks else 0
-
-
-def _place_core(plans: list[NFPlan]) -> int:
-    offset = 0
-    for plan in plans:
-        for name, kind in type(plan.nf).core_fields.items():
-            offset = _aligned(offset, kind.bytes)
-            plan.core_offsets[name] = offset
-            offset += kind.bytes
-        offset = _aligned(offset, 8)
-    for plan in plans:
-        if plan.translated.draws:
-            plan.random, offset = offset, offset + 8
-    for plan in plans:
-        for name, array in plan.nf.core_arrays.items():
-            plan.core_offsets[name] = offset = _aligned(offset, LINE_BYTES)
-            offset = _aligned(offset + array.bytes, 8)
-    return offset
-
-
-def _place_constants(plans: list[NFPlan]) -> list[int]:
-    values: list[int] = []
-    for plan in plans:
-        for name, elements in plan.translated.lists.items():
-            if len(elements) > MAXIMUM_LIST:
-                raise InputError(f"{plan.nf.name}: {name} has {len(elements)} elements", "", f"at most {MAXIMUM_LIST}")
-            plan.constant_offsets[name] = len(values) * 8
-            values.extend(elements)
-    return values

@@ -5,39 +5,12 @@ behind it, the foreign one, with zeros where there is nothing to add (kernel/sha
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from fajita.plan import NFPlan, Plan, TablePlan, entry_bytes
+from fajita.entry_layout import entry_bytes
+from fajita.plan import ForeignArea, ForeignField, NFPlan, Plan, TablePlan
 from fajita.sharding import SHARED
 from fajita.state_types import ArrayType, StateType
-
-
-@dataclass(frozen=True)
-class ForeignField:
-    """A field of an NF's state, or an array. Places are bytes from the end of an entry's key.
-
-    count: of elements, each of so many bytes. begin: what an element begins as. The foreign area has elements xor that,
-    so that all is 0 at first, and what stands for a minimum is the larger the smaller that is.
-    """
-
-    nf: NFPlan
-    at: int
-    foreign_at: int
-    bytes: int
-    count: int
-    merge: str
-    begin: int
-
-
-@dataclass(frozen=True)
-class ForeignArea:
-    """Where it lies. marks: which NFs have something in it. last_seen: the time of the last packet of any other."""
-
-    start: int
-    bytes: int
-    marks: int
-    last_seen: int | None
-    fields: tuple[ForeignField, ...]
 
 
 def for_workers(plan: Plan, workers: int) -> Plan:

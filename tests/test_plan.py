@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fajita import plan as planner
+from fajita import planner
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.key import Key, destination, five_tuple, source

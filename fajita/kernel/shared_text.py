@@ -9,8 +9,7 @@ from fajita.kernel.begin import emit_begin
 from fajita.kernel.layout import CONTEXT
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
 from fajita.kernel.text import Text
-from fajita.plan import Plan, TablePlan, TableSide
-from fajita.shared_entry import ForeignArea, ForeignField
+from fajita.plan import ForeignArea, ForeignField, Plan, TablePlan, TableSide
 
 SHARED_IMPORTS = """\
 from fajita.kernel.atomics import *

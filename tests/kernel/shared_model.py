@@ -21,9 +21,8 @@ from fajita.kernel.memory import load_u64, store_64
 from fajita.kernel.shared_table import fold_all, shared_functions
 from fajita.kernel.table import side_functions
 from fajita.key import five_tuple, source
-from fajita.plan import TablePlan, TableSide
+from fajita.plan import ForeignArea, TablePlan, TableSide
 from fajita.reference.integer import wrap
-from fajita.shared_entry import ForeignArea
 from tests.kernel.callees import Callees
 
 #: By words of the key: the key and the number of its packing, bytes of an entry.
