@@ -3,8 +3,9 @@
     python bench/spraying.py [--rounds 0,1,2,4,8,16,32,64,128] [--cores 2] [--repeat 9] [--plot FILE.png]
 
 The chain is flow_counter → rate_limiter → an NF without state that does so many rounds of arithmetic a packet; first
-without that NF. Both kernels run on the same frames in turn, so that a noisy machine disturbs them alike; a ratio is the median of those of
-neighbouring passes. State-compute replication: Xu et al., NSDI 2025. Prints one JSON object a line.
+without that NF. Both kernels run on the same frames in turn, so that a noisy machine disturbs them alike; a ratio is
+the median of those of neighbouring passes. State-compute replication: Xu et al., NSDI 2025. Prints one JSON object a
+line.
 """
 
 import argparse

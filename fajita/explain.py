@@ -165,6 +165,8 @@ def _idle(table: TablePlan) -> str:
     """How flows end that have no more packets."""
     if not table.idle_ends:
         return "kept"
+    if table.ends_at_ticks:
+        return f"ended when all workers stand still for it, every {_seconds(table.round_ns)} of packet time"
     return (
         f"ended at their next packet, or by a search that takes {_seconds(table.round_ns)} of packet time through all"
         f" slots, {SWEPT_AT_ONCE} in {PACKETS_PER_SWEEP} packets at most"

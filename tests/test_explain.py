@@ -307,3 +307,9 @@ def test_why_states_are_shared_and_why_one_worker_does_all():
         r"the order of packets matters to destination: packet reads state.\w+ \(rate_limiter.py:\d+\)", section
     )
     assert section.count("one worker has it") == 2
+
+
+def test_states_of_a_table_that_workers_share_end_at_ticks() -> None:
+    text = explain(Chain([SourceCounter(), FlowCounter(), DestinationCounter(timeout="30s")]).plan)
+    assert "flows that are idle: ended when all workers stand still for it, every 15 s of packet time" in text
+    assert "by a search" not in text
