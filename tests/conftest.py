@@ -7,6 +7,11 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test depends on speed; the first example of some waits for a kernel to be compiled.
+settings.register_profile("fajita", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fajita")
 
 # Before anything of fajita is imported: readers and writers compile their kernels when they are. Kernels that tests
 # compile are kept apart from the user's, so that tests start as on a fresh machine.
