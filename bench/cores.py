@@ -3,7 +3,8 @@
     python bench/cores.py [--cores 2[,4…]] [--flows 65536,1048576] [--repeat 15] [--plot FILE.png]
 
 Packets are those of `fajita bench`, each worker's in memory of its own. The engines run in turn, so that a noisy
-machine disturbs them alike; a factor is the median of those of neighbouring passes. Prints one JSON object a line.
+machine disturbs them alike; a factor is the median of those of neighbouring passes, and beside it that of the fastest passes,
+which a neighbour on the same machine has disturbed least. Prints one JSON object a line.
 """
 
 import argparse
@@ -54,6 +55,7 @@ def compare(name: str, cores: list[int], flows: int, packets: int, repeat: int) 
             "cores": workers,
             "mpps_one_core": round(packets / statistics.median(seconds[1]) / 1e6, 2),
             "mpps": round(packets / statistics.median(seconds[workers]) / 1e6, 2),
+            "factor_of_fastest": round(min(seconds[1]) / min(seconds[workers]), 3),
             "factor": round(statistics.median(a / b for a, b in zip(seconds[1], seconds[workers], strict=True)), 3),
         }
         for workers in cores
