@@ -9,11 +9,12 @@ run: $(VENV)/fajita
 	$(VENV)/bin/fajita gen trace.pcap --flows 10000 --packets 1000000
 	$(VENV)/bin/fajita run chains/three.yaml --pcap trace.pcap
 
-# The second line runs random traffic through kernels that check the bounds of every load and store.
+# All but the first line run traffic through kernels that check the bounds of every load and store.
 test: $(VENV)/development
 	$(VENV)/bin/python -m pytest -n auto
 	FAJITA_CHECK_BOUNDS=1 FAJITA_EXAMPLES=10 $(VENV)/bin/python -m pytest -n auto tests/test_differential.py \
 		tests/kernel/test_tunnels.py tests/kernel/test_tunnel_fields.py tests/io/test_pcap.py tests/io/test_pcapng.py
+	FAJITA_CHECK_BOUNDS=1 $(VENV)/bin/python -m pytest -n auto tests/test_workers.py -k many_flows
 
 environment: $(VENV)/development
 
