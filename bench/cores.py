@@ -3,8 +3,8 @@
     python bench/cores.py [--cores 2[,4…]] [--flows 65536,1048576] [--repeat 15] [--plot FILE.png]
 
 Packets are those of `fajita bench`, each worker's in memory of its own. The engines run in turn, so that a noisy
-machine disturbs them alike; a factor is the median of those of neighbouring passes, and beside it that of the fastest passes,
-which a neighbour on the same machine has disturbed least. Prints one JSON object a line.
+machine disturbs them alike; a factor is the median of those of neighbouring passes, and beside it that of the fastest
+passes, which a neighbour on the same machine has disturbed least. Prints one JSON object a line.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -256,12 +257,36 @@ def _open_writer(out: str | Path | None, source: Source, open_files: ExitStack) 
     return open_files.enter_context(CaptureWriter(out, input_path))
 
 
-def _timed(blocks: Iterable[FrameBlock], seconds: Seconds, interruption: Interruption) -> Iterator[FrameBlock]:
+def _timed(
+    blocks: "Capture | Iterable[FrameBlock]", seconds: Seconds, interruption: Interruption
+) -> Iterator[FrameBlock]:
     """The blocks; the time it takes to get each is time spent reading. KeyboardInterrupt instead of the next one."""
     iterator = iter(blocks)
-    while True:
-        with seconds.spent_on("read"), interruption.immediate():
-            block = next(iterator, None)
-        if block is None:
-            return
-        yield block
+    with _next_of(iterator, is_file=getattr(blocks, "bytes_total", None) is not None) as next_block:
+        while True:
+            with seconds.spent_on("read"), interruption.immediate():
+                block = next_block()
+            if block is None:
+                return
+            yield block
+
+
+@contextmanager
+def _next_of(iterator: Iterator[FrameBlock], *, is_file: bool) -> Iterator[Callable[[], FrameBlock | None]]:
+    """Gives what gets the next block, None at the end; of a file it is read in a thread while the one before is run.
+
+    Of nothing else, which may keep a thread waiting for ever.
+    """
+    if not is_file:
+        yield lambda: next(iterator, None)
+        return
+    with ThreadPoolExecutor(1, "reader") as reader:
+        ahead = [reader.submit(next, iterator, None)]
+
+        def get() -> FrameBlock | None:
+            block = ahead[0].result()
+            if block is not None:
+                ahead[0] = reader.submit(next, iterator, None)
+            return block
+
+        yield get

@@ -1,4 +1,4 @@
-"""A capture file as blocks of frames, read and indexed in one buffer that is used again and again."""
+"""A capture file as blocks of frames, read and indexed in two buffers that are used in turn."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,7 +71,8 @@ def _counted(count: int, noun: str) -> str:
 class Capture:
     """A capture file, iterated over once; a context manager.
 
-    Each FrameBlock, with all its frames and arrays, is valid only until the next is asked for.
+    Each FrameBlock, with all its frames and arrays, is valid until the next but one is asked for: one can be run while
+    another is read.
     packets: frames given so far. warnings: what else is to be said of them, one line each.
     Iterating raises InputError, after all frames before the place, if the file is damaged.
     """
@@ -86,9 +87,11 @@ class Capture:
         self._format = _find_format(bytes(head[:size]), stream)
         self.description = ", ".join(filter(None, (self._format.description, stream.compression)))
         self.packets = 0
-        self._room = _make_room(block_frames)
+        self._rooms = [_make_room(block_frames) for _ in range(2)]
         # The system gives memory where it is touched: behind the first chunk, only once a record is so long.
-        self._memory = np.empty(chunk_size + self._format.maximum_record, np.uint8)
+        self._memory, self._other_memory = (np.empty(chunk_size + self._format.maximum_record, np.uint8) for _ in "ab")
+        #: Whether a block has its frames in the memory.
+        self._is_lent = False
         self._chunk_size = chunk_size
         self._memory[:size] = head[:size]
         #: The bytes in memory that are not indexed yet, and how many the data has before the first byte of memory.
@@ -141,12 +144,14 @@ class Capture:
 
     def __iter__(self) -> Iterator[FrameBlock]:
         while self._limit is None or self.packets < self._limit:
-            self._room.first = self.packets
+            room = self._rooms[0]
+            room.first = self.packets
             # What lies behind the limit is not looked at, so that no warning is about it.
-            room = self._room if self._limit is None else self._room.head(self._limit - self.packets)
+            room = room if self._limit is None else room.head(self._limit - self.packets)
             self._start, count = self._format.index(room, self._memory, self._start, self._end)
             if count:
                 self.packets += count
+                self._is_lent = True
                 yield self._block(count)
                 if self.packets == self._limit:
                     return
@@ -158,7 +163,8 @@ class Capture:
                 return
 
     def _block(self, count: int) -> FrameBlock:
-        room = self._room
+        room = self._rooms[0]
+        self._rooms.reverse()
         assert room.link_number is not None
         block = FrameBlock(
             address=room.address[:count],
@@ -189,12 +195,15 @@ class Capture:
                 self._unknown_links[number] = self._unknown_links.get(number, 0) + count
 
     def _read(self) -> bool:
-        """Move what is left to the front of the memory and read on behind it; False at the end of the data."""
+        """Move what is left to the front of free memory and read on behind it; False at the end of the data."""
         rest = self._end - self._start
-        if self._start:
+        if self._is_lent:
+            self._other_memory[:rest] = self._memory[self._start : self._end]
+            self._memory, self._other_memory, self._is_lent = self._other_memory, self._memory, False
+        elif self._start:
             self._memory[:rest] = self._memory[self._start : self._end]
-            self._offset += self._start
-            self._start, self._end = 0, rest
+        self._offset += self._start
+        self._start, self._end = 0, rest
         size = self._stream.readinto(self._memory.data[rest : rest + self._chunk_size])
         self._end += size
         if not size and (rest or self._stream.is_cut):

@@ -47,7 +47,7 @@ class PcapFormat:
         self._variant = VARIANTS[magic]
         self.description = f"pcap, {'big' if self._variant.order == '>' else 'little'}-endian, {self._variant.unit}"
         self.fault: tuple[str, str] | None = None
-        self._captured_at = 0  # until the file header was read
+        self._captured_at = self._link_number = 0  # until the file header was read
         self._results = np.zeros(2, np.int64)
 
     def index(self, room: FrameBlock, memory: NDArray[np.uint8], start: int, end: int) -> tuple[int, int]:
@@ -55,8 +55,10 @@ class PcapFormat:
         if not self._captured_at:
             if end - start < FILE_HEADER_SIZE:
                 return start, 0
-            self._read_file_header(room, memory[start : start + FILE_HEADER_SIZE].tobytes())
+            self._read_file_header(memory[start : start + FILE_HEADER_SIZE].tobytes())
             start += FILE_HEADER_SIZE
+        assert room.link_number is not None
+        room.link_number[:], room.link[:] = self._link_number, LINK_CODES.get(self._link_number, UNKNOWN_LINK)
         base = memory.ctypes.data
         allow_only([self._results, memory[start:end], room.address, room.captured, room.wire, room.time_ns])
         stop = index_pcap(
@@ -85,13 +87,10 @@ class PcapFormat:
         """What an error calls the next bytes of the file; `number`: that of the next packet, from 1."""
         return f"packet {number}" if self._captured_at else "the file header"
 
-    def _read_file_header(self, room: FrameBlock, header: bytes) -> None:
+    def _read_file_header(self, header: bytes) -> None:
         order = self._variant.order
         minor_version, link_field = struct.unpack_from(f"{order}6xH12xI", header)
         # Up to version 2.2 a record has the wire length first (libpcap, sf-pcap.c).
         self._captured_at = 8 if minor_version > 2 else 12
         # Bits 16 and up tell how long a frame check sequence is; it stays part of the frame.
-        number = link_field & 0xFFFF
-        assert room.link_number is not None
-        room.link_number[:] = number
-        room.link[:] = LINK_CODES.get(number, UNKNOWN_LINK)
+        self._link_number = link_field & 0xFFFF

@@ -3,6 +3,7 @@ import gzip
 import lzma
 import os
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -130,13 +131,25 @@ def test_gives_the_code_of_each_frames_link_type(tmp_path):
         assert capture.warnings == ["link type 9999 is not known; its 2 frames count as other"]
 
 
-def test_blocks_use_the_same_memory(tmp_path):
+def test_blocks_use_two_memories_in_turn(tmp_path):
     path = tmp_path / "capture"
     path.write_bytes(PCAP)
     with open_capture(path, chunk_size=1000) as capture:
         blocks = [(block.memory.ctypes.data, block.address.ctypes.data) for block in capture]
         assert len(blocks) > 5
-        assert len(set(blocks)) == 1
+        assert all(block != before for before, block in pairwise(blocks))
+        assert len(set(blocks)) == 2
+
+
+def test_a_block_stays_as_it_is_while_the_next_is_read(tmp_path):
+    path = tmp_path / "capture"
+    path.write_bytes(PCAP)
+    with open_capture(path, chunk_size=1000) as capture:
+        before = None
+        for block in capture:
+            if before is not None:
+                assert [bytes(before[0].frame(index)) for index in range(len(before[0]))] == before[1]
+            before = block, [bytes(block.frame(index)) for index in range(len(block))]
 
 
 def test_says_how_far_it_is_in_the_file(tmp_path):

@@ -121,7 +121,7 @@ def test_idle_ipv6_flows_end(engine: str) -> None:
     block = FrameBlock.from_frames(frames, [0, 0, 0, second - 1, second, *range(second, 2 * second, second // 10)])
     run = Chain([FlowCounter(timeout="1s")]).run(block, engine=engine)
     rows = run.table("flow_counter").select(["src_port", "packets"]).to_pylist()
-    # One ended at its own packet, the IPv4 one at the end of the run: a search comes by before the sixteenth packet only.
+    # One ended at its own packet, the IPv4 one at the end of the run: a search comes by before packet 16 only.
     assert [tuple(row.values()) for row in rows] == [(1, 12), (2, 1)]
     flows = run.report["flows"]
     assert (flows["created"], flows["expired"], flows["active"]) == (4, 2, 2)
