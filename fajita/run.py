@@ -1,5 +1,6 @@
 """One run: frames from a source through an engine to a sink, and what came of it."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Source = str | Path | FrameBlock | Iterable[FrameBlock]
 
 ENGINES = ("compiled", "reference")
+#: Times as long as for one worker, at most, is a block of a capture for several.
+_LONGEST_BLOCK = 8
 
 
 @dataclass
@@ -159,11 +162,11 @@ def execute(
             )
         # To open a FIFO is to wait for whoever is at its other end.
         with seconds.spent_on("compile"), interruption.immediate():
-            capture, blocks = _open_source(source, strict, limit, open_files)
+            capture, blocks = _open_source(source, strict, limit, cores, open_files)
             writer = _open_writer(out, source, open_files)
         packets = 0
         with _kept_in(run):
-            for block in _timed(blocks, seconds, interruption):
+            for block in _timed(blocks, cores, seconds, interruption):
                 with seconds.spent_on("process"):
                     run.engine.process(block)
                 with seconds.spent_on("write"):
@@ -221,7 +224,7 @@ def make_engine(
 
 
 def _open_source(
-    source: Source, strict: bool, limit: int | None, open_files: ExitStack
+    source: Source, strict: bool, limit: int | None, cores: int, open_files: ExitStack
 ) -> tuple["Capture | None", Iterable[FrameBlock]]:
     if isinstance(source, FrameBlock):
         return None, limited([source], limit)
@@ -229,9 +232,12 @@ def _open_source(
         if isinstance(source, bytes | bytearray | np.ndarray) or not isinstance(source, Iterable):
             _refuse_source(f"a source cannot be a {type(source).__name__}")
         return None, limited(_only_blocks(source), limit)
-    from fajita.io.capture import open_capture
+    from fajita.io.capture import BLOCK_FRAMES, CHUNK_SIZE, open_capture
 
-    capture = open_files.enter_context(open_capture(source, strict=strict, limit=limit))
+    # As much for each worker as for one, so that they have to wake up no more often.
+    times = min(cores, _LONGEST_BLOCK)
+    sizes = {"chunk_size": CHUNK_SIZE * times, "block_frames": BLOCK_FRAMES * times}
+    capture = open_files.enter_context(open_capture(source, strict=strict, limit=limit, **sizes))
     return capture, capture
 
 
@@ -258,11 +264,16 @@ def _open_writer(out: str | Path | None, source: Source, open_files: ExitStack) 
 
 
 def _timed(
-    blocks: "Capture | Iterable[FrameBlock]", seconds: Seconds, interruption: Interruption
+    blocks: "Capture | Iterable[FrameBlock]", cores: int, seconds: Seconds, interruption: Interruption
 ) -> Iterator[FrameBlock]:
-    """The blocks; the time it takes to get each is time spent reading. KeyboardInterrupt instead of the next one."""
+    """The blocks; the time it takes to get each is time spent reading. KeyboardInterrupt instead of the next one.
+
+    Blocks of a file are read while the one before is run, if the workers leave a processor for it. Of nothing else, as
+    that might keep a thread waiting for ever.
+    """
     iterator = iter(blocks)
-    with _next_of(iterator, is_file=getattr(blocks, "bytes_total", None) is not None) as next_block:
+    is_file = getattr(blocks, "bytes_total", None) is not None
+    with _next_of(iterator, ahead=is_file and cores < len(os.sched_getaffinity(0))) as next_block:
         while True:
             with seconds.spent_on("read"), interruption.immediate():
                 block = next_block()
@@ -272,21 +283,18 @@ def _timed(
 
 
 @contextmanager
-def _next_of(iterator: Iterator[FrameBlock], *, is_file: bool) -> Iterator[Callable[[], FrameBlock | None]]:
-    """Gives what gets the next block, None at the end; of a file it is read in a thread while the one before is run.
-
-    Of nothing else, which may keep a thread waiting for ever.
-    """
-    if not is_file:
+def _next_of(iterator: Iterator[FrameBlock], *, ahead: bool) -> Iterator[Callable[[], FrameBlock | None]]:
+    """Gives what gets the next block, None at the end; ahead: another thread has it ready by then."""
+    if not ahead:
         yield lambda: next(iterator, None)
         return
     with ThreadPoolExecutor(1, "reader") as reader:
-        ahead = [reader.submit(next, iterator, None)]
+        coming = [reader.submit(next, iterator, None)]
 
         def get() -> FrameBlock | None:
-            block = ahead[0].result()
+            block = coming[0].result()
             if block is not None:
-                ahead[0] = reader.submit(next, iterator, None)
+                coming[0] = reader.submit(next, iterator, None)
             return block
 
         yield get

@@ -65,8 +65,7 @@ class ParallelEngine:
 
     def process(self, block: FrameBlock) -> None:
         """Run the chain over a block: frames are rewritten in place, verdicts filled in."""
-        clocks_ns = np.maximum.accumulate(block.time_ns.view(np.int64))
-        np.maximum(clocks_ns, self._clock_ns, out=clocks_ns)
+        clocks_ns = self._clocks_of(block)
         periods = [table.round_ns for table in self._ticking]
         periods += [] if self.balancing is None else [self.balancing.interval_ns]
         for part, clocks_of_part, is_tick in parts_between_ticks(periods, block, clocks_ns, self._clock_ns):
@@ -76,6 +75,13 @@ class ParallelEngine:
                 self.engines[0].tick(table, int(clocks_of_part[0]))
             self._process(part, clocks_of_part)
             self._clock_ns = int(clocks_of_part[-1]) if len(part) else self._clock_ns
+
+    def _clocks_of(self, block: FrameBlock) -> NDArray[np.int64]:
+        """The latest packet time in the whole input up to each packet: mostly the packet's own."""
+        times_ns = block.time_ns.view(np.int64)
+        if len(block) and times_ns[0] >= self._clock_ns and (times_ns[1:] >= times_ns[:-1]).all():
+            return times_ns
+        return np.maximum(np.maximum.accumulate(times_ns), self._clock_ns)
 
     def _process(self, block: FrameBlock, clocks_ns: NDArray[np.int64]) -> None:
         buckets = self._buckets_of(block)
@@ -101,12 +107,13 @@ class ParallelEngine:
     ) -> None:
         """What a worker does with a block, in its thread."""
         frames = shard.take(block, buckets, self.indirection)
+        is_own_time = np.shares_memory(clocks_ns, block.time_ns)
         try:
-            self._run(shard.worker, frames, clocks_ns[shard.indices])
+            self._run(shard.worker, frames, None if is_own_time else clocks_ns[shard.indices])
         finally:
             shard.give_back(block)
 
-    def _run(self, number: int, frames: FrameBlock, clocks_ns: NDArray[np.int64]) -> None:
+    def _run(self, number: int, frames: FrameBlock, clocks_ns: NDArray[np.int64] | None) -> None:
         with self._standstill.at_work():
             run_in_pieces(self.engines[number], frames, clocks_ns, self._threads)
 
@@ -124,8 +131,7 @@ class ParallelEngine:
         table that workers share ends meanwhile.
         """
         self._clock_ns = max([self._clock_ns, *(int(shard.time_ns[-1]) for shard in shards if len(shard))])
-        clocks = [shard.time_ns.view(np.int64) for shard in shards]
-        return self._threads.run_timed([partial(self._run, n, shards[n], clocks[n]) for n in range(len(shards))])
+        return self._threads.run_timed([partial(self._run, n, shard, None) for n, shard in enumerate(shards)])
 
     def settle(self) -> None:
         """End all states that have been idle too long by the latest packet's time, in the order of their keys."""
