@@ -88,9 +88,7 @@ class Policer(NF):
         self.refill, self.peak_refill = (rate * self.byte // (8 * 10**9) for rate in (rates[0], rates[-1]))
         self.bucket, self.second_bucket = self.burst * self.byte, second * self.byte
         if self.bucket + self.second_bucket + self.peak_refill >= MOST_TOKENS:
-            raise ValueError(
-                "bursts are too large for the exact rates; give smaller bursts or rates of whole kbps"
-            )
+            raise ValueError("bursts are too large for the exact rates; give smaller bursts or rates of whole kbps")
         self.longest = max(self.burst, second) + 1
         # A nanosecond more than fills the buckets, of one rate both, is as good as any longer time.
         self.fill_ns = (self.bucket + (0 if self.two_rates else self.second_bucket)) // self.refill + 1
