@@ -11,7 +11,7 @@ from pathlib import Path
 from fajita import Chain
 from fajita.benchmark import measure
 
-CHAINS = ("one", "two", "three", "share", "per_host", "reflect")
+CHAINS = ("one", "two", "three", "share", "per_host", "police", "reflect")
 FLOWS = (1_024, 65_536, 1_048_576)
 FOLDER = Path(__file__).parents[1] / "chains"
 

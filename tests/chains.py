@@ -21,6 +21,12 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "hash"},
     ],
+    "Policer": [
+        {"rate": "10Mbps", "burst": "64kB"},
+        {"rate": "1Mbps", "burst": "100B", "excess_burst": "200B", "colour_aware": True, "red": "AF13"},
+        {"rate": "333kbps", "burst": "1kB", "peak_rate": "1Gbps", "green": "pass", "yellow": "drop", "red": 0},
+        {"rate": "8Mbps", "burst": "1B", "peak_rate": "8Mbps", "peak_burst": "300B", "colour_aware": True},
+    ],
     "RateLimiter": [
         {"rate": "1Gbps", "burst": "64kB"},
         {"rate": "1Mbps", "burst": "100B"},
