@@ -89,7 +89,7 @@ def checked_weights(weights: list[int], servers: int) -> list[int]:
     if not weights:
         return [1] * servers
     if len(weights) != servers:
-        raise ValueError(f"weights has {len(weights)} numbers; give {servers}, one for each server")
+        raise ValueError(f"weights: {len(weights)}, servers: {servers}; give one weight for each server")
     if min(weights) < 1:
         raise ValueError(f"a weight is {min(weights)}; give 1 or more, and leave out servers that get nothing")
     divisor = gcd(*weights)

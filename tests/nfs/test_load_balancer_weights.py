@@ -83,8 +83,8 @@ def test_the_hash_keeps_to_weights(engine: Any) -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1, 2], "weights has 2 numbers; give 3, one for each server"),
-        ([1, 2, 3, 4], "weights has 4 numbers; give 3, one for each server"),
+        ([1, 2], "weights: 2, servers: 3; give one weight for each server"),
+        ([1, 2, 3, 4], "weights: 4, servers: 3; give one weight for each server"),
         ([3, 0, 1], "a weight is 0; give 1 or more, and leave out servers that get nothing"),
         ([3, 1, -2], "a weight is -2; give 1 or more, and leave out servers that get nothing"),
         ([0, 0, 0], "a weight is 0; give 1 or more, and leave out servers that get nothing"),
