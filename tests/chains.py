@@ -20,6 +20,10 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"servers": ["10.0.0.1"]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "hash"},
+        {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "maglev", "table_size": 251},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "maglev", "weights": [1, 4], "table_size": 13},
+        {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "weights": [3, 1, 1]},
+        {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "hash", "weights": [1, 2, 5]},
     ],
     "Policer": [
         {"rate": "10Mbps", "burst": "64kB"},

@@ -86,6 +86,7 @@ CHAINS = {
             RateLimiter(name="to", rate="1Mpps", burst=4, key="destination"),
         ]
     ),
+    "maglev": Chain([LoadBalancer(servers=SERVERS, algorithm="maglev", weights=[3, 1, 1], table_size=251)]),
     "limited": Chain([FlowCounter(timeout="1ms")], capacity=7, full="evict"),
     "inside tunnels": Chain([FlowCounter(key="connection"), SourceCounter(timeout="5us")], inner=True),
 }
@@ -98,6 +99,7 @@ KINDS = {
     "shared": {OWN, SHARED},
     "shared, with records": {OWN, REPLICATED, SHARED},
     "one worker": {OWN},
+    "maglev": {OWN},
     "limited": {OWN},
     "inside tunnels": {OWN, SHARED},
 }

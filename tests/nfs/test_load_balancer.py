@@ -169,7 +169,7 @@ def test_both_engines_and_every_run_agree_on_many_flows():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, "LoadBalancer needs the parameter servers; its parameters: servers, algorithm"),
+        ({}, "LoadBalancer needs the parameter servers; its parameters: servers, algorithm, weights, table_size"),
         ({"servers": []}, "LoadBalancer: servers is empty; give at least one address"),
         ({"servers": "10.0.0.1"}, "parameter servers of LoadBalancer: Input should be a valid list"),
         (
@@ -179,11 +179,12 @@ def test_both_engines_and_every_run_agree_on_many_flows():
         ({"servers": [7]}, "parameter servers.0 of LoadBalancer: 7 is not an IPv4 address such as 10.0.0.1"),
         (
             {"servers": ["10.0.0.1"], "algorithm": "random"},
-            "parameter algorithm of LoadBalancer: Input should be 'round_robin' or 'hash'",
+            "parameter algorithm of LoadBalancer: Input should be 'round_robin', 'hash' or 'maglev'",
         ),
         (
             {"server": ["10.0.0.1"]},
-            "LoadBalancer has no parameter server; its parameters: servers, algorithm; settings: key, timeout",
+            "LoadBalancer has no parameter server; its parameters: servers, algorithm, weights, table_size; "
+            "settings: key, timeout",
         ),
         (
             {"servers": ["10.0.0.1"], "key": "destination"},
