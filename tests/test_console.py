@@ -134,7 +134,9 @@ def test_descriptions(capsys):
 key: five_tuple (or source)
 parameters:
   servers: list of IPv4 address
-  algorithm: round_robin or hash; round_robin if left out
+  algorithm: round_robin or hash or maglev; round_robin if left out
+  weights: list of integer; [] if left out
+  table_size: integer; 65537 if left out
 state per key:
   server: ipv4
 variables per worker:
