@@ -1,5 +1,6 @@
 """What both engines offer."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ class Engine(Protocol):
 
         arrays: whether it has the arrays of the state.
         """
+
+    def rows_of(self, nfs: Sequence[NFPlan], *, arrays: bool = True) -> Iterator[list[NDArray[Any]]]:
+        """`rows` of each of some NFs with the same table, in less time than one by one."""
 
     def take_records(self, nf: NFPlan) -> list[NDArray[Any]]:
         """The records of an NF that may emit, by side of its table: of rows.row_dtype, in the order they were emitted.

@@ -5,6 +5,7 @@ order of the input. Tables that workers share, or have replicas of, are one dict
 """
 
 import copy
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -107,6 +108,10 @@ class ReferenceEngine:
         parts = [table.rows(nf, arrays=arrays) for table in self._tables[nf.table]]
         packings = [side.packing for side in self.plan.tables[nf.table].sides]
         return [sort_rows(np.concatenate(side), packing) for *side, packing in zip(*parts, packings, strict=True)]
+
+    def rows_of(self, nfs: Sequence[NFPlan], *, arrays: bool = True) -> Iterator[list[NDArray[np.void]]]:
+        """`rows` of each of some NFs with one table."""
+        return (self.rows(nf, arrays=arrays) for nf in nfs)
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, worker by worker."""
