@@ -133,7 +133,7 @@ def _bench_chain(
         return status
     errors = _write_rows(rows, rows, outputs, csv_text)
     if outputs.plot is not None:
-        errors += failures(lambda: plot(rows, outputs.plot))
+        errors += failures(lambda: plot(rows, str(outputs.plot)))
     return _finish(rows, outputs, errors, status, quiet)
 
 

@@ -21,22 +21,20 @@ class _Strict(BaseModel):
 
 
 class Curve(_Strict):
-    """What somebody else measured. y: in any unit, as only shapes are compared: it is drawn relative to `at`."""
+    """What the paper measured. y: in any unit, as only shapes are compared."""
 
     name: str
     x: list[float] = Field(min_length=1)
     y: list[float] = Field(min_length=1)
-    line: str = Field("", description="the line of our figure that goes with it; all if left out")
 
 
 class Figure(_Strict):
-    """x, y: names of columns; lines: the column that tells the lines apart. relative: y is shown against its first."""
+    """x, y: names of columns; lines: the column that tells the lines apart. logarithmic: x is."""
 
     x: str
     y: str = "mpps"
     lines: str = "chain"
     logarithmic: bool = False
-    relative: bool = False
     x_label: str = ""
     y_label: str = ""
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from io import BytesIO
+from itertools import cycle
 from typing import Any
 
+import numpy as np
+
 from fajita.benchmark import load_pyplot
-from fajita.suite.definition import Curve, Experiment
+from fajita.suite.definition import Curve, Experiment, Figure
 
 _LABELS = {
     "mpps": "million packets per second",
@@ -20,7 +23,7 @@ _LABELS = {
 def draw(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> bytes:
     """The figure as a PNG: lines where x is a number, bars where it is a name.
 
-    With a paper's curve, or `relative`, every line is drawn relative to its own first point, as machines differ.
+    A paper's curve is scaled to begin on the first line, as machines differ.
     """
     pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
@@ -47,23 +50,27 @@ def _values(rows: Sequence[dict[str, Any]], column: str) -> list[Any]:
 
 def _draw_lines(axes: Any, experiment: Experiment, lines: dict[Any, list[dict[str, Any]]]) -> None:
     shape = experiment.figure
-    is_relative = shape.relative or bool(experiment.paper)
     for name, line in lines.items():
         line = sorted(line, key=lambda row: row[shape.x])
-        at, values = [row[shape.x] for row in line], [row[shape.y] for row in line]
-        unit = values[0] if is_relative else 1
-        axes.plot(at, [value / unit for value in values], marker="o", label=_name(name))
+        at = [row[shape.x] for row in line]
+        axes.plot(at, [row[shape.y] for row in line], marker="o", label=_name(name))
         low, high = f"{shape.y}_min", f"{shape.y}_max"
         if low in line[0]:
-            axes.fill_between(at, [row[low] / unit for row in line], [row[high] / unit for row in line], alpha=0.2)
-    for curve in experiment.paper:
-        axes.plot(curve.x, relative(curve), "--", marker="x", color="grey", alpha=0.8, label=f"paper: {curve.name}")
-    label = shape.y_label or _LABELS.get(shape.y, shape.y)
+            axes.fill_between(at, [row[low] for row in line], [row[high] for row in line], alpha=0.2)
+    first = sorted(next(iter(lines.values())), key=lambda row: row[shape.x])
+    for curve, style in zip(experiment.paper, cycle(("--", ":", "-."))):
+        axes.plot(curve.x, _scaled(curve, first, shape), style, color="grey", label=f"paper, scaled: {curve.name}")
     axes.set(
-        xlabel=shape.x_label or _LABELS.get(shape.x, shape.x), ylabel=label + (", relative" if is_relative else "")
+        xlabel=shape.x_label or _LABELS.get(shape.x, shape.x), ylabel=shape.y_label or _LABELS.get(shape.y, shape.y)
     )
     if shape.logarithmic:
         axes.set_xscale("log", base=2)
+
+
+def _scaled(curve: Curve, line: Sequence[dict[str, Any]], shape: Figure) -> list[float]:
+    """A curve that meets a line where it begins: two machines have only shapes in common."""
+    ours = np.interp(curve.x[0], [row[shape.x] for row in line], [row[shape.y] for row in line])
+    return [value * float(ours) / curve.y[0] for value in curve.y]
 
 
 def _draw_bars(axes: Any, experiment: Experiment, lines: dict[Any, list[dict[str, Any]]]) -> None:
@@ -75,11 +82,6 @@ def _draw_bars(axes: Any, experiment: Experiment, lines: dict[Any, list[dict[str
         axes.bar(at, [row[shape.y] for row in line], width, label=_name(name))
     axes.set_xticks(range(len(places)), [_name(place) for place in places], rotation=30, ha="right", fontsize="small")
     axes.set(ylabel=shape.y_label or _LABELS.get(shape.y, shape.y))
-
-
-def relative(curve: Curve) -> list[float]:
-    """A curve against its first point."""
-    return [value / curve.y[0] for value in curve.y]
 
 
 def _name(value: Any) -> str:
