@@ -33,7 +33,7 @@ class Setting(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     flows: int = Field(512, ge=1)
-    order: str = "uniform"
+    order: Literal["uniform", "roundrobin", "caida", "campus"] = "uniform"
     table: Literal["plain", "rewritten"] = "plain"
     cores: int = Field(8, ge=2, le=INDIRECTION_ENTRIES)
     windows: int = Field(40, ge=2)

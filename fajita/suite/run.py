@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
+from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.suite import imbalance, ingest, latency, startup, throughput
 from fajita.suite.definition import Experiment, Suite
@@ -107,6 +108,8 @@ def _plan(folder: Path, experiment: Experiment, *, quick: bool) -> _Planned:
             first = error.errors()[0]
             what = f"{'.'.join(map(str, first['loc']))}: {first['msg'][0].lower()}{first['msg'][1:]}"
             raise InputError(what, f"experiment {experiment.name}") from None
+    for chain in {setting.chain for setting in settings if hasattr(setting, "chain")}:
+        Chain.load(folder / chain)
     x = experiment.figure.x
 
     def of_x(setting: Any) -> Any:

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fajita import Chain
 from fajita.benchmark import make_every_flow, own_frames
@@ -39,6 +39,12 @@ TUNINGS = {
 NOISY = 0.2
 
 
+def _known_tuning(name: str) -> str:
+    if name not in TUNINGS:
+        raise ValueError(f"no tuning {name}; known: {', '.join(TUNINGS)}")
+    return name
+
+
 class Setting(BaseModel):
     """What one variant is. size: bytes of a frame without the Ethernet checksum. packets: of a pass."""
 
@@ -48,17 +54,15 @@ class Setting(BaseModel):
     flows: int = Field(65_536, ge=1)
     packets: int = Field(1 << 21, ge=1)
     cores: int = Field(1, ge=1)
-    order: str = "uniform"
+    order: Literal["uniform", "roundrobin", "caida", "campus"] = "uniform"
     traffic: Literal["udp", "tcp", "mixed"] = "udp"
     size: int = Field(60, ge=60, le=1514)
-    tuning: str = "everything"
+    tuning: Annotated[str, AfterValidator(_known_tuning)] = "everything"
     sharing: Literal["replicated", "shared"] | None = None
     repeat: int = Field(7, ge=1)
 
     def plan(self, folder: Path) -> Plan:
         """The plan of its chain, a path relative to the folder."""
-        if self.tuning not in TUNINGS:
-            raise ValueError(f"no tuning {self.tuning!r}; known: {', '.join(TUNINGS)}")
         return Chain.load(folder / self.chain).plan_with(
             TUNINGS[self.tuning], sharing=self.sharing if self.cores > 1 else None
         )
