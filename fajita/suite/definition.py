@@ -95,7 +95,8 @@ def _load(path: Path, within: tuple[Path, ...]) -> Suite:
     try:
         read = _SuiteFile.model_validate(tree.value(tree.root))
     except ValidationError as error:
-        first = error.errors()[0]
+        # A name that is misspelt is what is missing, too.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         raise InputError(_message(first), tree.where(_node(tree, first["loc"])), "see docs/benchmarks.md") from None
     experiments = [(path.parent, experiment) for experiment in read.experiments]
     for name in read.suites:
