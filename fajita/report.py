@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters, TableCounters
-from fajita.engine.rows import states_only
 from fajita.nf import NF
 from fajita.plan import NFPlan, Plan
 from fajita.run import Run
@@ -131,8 +130,11 @@ def _summaries(run: Run) -> list[dict[str, Any]]:
         # To take the arrays of every entry would be for nothing where nobody looks at them.
         for arrays in (True, False):
             nfs = [run.plan.nfs[index] for index in table.nfs if _sees_arrays(run.plan.nfs[index]) == arrays]
-            for nf, sides in zip(nfs, run.engine.rows_of(nfs, arrays=arrays) if nfs else (), strict=True):
-                summaries[nf.index] = _summary(run, nf, states_only(sides, table.key, nf, arrays=arrays))
+            states = run.engine.rows_of(nfs, arrays=arrays, keys=False) if nfs else ()
+            for nf, sides in zip(nfs, states, strict=True):
+                # To put together what is in one piece would be to copy it.
+                found = [side for side in sides if len(side)] or sides[:1]
+                summaries[nf.index] = _summary(run, nf, found[0] if len(found) == 1 else np.concatenate(found))
     return [summaries[nf.index] for nf in run.plan.nfs]
 
 

@@ -251,11 +251,13 @@ class CompiledEngine:
         (rows,) = self.rows_of([nf], arrays=arrays)
         return rows
 
-    def rows_of(self, nfs: Sequence[NFPlan], *, arrays: bool = True) -> Iterator[list[NDArray[np.void]]]:
-        """`rows` of each of some NFs with one table, which is read once for all of them."""
+    def rows_of(
+        self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True
+    ) -> Iterator[list[NDArray[np.void]]]:
+        """`rows` of each of some NFs with one table, which is read once for all of them; keys: with those."""
         assert nfs[0].table is not None
-        sides = [entries.in_order() for entries in self.tables[nfs[0].table].copied(arrays=arrays)]
-        return ([entries.rows(nf, arrays=arrays) for entries in sides] for nf in nfs)
+        sides = [entries.in_order() for entries in self.tables[nfs[0].table].read()]
+        return ([entries.rows(nf, arrays=arrays, keys=keys) for entries in sides] for nf in nfs)
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, in this order."""

@@ -31,8 +31,11 @@ class Engine(Protocol):
         arrays: whether it has the arrays of the state.
         """
 
-    def rows_of(self, nfs: Sequence[NFPlan], *, arrays: bool = True) -> Iterator[list[NDArray[Any]]]:
-        """`rows` of each of some NFs with the same table, in less time than one by one."""
+    def rows_of(self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True) -> Iterator[list[NDArray[Any]]]:
+        """`rows` of each of some NFs with the same table, in less time than one by one.
+
+        keys: whether the rows have the fields of the key; without, the fields of the state have their own names.
+        """
 
     def take_records(self, nf: NFPlan) -> list[NDArray[Any]]:
         """The records of an NF that may emit, by side of its table: of rows.row_dtype, in the order they were emitted.

@@ -21,6 +21,7 @@ from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, usual_limit_bytes
 from fajita.engine.merging import count_keys, merge_core, merge_rows
 from fajita.engine.pieces import run_in_pieces
+from fajita.engine.rows import states_only
 from fajita.engine.sharder import Sharder
 from fajita.engine.shards import Shard
 from fajita.engine.shared_table import SharedTable
@@ -156,7 +157,7 @@ class ParallelEngine:
         """Different keys in the replicas of a table."""
         replicas = [engine.tables[table.index] for engine in self.engines]
         return sum(
-            count_keys([replica.sides[number].copied(arrays=False).keys for replica in replicas], side.packing)
+            count_keys([replica.sides[number].read().keys for replica in replicas], side.packing)
             for number, side in enumerate(table.sides)
         )
 
@@ -165,17 +166,20 @@ class ParallelEngine:
         (rows,) = self.rows_of([nf], arrays=arrays)
         return rows
 
-    def rows_of(self, nfs: Sequence[NFPlan], *, arrays: bool = True) -> Iterator[list[NDArray[np.void]]]:
-        """`rows` of each of some NFs with one table, which is read once for all of them."""
+    def rows_of(
+        self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True
+    ) -> Iterator[list[NDArray[np.void]]]:
+        """`rows` of each of some NFs with one table, which is read once for all of them; keys: with those."""
         assert nfs[0].table is not None
         table = self.plan.tables[nfs[0].table]
-        workers = [engine.tables[table.index].copied(arrays=arrays) for engine in self.engines]
+        workers = [engine.tables[table.index].read() for engine in self.engines]
         sides = [joined(parts).in_order() for parts in zip(*filter(None, workers), strict=True)]
         for nf in nfs:
-            rows = [entries.rows(nf, arrays=arrays) for entries in sides]
-            if table.sharing == REPLICATED:
-                rows = [merge_rows(each, side.packing, nf) for each, side in zip(rows, table.sides, strict=True)]
-            yield rows
+            if table.sharing != REPLICATED:
+                yield [entries.rows(nf, arrays=arrays, keys=keys) for entries in sides]
+                continue
+            rows = [merge_rows(entries.rows(nf, arrays=arrays), entries.side.packing, nf) for entries in sides]
+            yield rows if keys else [states_only([each], table.key, nf, arrays=arrays) for each in rows]
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, worker by worker."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.entries import Entries
+from fajita.engine.entries import Entries, Part
 from fajita.engine.side import SideMemory
 from fajita.kernel import records as kernel
 from fajita.plan import NFPlan, Plan
@@ -45,7 +45,7 @@ class RecordBuffer:
             self.count += waiting
 
     def _decode(self, records: int) -> NDArray[np.void]:
-        return Entries.read(self._table.plan, self._table.side, self.area[:records]).decode(self.nf)
+        return Entries.read(self._table.plan, self._table.side, [Part(self.area, np.arange(records))]).decode(self.nf)
 
     def take(self) -> NDArray[np.void]:
         """All records since the last call, as rows in the order they were emitted."""

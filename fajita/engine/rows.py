@@ -10,13 +10,13 @@ from fajita.plan import NFPlan
 from fajita.state_types import ArrayType
 
 
-def row_dtype(packing: Packing, nf: NFPlan, *, arrays: bool = True) -> np.dtype[np.void]:
+def row_dtype(packing: Packing, nf: NFPlan, *, arrays: bool = True, keys: bool = True) -> np.dtype[np.void]:
     """The structured dtype of an NF's rows; a state field named like one of the key gets `state_` before it.
 
-    The arrays of a state come last; arrays: whether they are there.
+    The arrays of a state come last. arrays, keys: whether they and the fields of the key are there.
     """
-    fields: list[Any] = [(column.name, column.dtype) for column in packing.columns]
-    taken = {column.name for column in packing.columns}
+    fields: list[Any] = [(column.name, column.dtype) for column in packing.columns] if keys else []
+    taken = {name for name, _ in fields}
     fields += [(state_column(name, taken), kind.dtype) for name, kind in type(nf.nf).state_fields.items()]
     if arrays:
         fields += [(state_column(name, taken), *kind.dtype) for name, kind in nf.nf.state_arrays.items()]

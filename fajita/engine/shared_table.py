@@ -152,10 +152,10 @@ class SharedTable:
         self.fold()
         return np.concatenate([side.entries_by_key(idle_at_ns) | number for number, side in enumerate(self.sides)])
 
-    def copied(self, *, arrays: bool = True) -> list[Entries]:
-        """FlowTable.copied."""
+    def read(self) -> list[Entries]:
+        """FlowTable.read."""
         self.fold()
-        return [side.copied(arrays=arrays) for side in self.sides]
+        return [side.read() for side in self.sides]
 
 
 class SharedPart:
@@ -240,6 +240,6 @@ class SharedPart:
         """SharedTable.entries_by_key."""
         return self.table.entries_by_key(idle_at_ns) if self._is_first else np.zeros(0, np.int64)
 
-    def copied(self, *, arrays: bool = True) -> list[Entries]:
-        """SharedTable.copied; none for any but the first worker."""
-        return self.table.copied(arrays=arrays) if self._is_first else []
+    def read(self) -> list[Entries]:
+        """SharedTable.read; none for any but the first worker."""
+        return self.table.read() if self._is_first else []

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.entries import Entries
+from fajita.engine.entries import Entries, Part
 from fajita.engine.memory import HUGE_PAGE, Budget, huge_pages, rounded_up
-from fajita.engine.rows import order_of
 from fajita.errors import InputError
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
@@ -170,37 +169,34 @@ class SideMemory:
         """Memory of tags and entries, of the old table too while it grows."""
         return sum(area.nbytes for area in self.areas())
 
-    def copied(self, *, arrays: bool = True) -> Entries:
-        """Its entries as they are now; arrays: with those of the states at their ends."""
-        lines = [self._used(areas, arrays=arrays)[1] for areas in self._areas]
-        return Entries.read(self.plan, self.side, lines[0] if len(lines) == 1 else np.concatenate(lines))
+    def read(self) -> Entries:
+        """Its entries."""
+        return Entries.read(self.plan, self.side, [self._used(areas) for areas in self._areas])
 
     def entries_by_key(self, idle_at_ns: int | None = None) -> NDArray[np.int64]:
         """The addresses at which the keys of entries end, in the order of the keys.
 
         idle_at_ns: only of entries in which some state may have been idle too long at that time.
         """
-        parts = [self._used(areas, arrays=False) for areas in self._areas]
+        parts = [self._used(areas) for areas in self._areas]
         if idle_at_ns is not None:
-            idle = [self._idle_ns(lines, idle_at_ns) >= self.plan.shortest_idle_ns for _, lines in parts]
-            parts = [(at[which], lines[which]) for (at, lines), which in zip(parts, idle, strict=True)]
-        keys = np.concatenate([Entries.read(self.plan, self.side, lines).keys for _, lines in parts])
-        addresses = np.concatenate([at for at, _ in parts])
-        return addresses[order_of(keys, self.side.packing)] + self.side.key_bytes
+            parts = [Part(part.memory, part.places[self._is_idle(part, idle_at_ns)]) for part in parts]
+        entries = Entries.read(self.plan, self.side, parts).in_order()
+        addresses = [part.memory.ctypes.data + part.places * self.side.entry_bytes for part in parts]
+        return np.concatenate(addresses)[entries.order] + self.side.key_bytes
 
-    def _idle_ns(self, lines: NDArray[np.uint8], clock_ns: int) -> NDArray[np.int64]:
-        """For how long whole entries, one a line, have had no packet; it wraps as the kernel's numbers do."""
+    def _is_idle(self, part: Part, clock_ns: int) -> NDArray[np.bool_]:
+        """Whether some state in each entry may have been idle too long; times wrap as the kernel's do."""
         assert self.plan.last_seen is not None
         start = self.side.key_bytes + self.plan.last_seen
-        return np.int64(clock_ns) - np.ascontiguousarray(lines[:, start : start + 8]).view(np.int64)[:, 0]
+        last_seen = part.memory[part.places, start : start + 8].view(np.int64)[:, 0]
+        return np.int64(clock_ns) - last_seen >= self.plan.shortest_idle_ns
 
-    def _used(self, areas: Areas, *, arrays: bool) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """The addresses of the entries there, and the entries, one a line, with the arrays at their ends or without."""
+    def _used(self, areas: Areas) -> Part:
+        """The entries there."""
         width, places = self.side.entry_bytes, areas.groups * kernel.GROUP
         used = np.flatnonzero(areas.tags[:places] != kernel.FREE)
-        size = width if arrays else self.side.key_bytes + self.plan.scalar_bytes
-        lines = areas.entries[: places * width].reshape(-1, width)[used, :size]
-        return areas.entries.ctypes.data + used * width, lines
+        return Part(areas.entries[: places * width].reshape(-1, width), used)
 
 
 def secret() -> int:

@@ -90,9 +90,11 @@ class SprayingEngine:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         return self.engines[0].rows(nf, arrays=arrays)
 
-    def rows_of(self, nfs: Sequence[NFPlan], *, arrays: bool = True) -> Iterator[list[NDArray[np.void]]]:
-        """`rows` of each of some NFs with one table."""
-        return self.engines[0].rows_of(nfs, arrays=arrays)
+    def rows_of(
+        self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True
+    ) -> Iterator[list[NDArray[np.void]]]:
+        """`rows` of each of some NFs with one table; keys: with those."""
+        return self.engines[0].rows_of(nfs, arrays=arrays, keys=keys)
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, in this order."""

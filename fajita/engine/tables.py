@@ -127,6 +127,6 @@ class FlowTable:
         """
         return np.concatenate([side.entries_by_key(idle_at_ns) | number for number, side in enumerate(self.sides)])
 
-    def copied(self, *, arrays: bool = True) -> list[Entries]:
-        """The entries as they are now, by side; arrays: with those of the states."""
-        return [side.copied(arrays=arrays) for side in self.sides]
+    def read(self) -> list[Entries]:
+        """The entries, by side."""
+        return [side.read() for side in self.sides]
