@@ -1,4 +1,7 @@
-"""What bare memory allows a chain: its packets, and of each table as many lines per packet as an entry has."""
+"""What bare memory allows a chain: its packets, and of each table the lines of an entry that every packet needs.
+
+Arrays, of which a packet needs some element, are not counted: a chain with them is further from its roof than it seems.
+"""
 
 import time
 from collections.abc import Sequence
@@ -15,9 +18,9 @@ from fajita.plan import Plan
 
 
 def lines_per_packet(plan: Plan) -> list[int]:
-    """Cache lines of an IPv4 entry of each table."""
-    sides = [table.side_of(4) for table in plan.tables]
-    return [side.lines for side in sides if side is not None]
+    """Of each table the cache lines of an IPv4 entry with its key and all that is no array."""
+    sides = [(table, table.side_of(4)) for table in plan.tables]
+    return [side.lines_up_to(side.key_bytes + table.scalar_bytes) for table, side in sides if side is not None]
 
 
 class Roof:
