@@ -3,8 +3,8 @@
     fajita bench --suite nfs --out bench/results/nfs
     python bench/figures.py
 
-Between the two marks in README.md comes what bench/results/nfs/results.json has: a row for each chain, a column for each
-number of flows. With --check nothing is written: the status is 1 if the README has anything else.
+Between the two marks in README.md comes what bench/results/nfs/results.json has: a row for each chain, a column for
+each number of flows. With --check nothing is written: the status is 1 if the README has anything else.
 """
 
 import argparse

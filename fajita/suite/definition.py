@@ -42,7 +42,8 @@ class Figure(_Strict):
 class Experiment(_Strict):
     """vary: columns and their values, all combinations of which are measured. fixed: what all have in common.
 
-    quick: what of `vary` and `fixed` is other where only function counts. name: of its files.
+    quick: what of `vary` and `fixed` is other where only function counts. in_turn: what is compared, and so measured in
+    turn: the lines of the figure at each x, or the points of each line. name: of its files.
     """
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -52,6 +53,7 @@ class Experiment(_Strict):
     vary: dict[str, list[Any]] = Field(min_length=1)
     fixed: dict[str, Any] = {}
     quick: dict[str, Any] = {}
+    in_turn: Literal["lines", "points"] = "lines"
     figure: Figure
     paper: list[Curve] = []
 

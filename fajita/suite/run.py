@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,12 +109,8 @@ def _plan(folder: Path, experiment: Experiment, *, quick: bool) -> _Planned:
             raise InputError(what, f"experiment {experiment.name}") from None
     for chain in {setting.chain for setting in settings if hasattr(setting, "chain")}:
         Chain.load(folder / chain)
-    x = experiment.figure.x
-
-    def of_x(setting: Any) -> Any:
-        return str(getattr(setting, x, ""))
-
-    order = list(dict.fromkeys(map(of_x, settings)))
-    ordered = sorted(settings, key=lambda setting: order.index(of_x(setting)))
-    groups = [list(group) for _, group in groupby(ordered, of_x)]
-    return _Planned(folder, Result(experiment), kind, groups)
+    apart = experiment.figure.x if experiment.in_turn == "lines" else experiment.figure.lines
+    groups: dict[str, list[Any]] = {}
+    for setting in settings:
+        groups.setdefault(str(getattr(setting, apart, "")), []).append(setting)
+    return _Planned(folder, Result(experiment), kind, list(groups.values()))

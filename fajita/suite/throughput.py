@@ -29,8 +29,14 @@ from fajita.records import hand_over
 from fajita.suite.roof import Roof, lines_per_packet
 from fajita.tuning import Tuning
 
-#: What may be left out of a kernel, by the names that suites give it.
+#: What may be left out of a kernel, by the names that suites give it. The first five are a ladder: each has one idea
+#: more than the one before, "everything" the last.
 TUNINGS = {
+    "one packet at a time": Tuning(batching="packet", pipelined=False, ahead=False, auxiliary=False),
+    "bursts split by flow": Tuning(batching="flow", pipelined=False, ahead=False, auxiliary=False),
+    "whole bursts": Tuning(pipelined=False, ahead=False, auxiliary=False),
+    "pipelined lookup": Tuning(ahead=False, auxiliary=False),
+    "prefetch": Tuning(auxiliary=False),
     "everything": Tuning(),
     "without prefetch": Tuning(prefetch=False),
     "without auxiliary links": Tuning(auxiliary=False),
