@@ -70,7 +70,7 @@ def test_latency_grows_with_the_load_and_never_is_negative(tmp_path):
     [
         ("flows: [3, 20]", "flows: [0]", "experiment few-flows: flows: input should be greater than or equal to 1"),
         ("flows: [3, 20]", "flow: [3]", "vary: no column flow; a throughput experiment has chain, cores"),
-        ("without prefetch", "without anything", "no tuning without anything; known: everything"),
+        ("without prefetch", "without anything", "no tuning without anything; known: one packet at a time, bursts"),
         ("repeat: 2", "repeat: two", "repeat: input should be a valid integer"),
         ("one.yaml", "none.yaml", "none.yaml: there is no such file"),
     ],
