@@ -133,7 +133,7 @@ def _summary(run: Run, nf: NFPlan) -> dict[str, Any]:
         states = states_only(run.engine.rows(nf, arrays=arrays), key, nf, arrays=arrays)
     # A user's own code, whose mistake must not cost the rest of the report.
     try:
-        summary = _plain(nf.nf.summary(states, run.engine.core(nf, arrays=arrays)))
+        summary = _plain(run.nf_now(nf).summary(states, run.engine.core(nf, arrays=arrays)))
         if not isinstance(summary, dict):
             raise TypeError(f"a dict is needed, not {summary!r}")
     except Exception as error:
