@@ -145,7 +145,7 @@ def _sees_arrays(nf: NFPlan) -> bool:
 def _summary(run: Run, nf: NFPlan, states: NDArray[np.void]) -> dict[str, Any]:
     # A user's own code, whose mistake must not cost the rest of the report.
     try:
-        summary = _plain(nf.nf.summary(states, run.engine.core(nf, arrays=_sees_arrays(nf))))
+        summary = _plain(run.nf_now(nf).summary(states, run.engine.core(nf, arrays=_sees_arrays(nf))))
         if not isinstance(summary, dict):
             raise TypeError(f"a dict is needed, not {summary!r}")
     except Exception as error:

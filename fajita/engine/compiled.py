@@ -29,6 +29,7 @@ from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.settings import share_of_capacity
+from fajita.translation import TranslatedNF
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
@@ -195,6 +196,12 @@ class CompiledEngine:
         self._listed = listed
         self._run_to_the_end()
         self._context[CONTEXT[how] // 8] = 0
+
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one, whose code is the same but for the elements of its lists."""
+        for name, elements in changed.lists.items():
+            first = nf.constant_offsets[name] // 8
+            self._constants[first : first + len(elements)] = elements
 
     def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""

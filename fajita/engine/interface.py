@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fajita.engine.counters import Counters, WorkerLoad
 from fajita.io.frames import FrameBlock
 from fajita.plan import NFPlan
+from fajita.translation import TranslatedNF
 
 
 class Engine(Protocol):
@@ -21,6 +22,9 @@ class Engine(Protocol):
 
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
+
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one, whose code is the same but for the elements of its lists."""
 
     def counters(self) -> Counters:
         """What has been counted so far."""

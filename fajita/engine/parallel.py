@@ -34,6 +34,7 @@ from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.rss import usual_indirection
 from fajita.sharding import REPLICATED
 from fajita.shared_entry import for_workers
+from fajita.translation import TranslatedNF
 
 #: So few packets are done before other threads have woken up.
 FEW = 256
@@ -142,6 +143,11 @@ class ParallelEngine:
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys; worker by worker."""
         self._threads.run([engine.drain for engine in self.engines])
+
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one in all workers; its code is the same but for elements of lists."""
+        for engine in self.engines:
+            engine.change(nf, changed)
 
     def counters(self) -> Counters:
         """What has been counted so far; of entries of which there are replicas, one."""

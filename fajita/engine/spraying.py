@@ -24,6 +24,7 @@ from fajita.kernel.copy_frames import copy_others_frames
 from fajita.kernel.layout import BURST
 from fajita.plan import NFPlan, Plan
 from fajita.spraying import needs_copies
+from fajita.translation import TranslatedNF
 
 
 class SprayingEngine:
@@ -81,6 +82,11 @@ class SprayingEngine:
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
         self._threads.run([engine.drain for engine in self.engines])
+
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one in all workers; its code is the same but for elements of lists."""
+        for engine in self.engines:
+            engine.change(nf, changed)
 
     def counters(self) -> Counters:
         """What has been counted so far."""

@@ -29,6 +29,7 @@ from fajita.reference.worker import Worker
 from fajita.rss import usual_indirection
 from fajita.settings import share_of_capacity
 from fajita.sharding import OWN
+from fajita.translation import TranslatedNF
 
 
 class ReferenceEngine:
@@ -89,6 +90,11 @@ class ReferenceEngine:
         for plan, tables in zip(self.plan.tables, self._tables, strict=True):
             for table in tables if self.plan.is_drained(plan) else ():
                 table.drain()
+
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one in all workers; its code is the same but for elements of lists."""
+        for worker in self.workers:
+            worker.nfs[nf.index].become(changed.nf)
 
     def counters(self) -> Counters:
         """What has been counted so far."""
