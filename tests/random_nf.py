@@ -97,7 +97,8 @@ class _Writer:
         key = self.random.choice(_KEYS)
         parts = [_HEAD.format(key=key, state=state, core=core)]
         if self.random.random() < 0.5:
-            self.stateful, verdict = False, self._verdict().replace("PASS", self.random.choice(("LOOK_UP", "PASS")))
+            self.stateful = False
+            verdict = self._verdict().replace("PASS", "LOOK_UP")
             parts += self._method("before_lookup", "pkt", 6, packet=True, last=f"return {verdict}")
             self.stateful = True
         parts += self._method("new_flow", "pkt, state", 4, packet=True)
