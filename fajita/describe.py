@@ -3,13 +3,14 @@
 import inspect
 import json
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fajita.nf import NF
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, SEQUENCES, TESTS, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
-from fajita.state_types import ArrayType, StateType
+from fajita.state_types import ArrayType, MapType, StateType
 
 #: How a chain writes a value of a type. Not a dict: a type with a pydantic constraint cannot be hashed.
 _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
@@ -116,12 +117,12 @@ def describe(name: str, nf_class: type[NF]) -> NFDescription:
         keys=tuple(key.name for key in keys),
         parameters=_parameters(nf_class),
         state=_types(nf_class.state_fields, nf_class.state_arrays),
-        core=_types(nf_class.core_fields, nf_class.core_arrays),
+        core=_types(nf_class.core_fields, nf_class.core_arrays, nf_class.core_maps),
     )
 
 
-def _types(fields: dict[str, StateType], arrays: dict[str, ArrayType]) -> dict[str, str]:
-    return {name: kind.declared for name, kind in (fields | arrays).items()}
+def _types(*kinds: Mapping[str, StateType | ArrayType | MapType]) -> dict[str, str]:
+    return {name: kind.declared for some in kinds for name, kind in some.items()}
 
 
 def _parameters(nf_class: type[NF]) -> tuple[ParameterDescription, ...]:

@@ -78,6 +78,8 @@ def generate(plan: Plan) -> str:
         text.lines(SHARED_IMPORTS)
     if plan.asks_landing:
         text.lines(LANDING_IMPORTS)
+    for words in sorted({kind.words for nf in plan.nfs for kind in nf.nf.core_maps.values()}):
+        text.line(f"from fajita.kernel.maps import map_get_{words}, map_remove_{words}, map_set_{words}")
     _emit_constants(text, plan)
     emit_landing(text, plan)
     for nf in plan.nfs:

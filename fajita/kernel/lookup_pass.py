@@ -45,12 +45,13 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
             for side in plan.tables[t].sides:
                 emit_lookup_side(text, side)
         start = "0"
-        if not plan.tuning.pipelined:
+        one_by_one = not plan.tuning.pipelined and not plan.asking(number)
+        if one_by_one:
             text.line("every = count")
             text.line("for start in range(every):")
             start = "start"
-        with text.indented_if(not plan.tuning.pipelined):
-            if not plan.tuning.pipelined:
+        with text.indented_if(one_by_one):
+            if one_by_one:
                 text.line("count = start + 1")
             _emit_hash_pass(text, plan, segment, scratch, number=number, start=start)
             if plan.asking(number):
