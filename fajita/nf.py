@@ -379,6 +379,8 @@ class PacketView:
     is_udp: bool
     is_icmp: bool
     forward: bool
+    mark: int
+    connection_state: int
 
     def drop(self, reason: str) -> int:
         """The verdict DROP, counted under a reason of its own."""

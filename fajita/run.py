@@ -105,7 +105,7 @@ class Run:
 
     def table(self, name: str) -> "pa.Table":
         """The state of the NF with that name in the chain: the fields of its key, then those of its state."""
-        from fajita.export import state_table
+        from fajita.export import rows_table
 
         nf = self.nf(name)
         if nf.table is None:
@@ -114,7 +114,7 @@ class Run:
             if type(nf.nf).core_fields or nf.nf.core_arrays:
                 right = f"its variables are in run.core({name!r})"
             raise InputError(f"{name} keeps no state per key", self.plan.name, right)
-        return state_table(self.engine, self.plan, nf)
+        return rows_table(self.plan, nf, self.engine.rows(nf))
 
     def records(self, name: str) -> "pa.Table":
         """The records that the NF with that name has emitted, columns as in `table`, each family's in their order."""
