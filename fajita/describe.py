@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pydantic import BaseModel
+
 from fajita.nf import NF
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, SEQUENCES, TESTS, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
@@ -154,6 +156,8 @@ def _type_text(hint: Any) -> str:
         return f"list of {_type_text(arguments[0])}"
     if origin is Literal:
         return " or ".join(str(choice) for choice in arguments)
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return f"{{{', '.join(hint.model_fields)}}}"
     if origin in (Union, types.UnionType):
         return " or ".join(_type_text(choice) for choice in arguments)
     return str(getattr(hint, "__name__", hint))
