@@ -25,6 +25,7 @@ from fajita.nf import PacketView as Packet
 from fajita.packet import Layer
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import Array, Bits, Max, Min, Or, Sum, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.text_file import TextFile, TextFileValue
 
 __all__ = [
     "ANY_KEY",
@@ -48,6 +49,8 @@ __all__ = [
     "Packet",
     "Rate",
     "Sum",
+    "TextFile",
+    "TextFileValue",
     "address_pair",
     "connection",
     "destination",
