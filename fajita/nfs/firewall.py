@@ -30,6 +30,7 @@ SIGN = 1 << 63
 DE_BRUIJN = 0x03F79D71B4CB0A89
 BIT_AT = sorted(range(64), key=lambda bit: ((DE_BRUIJN << bit) & (2**64 - 1)) >> 58)
 FORWARD, BACKWARD = 1, 2
+LEAST_COUNTERS = 1 << 11
 
 
 class Firewall(NF):
@@ -57,8 +58,8 @@ class Firewall(NF):
     def prepare(self) -> None:
         self.chain_of_rules = read_rules(self.rules)
         self.classifier = classifier(self.chain_of_rules)
-        # Few kernels differ by it.
-        self.counters = 1 << (2 * len(self.chain_of_rules.rules) + 5).bit_length()
+        # Of a power of two, so that few kernels differ by it.
+        self.counters = max(LEAST_COUNTERS, 1 << (2 * len(self.chain_of_rules.rules) + 5).bit_length())
 
     def packet(self, pkt: Packet, state: State) -> int:
         way = FORWARD if pkt.forward else BACKWARD

@@ -39,7 +39,8 @@ IPV4_HEADER, IPV6_HEADER = 0, HEADER
 _WORD = (1 << 64) - 1
 _SIGN = 1 << 63
 STATES, PROTOCOLS = 8, 256
-#: Numbers in the array: 1 GiB.
+#: Numbers in the array, so that most sets of rules have the same kernel; and at most: 1 GiB.
+LEAST_NUMBERS = 1 << 16
 MAXIMUM_NUMBERS = 1 << 27
 
 
@@ -86,7 +87,8 @@ class _Array:
 
     def padded(self) -> NDArray[np.int64]:
         """All of it."""
-        padding = np.zeros((1 << (self.length - 1).bit_length()) - self.length, np.int64)
+        size = max(LEAST_NUMBERS, 1 << (self.length - 1).bit_length())
+        padding = np.zeros(size - self.length, np.int64)
         return np.concatenate([self.header, *self._pieces, padding])
 
 
