@@ -3,6 +3,7 @@
 from typing import Any
 
 from fajita.chain import Chain
+from fajita.change import Change
 from fajita.errors import InputError
 from fajita.fixed_hash import hash_of
 from fajita.io.frames import FrameBlock
@@ -37,6 +38,7 @@ __all__ = [
     "Burst",
     "ByteSize",
     "Chain",
+    "Change",
     "Duration",
     "FrameBlock",
     "IPv4",

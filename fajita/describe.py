@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, Layer, places
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, StateType
 from fajita.text_file import TextFile
@@ -52,7 +52,7 @@ class FieldDescription:
 
 
 def describe_fields() -> tuple[FieldDescription, ...]:
-    """Everything an NF can read of a packet: header fields, then facts, then flags."""
+    """Everything an NF can read of a packet: header fields, then facts, flags, metadata."""
     fields = [
         FieldDescription(
             name,
@@ -68,7 +68,8 @@ def describe_fields() -> tuple[FieldDescription, ...]:
         FieldDescription(name, _packets(layer), "", "true: the whole header is there") for name, layer in FLAGS.items()
     ]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
-    return (*fields, *facts, payload, *flags, forward)
+    metadata = [FieldDescription(name, "all", "all", each.text) for name, each in METADATA.items()]
+    return (*fields, *facts, payload, *flags, forward, *metadata)
 
 
 def _packets(*layers: Layer) -> str:

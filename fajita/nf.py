@@ -94,7 +94,7 @@ def _params_model(owner: type) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     if inner is not None:
         hints = _typed_names(owner, inner, "Params", "give it one")
-        for name in sorted(hints.keys() & (_SETTINGS | {"core"} | set(dir(owner)))):
+        for name in sorted(hints.keys() & (_SETTINGS | {"core", "given"} | set(dir(owner)))):
             _refuse_class(owner, f".Params.{name} has a name that the NF uses itself", "choose another")
         fields = {name: (hint, getattr(inner, name, ...)) for name, hint in hints.items()}
     config = ConfigDict(extra="forbid", strict=True, validate_default=True)
@@ -163,6 +163,8 @@ class NF:
 
     #: Set by an engine before the first packet: the variables of `Core`.
     core: Any
+    #: For `prepare`: the NF that this one is made to take the place of, when its parameters change during a run.
+    replaces: "NF | None" = None
 
     if TYPE_CHECKING:
 
@@ -212,6 +214,8 @@ class NF:
             raise _first_problem(cls, error, cls.params_model) from None
         for field in cls.params_model.model_fields:
             setattr(self, field, getattr(values, field))
+        #: The parameters as the chain gives them.
+        self.given = params
         self._prepare()
         self.state_arrays = self._sized("State", cls.state_arrays)
         self.core_arrays = self._sized("Core", cls.core_arrays)
@@ -375,6 +379,8 @@ class PacketView:
     is_udp: bool
     is_icmp: bool
     forward: bool
+    mark: int
+    connection_state: int
 
     def drop(self, reason: str) -> int:
         """The verdict DROP, counted under a reason of its own."""

@@ -24,6 +24,10 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "maglev", "weights": [1, 4], "table_size": 13},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "weights": [3, 1, 1]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "hash", "weights": [1, 2, 5]},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "least_connections", "weights": [2, 1]},
+        {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "least_connections", "down": ["10.0.0.9"]},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "least_connections", "drop_down": True},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "down": ["10.0.0.1"], "drop_down": True},
     ],
     "Policer": [
         {"rate": "10Mbps", "burst": "64kB"},

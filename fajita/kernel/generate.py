@@ -22,6 +22,7 @@ from fajita.kernel.shared_text import (
     emit_stops,
     shared_tables,
 )
+from fajita.kernel.split import emit_split, is_split
 from fajita.kernel.spread import spread_parameter
 from fajita.kernel.text import Text
 from fajita.plan import Plan
@@ -69,6 +70,8 @@ def generate(plan: Plan) -> str:
     text.lines(_IMPORTS)
     if plan.settings.inner:
         text.lines(_INNER_IMPORTS)
+    if not plan.tuning.ahead:
+        text.line("from fajita.kernel.memory import no_prefetch as prefetch")
     if shared_tables(plan):
         text.lines(SHARED_IMPORTS)
     if plan.asks_landing:
@@ -158,6 +161,8 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
 
 def stages(plan: Plan) -> int:
     """How many bursts are on their way at once, each with a scratch area of its own."""
+    if not plan.tuning.ahead:
+        return 1
     return 3 if linking_tables(plan, 0) else 2
 
 
@@ -171,22 +176,28 @@ def _emit_burst(text: Text, plan: Plan, scratch: Scratch) -> None:
         text.line("    break")
     emit_room_check(text, plan, ("full = RECORDS_FULL", "break"))
     *_, last = range(stages(plan))
-    text.line(f"following = position + {' + '.join(f'count_{stage}' for stage in range(last))}")
+    text.line(f"following = position{''.join(f' + count_{stage}' for stage in range(last))}")
     text.line(f"count_{last} = minimum({burst_end(plan)}, end - following)")
     if last > 1:
         text.line("follow_0(context, scratch_1, count_1)")
-    running = spread_parameter(plan, 0, "scratch")
-    text.line(f"look_up_0(context, scratch_{last}, following, count_{last}{running})")
+    area = f"scratch_{last}" if last else "scratch"
+    text.line(f"look_up_0(context, {area}, following, count_{last}{spread_parameter(plan, 0, 'scratch')})")
+    if not last and linking_tables(plan, 0):
+        text.line("follow_0(context, scratch, count_0)")
     emit_clock_pass(text, plan, scratch)
     for number in range(len(plan.segments)):
         if number:
             text.line(f"look_up_{number}(context, scratch, position, count_0)")
             if linking_tables(plan, number):
                 text.line(f"follow_{number}(context, scratch, count_0)")
+        if is_split(plan, number):
+            emit_split(text, plan, number, scratch)
+            continue
         spread = spread_parameter(plan, number, "scratch_1")
         text.line(f"run_{number}(context, scratch, position, count_0{prefetch_arguments(plan, number)}{spread})")
     text.line("position += count_0")
-    counts = [f"count_{stage}" for stage in range(last + 1)]
-    text.line(f"{', '.join(counts[:-1])} = {', '.join(counts[1:])}")
-    areas = ["scratch", *(f"scratch_{stage}" for stage in range(1, last + 1))]
-    text.line(f"{', '.join(areas)} = {', '.join([*areas[1:], areas[0]])}")
+    if last:
+        counts = [f"count_{stage}" for stage in range(last + 1)]
+        text.line(f"{', '.join(counts[:-1])} = {', '.join(counts[1:])}")
+        areas = ["scratch", *(f"scratch_{stage}" for stage in range(1, last + 1))]
+        text.line(f"{', '.join(areas)} = {', '.join([*areas[1:], areas[0]])}")

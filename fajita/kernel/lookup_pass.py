@@ -42,15 +42,23 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
         for t in segment.tables:
             for side in plan.tables[t].sides:
                 _emit_side(text, side)
-        _emit_hash_pass(text, plan, segment, scratch, number=number)
-        _emit_match_pass(text, plan, segment, scratch, number=number)
+        start = "0"
+        if not plan.tuning.pipelined:
+            text.line("every = count")
+            text.line("for start in range(every):")
+            start = "start"
+        with text.indented_if(not plan.tuning.pipelined):
+            if not plan.tuning.pipelined:
+                text.line("count = start + 1")
+            _emit_hash_pass(text, plan, segment, scratch, number=number, start=start)
+            _emit_match_pass(text, plan, segment, scratch, number=number, start=start)
 
 
-def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
+def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
     only_plain = _takes_plain_apart(plan, number)
     if only_plain:
-        text.line("j = 0")
-    text.line("while j < count:" if only_plain else "for j in range(count):")
+        text.line(f"j = {start}")
+    text.line("while j < count:" if only_plain else f"for j in {_packets(start)}:")
     with text.indented():
         text.line("frame = load_i64(address + 8 * (position + j))")
         if only_plain:
@@ -246,11 +254,16 @@ def _key_part(part: KeyPart, packing: Packing, transport: str) -> str:
     return f"({load} << {part.shift})" if part.shift else load
 
 
-def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
+def _packets(start: str) -> str:
+    """The numbers of the packets of a pass."""
+    return "range(count)" if start == "0" else f"range({start}, count)"
+
+
+def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
     tables = [t for t in segment.tables if plan.tables[t].link is None]
     if not tables:
         return
-    text.line("for j in range(count):")
+    text.line(f"for j in {_packets(start)}:")
     with text.indented():
         for t in tables:
             place, (first, *others) = scratch.tables[t], plan.tables[t].sides

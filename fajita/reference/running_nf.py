@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 from fajita.engine.counters import NFCounters
 from fajita.key import Packing
+from fajita.nf import NF
 from fajita.packet import Layer
 from fajita.plan import NFPlan
 from fajita.reference.flow_key import KeyValues
@@ -40,6 +41,10 @@ class RunningNF:
         """Whether an NF with a key is about packets of a family: it may handle IPv4 or IPv6 alone."""
         about = self.plan.nf.about
         return about is None or family == {Layer.IPV4: 4, Layer.IPV6: 6}[about]
+
+    def become(self, nf: NF) -> None:
+        """Have the parameters of this one from now on."""
+        self._self.become(nf)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a method if the NF has it."""

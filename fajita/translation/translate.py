@@ -17,6 +17,7 @@ from fajita.translation.statements import Statements
 ARGUMENTS = (
     "frame",
     "headers",
+    "metadata",
     "captured",
     "length",
     "time_ns",
