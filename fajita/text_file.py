@@ -50,4 +50,4 @@ TextFile = Annotated[TextFileValue, _READ]
 def relative_to(folder: Path, given: dict[str, Any], fields: dict[str, FieldInfo]) -> dict[str, Any]:
     """What a chain in a folder gives an NF, with the names of its files as one finds them from here."""
     files = {name for name, field in fields.items() if _READ in field.metadata}
-    return {name: str(folder / value) if name in files and isinstance(value, str) else value for name, value in given.items()}
+    return given | {name: str(folder / given[name]) for name in files & given.keys() if isinstance(given[name], str)}

@@ -6,7 +6,6 @@ from fajita import NF, PASS, Array, Packet, Sum, TextFile, connection, flag, u8,
 from fajita.nfs.firewall_rules.classifier import (
     AGGREGATES,
     DESTINATION,
-    DESTINATION_PORT,
     FIELDS,
     INTERVALS,
     IPV4_HEADER,
@@ -22,7 +21,7 @@ from fajita.nfs.firewall_rules.classifier import (
     classifier,
 )
 from fajita.nfs.firewall_rules.notation import read_rules
-from fajita.nfs.firewall_rules.values import ESTABLISHED, ICMP, ICMPV6, NEW
+from fajita.nfs.firewall_rules.values import ESTABLISHED, ICMP, ICMPV6, NEW, RELATED
 
 #: IPv6's halves compare as numbers without a sign if this is taken off.
 SIGN = 1 << 63
@@ -56,6 +55,8 @@ class Firewall(NF):
         counts: Array[Sum[u64], "counters"]  # noqa: F821 - packets and bytes in turn, by a rule's number
 
     def prepare(self) -> None:
+        if self.replaces is not None:
+            raise ValueError("rules cannot change during a run, as known flows remember theirs; begin another run")
         self.chain_of_rules = read_rules(self.rules)
         self.classifier = classifier(self.chain_of_rules)
         # Of a power of two, so that few kernels differ by it.
@@ -65,12 +66,14 @@ class Firewall(NF):
         way = FORWARD if pkt.forward else BACKWARD
         if state.began != 0 and state.began != way:
             state.answered = True
-        seen = ESTABLISHED if state.answered else NEW
+        seen = pkt.connection_state
+        if seen == 0 or seen > RELATED:
+            seen = ESTABLISHED if state.answered else NEW
         place = 4 * way + seen - 5
         decision = state.decisions[place]
+        header = IPV6_HEADER if pkt.is_ipv6 else IPV4_HEADER
         if decision == 0:
             is_message = pkt.protocol == ICMP or pkt.protocol == ICMPV6
-            header = IPV6_HEADER if pkt.is_ipv6 else IPV4_HEADER
             source, destination, source_port, destination_port = 0, 0, 0, 0
             for field in range(FIELDS):
                 lower = 0
@@ -140,17 +143,18 @@ class Firewall(NF):
         self.core.counts[decision & ~1] += 1
         self.core.counts[decision | 1] += pkt.length
         if decision & 1 == 0:
-            return pkt.drop("rule")
+            return pkt.drop("policy") if decision == self.classifier[header + NO_RULE] else pkt.drop("rule")
         if state.began == 0:
             state.began = way
         return PASS
 
     def summary(self, states: Any, core: dict[str, Any]) -> dict[str, Any]:
-        counts = core["counts"].reshape(-1, 2)
-        rules = self.chain_of_rules.rules
-        names = [f"{rule.line}: {rule.text}" for rule in rules]
-        counted: dict[str, Any] = {}
-        for number, name in enumerate([*names, f"policy {'accept' if self.chain_of_rules.accepts else 'drop'}"], 1):
-            packets, length = (int(count) for count in counts[number])
-            counted[name] = {"packets": packets, "bytes": length}
-        return {"connections": len(states), "rules": counted}
+        counts = core["counts"].reshape(-1, 2).tolist()
+        listed = [
+            {"line": rule.line, "rule": rule.text, "packets": packets, "bytes": length}
+            for rule, (packets, length) in zip(self.chain_of_rules.rules, counts[1:], strict=False)
+        ]
+        (packets, length), (unseen, _) = counts[len(listed) + 1 : len(listed) + 3]
+        policy = {"policy": "accept" if self.chain_of_rules.accepts else "drop", "packets": packets, "bytes": length}
+        others = {"other family": unseen} if unseen else {}
+        return {"connections": len(states), "rules": listed, "policy": policy} | others

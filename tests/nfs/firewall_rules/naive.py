@@ -1,4 +1,4 @@
-"""Random rules as text, and what they say of a packet, rule by rule: knows nothing of fajita's parser and classifier."""
+"""Random rules as text, and what they say of a packet, rule by rule: without fajita's parser and classifier."""
 
 import random
 from collections.abc import Callable, Sequence

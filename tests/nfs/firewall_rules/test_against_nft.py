@@ -191,7 +191,9 @@ def test_every_rule_means_what_it_means_to_nft() -> None:
 
 @pytest.mark.parametrize("seed", range(RULE_SETS))
 def test_random_rules_mean_what_they_mean_to_nft(seed: int) -> None:
-    compare(file_text(RandomRules(seed, ADDRESSES, PORTS).rules(60), "drop"), 400)
+    # nft 1.0.6 makes one comparison of two != that lie side by side in a header, which means another thing.
+    rules = [rule for rule in RandomRules(seed, ADDRESSES, PORTS).rules(70) if rule.text.count("!=") < 2]
+    compare(file_text(rules, "drop"), 400)
 
 
 @pytest.mark.parametrize("rule", REFUSED)
