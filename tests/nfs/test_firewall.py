@@ -23,8 +23,8 @@ CLIENT, SERVER = "10.0.0.1", "192.0.2.9"
 
 
 def firewall(*rules: str, policy: str = "drop", family: str = "inet", name: str = "firewall") -> Firewall:
-    lines = "".join(f"    {rule}\n" for rule in rules)
-    text = f"table {family} t {{\n  chain c {{\n    type filter hook forward priority 0; policy {policy};\n{lines}  }}\n}}\n"
+    head = f"type filter hook forward priority 0; policy {policy}"
+    text = "\n".join([f"table {family} t {{", "  chain c {", head, *rules, "  }", "}", ""])
     return Firewall(rules=TextFileValue("rules.nft", text), name=name)
 
 

@@ -169,7 +169,8 @@ def _intervals(spans_of_rules: Iterable[Spans], limit: int) -> list[tuple[int, i
         for first, last in spans:
             changes[first] ^= 1 << number
             changes[last + 1] ^= 1 << number
-    matching, intervals = 0, []
+    matching = 0
+    intervals: list[tuple[int, int]] = []
     for first, change in sorted(changes.items()):
         matching ^= change
         if first < limit and (not intervals or matching != intervals[-1][1]):
