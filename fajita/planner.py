@@ -17,8 +17,8 @@ from fajita.sharding import choose_sharding
 from fajita.translation import translate
 from fajita.tuning import FULL, Tuning
 
-#: Elements of a list among an NF's parameters.
-MAXIMUM_LIST = 1 << 24
+#: Elements of a list among an NF's parameters: 1 GiB.
+MAXIMUM_LIST = 1 << 27
 
 
 def make_plan(

@@ -8,8 +8,8 @@ from fajita.nfs.firewall_rules.spans import Spans, union
 from fajita.nfs.firewall_rules.tokens import Token
 from fajita.nfs.firewall_rules.values import Kind
 
-#: Sets in sets come from defines alone, which cannot be about themselves.
-_LITERALS = ("ipv4", "ipv6", "number", "word")
+#: Kinds of words that may be values; of what is not known yet.
+_LITERALS = ("ipv4", "ipv6", "number", "word", "other")
 
 
 @dataclass(frozen=True)

@@ -99,4 +99,5 @@ class Reader:
     def refuse_unknown(self, token: Token, what: str, known: Iterable[str]) -> NoReturn:
         """Raise the InputError for a word that is none of those that could stand there."""
         close = get_close_matches(token.text, known, 3, 0.6)
-        self.refuse_at(token, what, f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}")
+        right = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
+        self.refuse_at(token, what, right)

@@ -12,6 +12,7 @@ _SIGNS = ("==", "!=", "<=", ">=", "<", ">")
 _VERDICTS = ("accept", "drop")
 #: What nft has and this subset has not, with what does instead.
 _NOT_THERE = {
+    **dict.fromkeys(("iif", "iifname", "oif", "oifname"), "addresses; packets have no interfaces here"),
     "reject": "drop; nothing is sent back here",
     "jump": "one chain has all rules",
     "goto": "one chain has all rules",
@@ -96,7 +97,7 @@ class RuleReader:
         found = self.names.sets.get(name.text)
         if found is None:
             what = f"there is no set {name.text} before this chain"
-            reader.refuse_unknown(name, what, self.names.sets or ("none",))
+            reader.refuse_unknown(name, what, self.names.sets)
         if found.kind is not asked.kind:
             what = f"the set {name.text} has the type {found.kind.set_type}, not that of {asked.kind.text}"
             reader.refuse_at(name, what, asked.kind.set_type or "{ … }")

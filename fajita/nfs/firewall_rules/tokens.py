@@ -18,6 +18,7 @@ _KINDS = (
     ("ipv4", r"\d+\.\d+\.\d+\.\d+(?![\w.])"),
     ("number", r"(?:0x[0-9A-Fa-f]+|\d+)(?![\w.])"),
     ("word", r"[A-Za-z_.][A-Za-z0-9_/.-]*"),
+    ("other", r"[\w.:]+"),
     ("symbol", r"==|!=|<=|>=|\S|\n"),
 )
 _TOKEN = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS))
@@ -25,7 +26,7 @@ _TOKEN = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KIND
 
 @dataclass(frozen=True)
 class Token:
-    """A word. kind: string, ipv6, ipv4, number, word or symbol. start, end: where it is in the text."""
+    """A word. kind: as above; other is what is none of the rest. start, end: where it is in the text."""
 
     kind: str
     text: str
