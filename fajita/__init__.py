@@ -21,7 +21,7 @@ from fajita.key import (
     source_prefix,
     vlan,
 )
-from fajita.nf import ANY_KEY, DROP, NF, PASS
+from fajita.nf import ANY_KEY, DROP, LOOK_UP, NF, PASS
 from fajita.nf import PacketView as Packet
 from fajita.packet import Layer
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
@@ -31,6 +31,7 @@ from fajita.text_file import TextFile, TextFileValue
 __all__ = [
     "ANY_KEY",
     "DROP",
+    "LOOK_UP",
     "NF",
     "PASS",
     "Array",

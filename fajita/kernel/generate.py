@@ -4,6 +4,7 @@ Per burst and segment there are three passes, each of which prefetches what the 
 tags; match tags and prefetch entries; run the NFs. The first segment's lookups run one burst ahead.
 """
 
+from fajita.kernel.ask_pass import emit_ask_pass
 from fajita.kernel.clock_pass import burst_end, emit_clock_pass, emit_note_clocks, sweeps
 from fajita.kernel.landing import LANDING_IMPORTS, emit_landing
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
@@ -80,7 +81,8 @@ def generate(plan: Plan) -> str:
     emit_landing(text, plan)
     for nf in plan.nfs:
         prefetch = [nf.translated.prefetch] if nf.translated.prefetch is not None else []
-        for hook in [*nf.translated.hooks.values(), *prefetch]:
+        foresight = [nf.translated.foresight] if nf.translated.foresight is not None else []
+        for hook in [*nf.translated.hooks.values(), *prefetch, *foresight]:
             text.line()
             text.line()
             text.lines(hook.text())
@@ -91,6 +93,7 @@ def generate(plan: Plan) -> str:
         text.line()
         text.line()
         text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs)}")
+        emit_ask_pass(text, plan, number, scratch)
         emit_lookup(text, plan, number, scratch)
         emit_prefetch(text, plan, number, scratch)
         emit_link_pass(text, plan, number, scratch)
@@ -107,7 +110,7 @@ def _emit_constants(text: Text, plan: Plan) -> None:
     if plan.datagrams:
         text.line()
         text.line(f"# later fragments find the flow of their first, one of the newest {plan.datagrams}")
-        arguments = f"{plan.datagrams}, {len(plan.segments)}, {plan.settings.fragments!r}"
+        arguments = f"{plan.datagrams}, {plan.moments}, {plan.settings.fragments!r}"
         text.line("follow_fragment, ports_of_fragment, with_ports_of_first = fragment_functions(")
         text.line(f"    {arguments}")
         text.line(")")
