@@ -13,6 +13,7 @@ from fajita.key import find_key
 from fajita.nf import NF, ParameterError
 from fajita.registry import find_nf
 from fajita.settings import SettingError, check_settings
+from fajita.text_file import relative_to
 from fajita.yaml_tree import YamlTree
 
 _SETTINGS = tuple(inspect.signature(check_settings).parameters)
@@ -104,7 +105,7 @@ class _ChainFile:
         if "as" in options:
             options["name"] = options.pop("as")
         try:
-            return nf_class(**options)
+            return nf_class(**relative_to(self.path.parent, options, nf_class.params_model.model_fields))
         except ParameterError as error:
             place = self._place(error.path, entries, item)
             raise InputError(error.what, self.tree.where(place), error.right) from None

@@ -13,6 +13,7 @@ from fajita.nf import NF
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, SEQUENCES, TESTS, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, MapType, StateType
+from fajita.text_file import TextFile
 
 #: How a chain writes a value of a type. Not a dict: a type with a pydantic constraint cannot be hashed.
 _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
@@ -21,6 +22,7 @@ _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
     (Burst, "size, such as 64kB, or a number of packets"),
     (Duration, "time, such as 30s"),
     (IPv4, "IPv4 address"),
+    (TextFile, "file, relative to the chain's"),
     (str, "text"),
     (bool, "true or false"),
     (int, "integer"),

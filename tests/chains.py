@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import fajita.nfs
+from fajita import TextFileValue
 from fajita.chain import Chain
 from fajita.nf import NF
 from fajita.settings import CHOICES
@@ -27,9 +28,25 @@ _DIRECT = {
     "forwarding": "direct",
     "servers": [{"address": f"10.0.0.{n}", "mac": f"02:00:00:00:00:0{n}"} for n in (1, 2, 3)],
 }
-
+#: Rules that part of `traffic.traffic` meets.
+_RULES = (
+    """table inet t { chain c { type filter hook forward priority 0; policy drop
+        ct state established,related accept
+        ip saddr { 10.0.0.0/8, 192.0.0.0/16 } meta l4proto { tcp, udp } th dport != 53 accept
+        ip6 saddr ::/1 accept
+        icmp type { echo-request, 3 } accept
+        }
+    }""",
+    """table ip t { chain c { type filter hook forward priority 0; policy accept
+        ct state invalid drop
+        meta l4proto udp ct state new drop
+        tcp sport > 1000 ip daddr < 128.0.0.0 drop
+        }
+    }""",
+)
 #: Parameters to choose from, for the NFs that cannot do without or that have more than one way to run.
 _PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "Firewall": [{"rules": TextFileValue("random.nft", text)} for text in _RULES],
     "FlowCounter": [{}, {"records": True}],
     "LoadBalancer": [
         {"servers": ["10.0.0.1"]},

@@ -8,7 +8,7 @@ import ast
 
 from fajita import nf as api
 from fajita.errors import nearest, with_article
-from fajita.integers import wrap
+from fajita.integers import integers, wrap
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, HEADER_FIELDS, METADATA, SEQUENCES, TESTS
 from fajita.state_types import StateType
 from fajita.translation.arrays import array_value, arrays_in, read_element
@@ -123,6 +123,8 @@ class Expressions:
             if any(not -(1 << 63) <= item < 1 << 64 for item in value):
                 self.refuse(node, f"{name} has an element that does not fit 64 bits")
             return Value(f"{self.scope.prefix}__{list_name}", "list", [wrap(int(item)) for item in value])
+        if (array := integers(value)) is not None:
+            return Value(f"{self.scope.prefix}__{list_name}", "list", array)
         self.refuse(
             node,
             f"{name} is {with_article(type(value).__name__)}, which a packet cannot use",
