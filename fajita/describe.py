@@ -36,6 +36,7 @@ _PACKETS: dict[Layer, str] = {
     Layer.TCP: "TCP",
     Layer.UDP: "UDP",
     Layer.ICMP: "ICMP, ICMPv6",
+    Layer.FRAGMENT: "fragments",
 }
 
 
@@ -62,11 +63,13 @@ def describe_fields() -> tuple[FieldDescription, ...]:
     ]
     facts = [FieldDescription(name, "all", "", text) for name, text in FACTS.items()]
     payload = FieldDescription("payload", "TCP, UDP, ICMP, ICMPv6", "", "payload[i] is one of them, 0 outside them")
-    flags = [
-        FieldDescription(name, _packets(layer), "", "true: the whole header is there") for name, layer in FLAGS.items()
-    ]
+    flags = [FieldDescription(name, _packets(layer), "", _flag_text(layer)) for name, layer in FLAGS.items()]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
     return (*fields, *facts, payload, *flags, forward)
+
+
+def _flag_text(layer: Layer) -> str:
+    return "true: a part of an IP packet" if layer == Layer.FRAGMENT else "true: the whole header is there"
 
 
 def _packets(*layers: Layer) -> str:

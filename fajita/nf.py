@@ -359,6 +359,7 @@ class PacketView:
     tcp_acknowledgment: int
     tcp_flags: int
     tcp_window: int
+    tcp_data_offset: int
     udp_length: int
     icmp_type: int
     icmp_code: int
@@ -374,6 +375,7 @@ class PacketView:
     is_tcp: bool
     is_udp: bool
     is_icmp: bool
+    is_fragment: bool
     forward: bool
 
     def drop(self, reason: str) -> int:
