@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, Layer, places
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, StateType
 
@@ -51,7 +51,7 @@ class FieldDescription:
 
 
 def describe_fields() -> tuple[FieldDescription, ...]:
-    """Everything an NF can read of a packet: header fields, then facts, then flags."""
+    """Everything an NF can read of a packet: header fields, then facts, flags, metadata."""
     fields = [
         FieldDescription(
             name,
@@ -65,7 +65,8 @@ def describe_fields() -> tuple[FieldDescription, ...]:
     payload = FieldDescription("payload", "TCP, UDP, ICMP, ICMPv6", "", "payload[i] is one of them, 0 outside them")
     flags = [FieldDescription(name, _packets(layer), "", _flag_text(layer)) for name, layer in FLAGS.items()]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
-    return (*fields, *facts, payload, *flags, forward)
+    metadata = [FieldDescription(name, "all", "all", each.text) for name, each in METADATA.items()]
+    return (*fields, *facts, payload, *flags, forward, *metadata)
 
 
 def _flag_text(layer: Layer) -> str:

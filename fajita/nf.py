@@ -377,6 +377,8 @@ class PacketView:
     is_icmp: bool
     is_fragment: bool
     forward: bool
+    mark: int
+    connection_state: int
 
     def drop(self, reason: str) -> int:
         """The verdict DROP, counted under a reason of its own."""

@@ -155,6 +155,33 @@ FLAGS: dict[str, Layer] = {
     "is_fragment": Layer.FRAGMENT,
 }
 
+
+@dataclass(frozen=True)
+class Metadata:
+    """What NFs of a chain tell each other about a packet. It is 0 when the packet comes in, and leaves no trace after.
+
+    offset: bytes into the word that the kernel has for each packet.
+    """
+
+    name: str
+    offset: int
+    bits: int
+    text: str
+
+    @property
+    def value_mask(self) -> int:
+        """The bits of a value that fit."""
+        return (1 << self.bits) - 1
+
+
+METADATA: dict[str, Metadata] = {
+    each.name: each
+    for each in (
+        Metadata("mark", 0, 32, "a number of your own: not in the frame, seen by the NFs after this one"),
+        Metadata("connection_state", 4, 8, "likewise, what a connection tracker says; 0: none saw the packet"),
+    )
+}
+
 #: Of an NF keyed by `connection`: whether the packet goes the way of the connection's first packet. Else always true.
 FORWARD = "forward"
 

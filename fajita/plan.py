@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from fajita.key import Key, Packing
 from fajita.nf import EXPIRE_IN, NF
-from fajita.packet import Layer
+from fajita.packet import METADATA, Layer
 from fajita.settings import Settings
 from fajita.sharding import OWN, SHARED, Sharding
 from fajita.translation import TranslatedNF
@@ -264,6 +264,11 @@ class Plan:
     def asks_landing(self) -> bool:
         """Whether some NF asks where packets would land."""
         return any(nf.translated.asks_landing for nf in self.nfs)
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether some NF reads or writes what is noted with a packet."""
+        return any(METADATA.keys() & (nf.translated.reads | nf.translated.writes) for nf in self.nfs)
 
     @property
     def drops_fragments(self) -> bool:

@@ -5,6 +5,7 @@ state at each packet, and the results are those of one worker; but what a packet
 NF that keeps no state, and whose work on the packet nothing later in the chain looks at, by the packet's owner alone.
 """
 
+from fajita.packet import METADATA
 from fajita.plan import NFPlan, Plan
 
 #: What may change under the eyes of a worker that looks for headers and keys.
@@ -37,4 +38,4 @@ def needs_copies(plan: Plan) -> bool:
     """Whether a worker would rewrite what others look at of the same packet, so that each needs a copy of it."""
     owners = left_to_owner(plan)
     harmless = _HARMLESS - _looked_at(plan, [nf for nf in plan.nfs if nf.index not in owners])
-    return any(nf.translated.writes - (harmless if nf.index in owners else set()) for nf in plan.nfs)
+    return any(nf.translated.writes - METADATA.keys() - (harmless if nf.index in owners else set()) for nf in plan.nfs)

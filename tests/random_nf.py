@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA
 
-_WRITABLE = [name for name, field in FIELDS.items() if field.write_layer]
+_WRITABLE = [*(name for name, field in FIELDS.items() if field.write_layer), *METADATA]
 _INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
 #: Some are declared with what they are merged by, which matters to what they begin as.
 _DECLARED = {kind: kind for kind in _INTEGER_TYPES} | {"u16": "Min[u16]", "u32": "Sum[u32]", "u64": "Min[u64]"}
@@ -205,6 +205,7 @@ class _Writer:
         if self.packet:
             names = [*FIELDS, *FACTS]
             choices += [f"pkt.{name}" for name in self.random.sample(names, 4)]
+            choices += [f"pkt.{self.random.choice([*METADATA])}"]
             choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]
             choices += ["self.values[pkt.src_port & 7]", "pkt.payload[pkt.src & 3]"]
         return self.random.choice(choices)

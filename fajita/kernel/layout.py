@@ -107,7 +107,7 @@ class Scratch:
     """A scratch area: what one pass over a burst leaves for the next. There is one for each burst on its way.
 
     status: 1 seen by an NF, 2 dropped. clock: the clock at the packet.
-    datagram: of a fragment, what `fragments` says which slot it is about.
+    datagram: of a fragment, what `fragments` says which slot it is about. metadata: a word; None if nothing uses it.
     """
 
     headers: int
@@ -115,6 +115,7 @@ class Scratch:
     clock: int
     tables: tuple[TableScratch, ...]
     datagram: int
+    metadata: int | None
     total: int
 
 
@@ -127,5 +128,6 @@ def place_scratch(plan: Plan) -> Scratch:
         linked = at + (24 + key_bytes) * BURST if table.foreign is not None and table.link is not None else None
         tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes, linked))
         at += (24 + key_bytes + (0 if linked is None else 8)) * BURST
-    datagram, total = at, at + (8 * BURST if plan.datagrams else 0)
-    return Scratch(0, 8 * BURST, 16 * BURST, tuple(tables), datagram, total)
+    datagram, at = at, at + (8 * BURST if plan.datagrams else 0)
+    metadata, total = (at, at + 8 * BURST) if plan.has_metadata else (None, at)
+    return Scratch(0, 8 * BURST, 16 * BURST, tuple(tables), datagram, metadata, total)

@@ -59,6 +59,8 @@ class PacketBody:
         text = self.text
         if self.number == 0:
             text.line("seen = code = 0")
+            if self.scratch.metadata is not None:
+                text.line("store_64(metadata, 0)")
         else:
             text.line(f"status = load_i64(scratch + {self.scratch.status} + 8 * j)")
             text.line("seen, code = status & 1, status >> 1")

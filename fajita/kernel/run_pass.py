@@ -83,5 +83,7 @@ def _emit_packet(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
     text.line("length = load_u32(wire + 4 * (position + j))")
     text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
+    if scratch.metadata is not None:
+        text.line(f"metadata = scratch + {scratch.metadata} + 8 * j")
     if plan.tuning.sprays:
         text.line("is_own = load_u8(verdict + position + j)")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fajita.packet import FIELDS, FLAGS, Field, Layer, places
+from fajita.packet import FIELDS, FLAGS, METADATA, Field, Layer, Metadata, places
 from fajita.reference.checksum import follow, updated, updated_udp
 from fajita.reference.integer import Int64
 from fajita.reference.parse import Headers
@@ -37,11 +37,12 @@ class Payload(Sequence[Int64]):
 class PacketView:
     """One packet. frame: its captured bytes, writable; wire: bytes it had on the wire; times in nanoseconds."""
 
-    __slots__ = ("_frame", "_headers", "_time_ns", "_wire", "forward", "ports_of_first")
+    __slots__ = ("_frame", "_headers", "_metadata", "_time_ns", "_wire", "forward", "ports_of_first")
 
     def __init__(self, frame: memoryview, headers: Headers, wire: int, time_ns: int) -> None:
         self._frame, self._headers = frame, headers
         self._wire, self._time_ns = wire, time_ns
+        self._metadata = dict.fromkeys(METADATA, 0)
         #: For an NF keyed by `connection`, whether the packet goes the way of the first one; set before each NF.
         self.forward = True
         #: Of a later fragment that has found its first: the ports for its keys. An NF does not see them.
@@ -182,7 +183,19 @@ def _flag_property(layers: Layer) -> property:
     return property(lambda pkt: pkt.has(layers))
 
 
+def _metadata_property(metadata: Metadata) -> property:
+    def read(pkt: PacketView) -> Int64:
+        return Int64(pkt._metadata[metadata.name])
+
+    def write(pkt: PacketView, value: int) -> None:
+        pkt._metadata[metadata.name] = int(value) & metadata.value_mask
+
+    return property(read, write, doc=metadata.text)
+
+
 for _name in FIELDS:
     setattr(PacketView, _name, _field_property(_name))
 for _name, _layers in FLAGS.items():
     setattr(PacketView, _name, _flag_property(_layers))
+for _name, _metadata in METADATA.items():
+    setattr(PacketView, _name, _metadata_property(_metadata))

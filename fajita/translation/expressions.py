@@ -9,7 +9,7 @@ import ast
 from fajita import nf as api
 from fajita.errors import nearest, with_article
 from fajita.integers import wrap
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA
 from fajita.state_types import StateType
 from fajita.translation.arrays import array_value, arrays_in, read_element
 from fajita.translation.calls import call, draws
@@ -157,6 +157,10 @@ class Expressions:
             scope.used.add("headers")
             layer = int(FLAGS[name])
             return Value(f"((headers & {layer}) == {layer})", "bool")
+        if name in METADATA:
+            scope.reads.add(name)
+            scope.used.add("metadata")
+            return Value(f"load_u{METADATA[name].bits}(metadata + {METADATA[name].offset})", "int")
         if name == FORWARD:
             if scope.nf.granularity is None or not scope.nf.granularity.symmetric:
                 return Value("True", "bool", True)
@@ -169,7 +173,8 @@ class Expressions:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
             return Value(argument, "int")
-        self.refuse(node, f"a packet has no field {name}", nearest(name, [*FIELDS, *FACTS, *FLAGS, FORWARD, "payload"]))
+        known = [*FIELDS, *FACTS, *FLAGS, FORWARD, *METADATA, "payload"]
+        self.refuse(node, f"a packet has no field {name}", nearest(name, known))
 
     def _stored(self, node: ast.Attribute, area: str, fields: dict[str, StateType]) -> Value:
         if array := array_value(self.scope, area, node.attr):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fajita.packet import METADATA
 from fajita.translation.arrays import ArrayPlace, arrays_in
 from fajita.translation.calls import asks_landing, draws
 from fajita.translation.expressions import Expressions
@@ -175,6 +176,7 @@ class _Reduction:
             and not any(_array_of(owner, self.scope) for owner in elements)
             and not draws(node)
             and not asks_landing(node)
+            and not _reads_metadata(node, self.scope)
         )
 
 
@@ -213,6 +215,12 @@ def stored_names(tree: ast.AST) -> list[str]:
 
 def _without_returns(body: list[ast.stmt]) -> list[ast.stmt]:
     return [statement for statement in body if not isinstance(statement, ast.Return)]
+
+
+def _reads_metadata(node: ast.AST, scope: Scope) -> bool:
+    """Whether an expression depends on what NFs before this one leave with the packet."""
+    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute) and part.attr in METADATA)
+    return any(ast.unparse(part.value) == scope.pkt for part in attributes)
 
 
 def _array_of(node: ast.expr, scope: Scope) -> tuple[str, str] | None:

@@ -3,7 +3,7 @@
 import ast
 
 from fajita.errors import nearest, with_article
-from fajita.packet import FIELDS, HALVES
+from fajita.packet import FIELDS, HALVES, METADATA
 from fajita.translation.arrays import arrays_in, element_at, target_of, write_element
 from fajita.translation.calls import asks_landing, draws
 from fajita.translation.expressions import Expressions, local_name
@@ -155,12 +155,17 @@ class Statements:
             )
 
     def _store_field(self, target: ast.Attribute, value: Value, level: int, origin: ast.expr | None) -> None:
-        field = FIELDS.get(target.attr)
-        writable = [name for name, entry in FIELDS.items() if entry.write_layer]
-        if field is None or not field.write_layer:
+        metadata = METADATA.get(target.attr)
+        writable = [*(name for name, entry in FIELDS.items() if entry.write_layer), *METADATA]
+        if target.attr not in writable:
             self.refuse(target, f"pkt.{target.attr} cannot be written", nearest(target.attr, writable))
         if value.type != "int":
             self.refuse(target, f"pkt.{target.attr} is an integer, not a {value.type}")
+        if metadata is not None:
+            self.scope.writes.add(metadata.name)
+            self.scope.used.add("metadata")
+            self._emit(level, f"store_{metadata.bits}(metadata + {metadata.offset}, {value.text})")
+            return
         # A key has the address as a whole.
         self.scope.writes |= {target.attr, HALVES.get(target.attr, target.attr)}
         self.scope.used |= {"frame", "headers"}

@@ -14,6 +14,7 @@ from fajita.translation.statements import Statements
 ARGUMENTS = (
     "frame",
     "headers",
+    "metadata",
     "captured",
     "length",
     "time_ns",
