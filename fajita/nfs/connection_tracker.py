@@ -76,7 +76,7 @@ QUERY_ANSWERED = 1 << 31
 
 
 class ConnectionTracker(NF):
-    """Tells of each packet whether its connection is new, established, related or invalid, as Linux's conntrack does.
+    """Tells whether packets are new, established, related or invalid, as Linux's conntrack does.
 
     Later NFs read it as pkt.connection_state: 0 untracked, 1 invalid, 2 new, 3 established, 4 related. A connection is
     established once both ends have sent something. TCP is followed by its flags and its windows (G. van Rooij, Real
