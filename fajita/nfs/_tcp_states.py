@@ -31,7 +31,8 @@ STATES = (
     CLOSED,
     SYN_SENT_BOTH,
 ) = range(len(STATES))
-IGNORED, REFUSED = len(STATES), len(STATES) + 1
+COUNT = len(STATES)
+IGNORED, REFUSED = COUNT, COUNT + 1
 
 #: Kinds of segments.
 SYN, SYN_ACK, FIN, ACK, RST, MALFORMED = range(6)
@@ -93,10 +94,10 @@ _RULES: tuple[dict[int, tuple[dict[int, int], int]], ...] = (
         RST: (_RESETTING, REFUSED),
     },
 )
-#: The state after a segment, or IGNORED or REFUSED; at (way * 5 + kind) * len(STATES) + state before.
+#: The state after a segment, or IGNORED or REFUSED; at (way * MALFORMED + kind) * COUNT + state before; way: 0 or 1.
 TRANSITIONS = [
     following.get(state, others)
     for rules in _RULES
     for following, others in (rules[kind] for kind in range(MALFORMED))
-    for state in range(len(STATES))
+    for state in range(COUNT)
 ]

@@ -7,6 +7,7 @@ from fajita.nfs._tcp_states import (
     ACK,
     CLOSE_WAIT,
     CLOSED,
+    COUNT,
     ESTABLISHED,
     FIN,
     FIN_WAIT,
@@ -33,9 +34,9 @@ VERDICTS = ("untracked", "invalid", "new", "established", "related")
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 
-# Bits of `status`: there is a connection; it goes against the entry's first packet; the other end has sent something;
+# Bits of `status`: the connection goes against the entry's first packet; there is one at all; the other end has sent something;
 # it is worth keeping.
-TRACKED, TURNED, ANSWERED, ASSURED = 1, 2, 4, 8
+TURNED, TRACKED, ANSWERED, ASSURED = 1, 2, 4, 8
 
 # Bits of `options`, of what an end has sent: it scales windows; it acknowledges selectively; it sent the first FIN;
 # nothing that it sends is out of window; it waits for an acknowledgment; `acknowledged` is one that it sent.
@@ -161,18 +162,18 @@ class ConnectionTracker(NF):
 
     def packet(self, pkt: Packet, state: State) -> int:
         now = pkt.time_ns
-        if state.status & TRACKED and now >= state.until_ns:
+        if state.status & TRACKED != 0 and now >= state.until_ns:
             state.status = 0
         if not state.status & TRACKED:
             state.status = 0 if pkt.forward else TURNED
             state.tcp = NONE
         # Of a connection that has none yet this packet's end is the first.
-        way = 0 if pkt.forward == (state.status & TURNED == 0) else 1
-        is_new = not state.status & TRACKED
+        way = (0 if pkt.forward else 1) ^ (state.status & TURNED)
+        is_new = state.status & TRACKED == 0
         is_valid = True
         idle_ns = 0  # 0: the packet keeps nothing alive
         ends = False
-        state_of_flow = KNOWN if way == 1 or state.status & ANSWERED else NEW
+        state_of_flow = KNOWN if way == 1 or state.status & ANSWERED != 0 else NEW
 
         is_later_fragment = (
             pkt.is_fragment
@@ -200,7 +201,7 @@ class ConnectionTracker(NF):
             offered = 0
             offered_scale = 0
             furthest = acknowledgment
-            if kind <= SYN_ACK or state.options[1 - way] & SELECTIVE:
+            if kind <= SYN_ACK or state.options[1 - way] & SELECTIVE != 0:
                 at = 0
                 for _option in range(MAXIMUM_OPTIONS):
                     option = pkt.tcp_options[at]
@@ -217,7 +218,7 @@ class ConnectionTracker(NF):
                     elif option == WINDOW_SCALE and size == 3:
                         offered |= SCALES
                         offered_scale = min(pkt.tcp_options[at + 2], MAXIMUM_SCALE)
-                    elif option == SELECTIVE_BLOCKS and size % 8 == 2 and state.options[1 - way] & SELECTIVE:
+                    elif option == SELECTIVE_BLOCKS and size % 8 == 2 and state.options[1 - way] & SELECTIVE != 0:
                         for block in range(size // 8):
                             edge = 0
                             for byte in range(4):
@@ -227,10 +228,10 @@ class ConnectionTracker(NF):
                     at += size
 
             before = state.tcp
-            after = TRANSITIONS[(way * MALFORMED + kind) * len(STATES) + before] if kind < MALFORMED else REFUSED
+            after = TRANSITIONS[(way * MALFORMED + kind) * COUNT + before] if kind < MALFORMED else REFUSED
             if after == SYN_SENT and before >= TIME_WAIT:
                 reset_before = state.last_kind == RST and state.last_way == way
-                if (state.options[0] | state.options[1]) & CLOSES or reset_before:
+                if (state.options[0] | state.options[1]) & CLOSES != 0 or reset_before:
                     # A closed connection is opened again (RFC 9293, 3.6.1), by whichever end.
                     state.status = 0 if pkt.forward else TURNED
                     way = 0
@@ -310,13 +311,13 @@ class ConnectionTracker(NF):
                     if kind == ACK and way == 1 and before == SYN_SENT:
                         state.last_acknowledgment = acknowledgment
             elif after == TIME_WAIT and before == LAST_ACK and kind == ACK:
-                if state.last_way == other and last_kind == SYN and state.last_options & CHALLENGED:
+                if state.last_way == other and last_kind == SYN and state.last_options & CHALLENGED != 0:
                     # Not the acknowledgment of the last FIN, but an answer to a SYN that was ignored.
                     state.last_options &= ~CHALLENGED
                     counts = False
             elif after == SYN_SENT_BOTH:
                 state.last_options |= BOTH_OPEN
-            elif after == SYN_RECEIVED and way == 1 and kind == ACK and state.last_options & BOTH_OPEN:
+            elif after == SYN_RECEIVED and way == 1 and kind == ACK and state.last_options & BOTH_OPEN != 0:
                 after = ESTABLISHED
             elif kind == RST and is_valid:
                 is_assured = before == ESTABLISHED and state.status & ASSURED != 0
@@ -324,7 +325,7 @@ class ConnectionTracker(NF):
                 if FIN_WAIT <= before <= CLOSED:
                     is_sure = True
                     is_settled = True
-                elif state.options[other] & ACKNOWLEDGES and last_kind != SYN:
+                elif state.options[other] & ACKNOWLEDGES != 0 and last_kind != SYN:
                     expected = state.acknowledged[other]
                     if sequence == 0 and not is_assured:
                         is_settled = True
@@ -339,8 +340,8 @@ class ConnectionTracker(NF):
                         # An end takes it for what may come from anybody, and asks (RFC 5961, 3.2).
                         after = before
                 if counts and not is_settled:
-                    answers_syn = state.status & ANSWERED and last_kind == SYN
-                    answers_ack = not state.status & ASSURED and last_kind == ACK
+                    answers_syn = state.status & ANSWERED != 0 and last_kind == SYN
+                    answers_ack = state.status & ASSURED == 0 and last_kind == ACK
                     if (answers_syn or answers_ack) and acknowledgment == state.last_end:
                         is_sure = True
                     elif before == SYN_SENT and last_kind == ACK and state.last_way == 1:
@@ -361,7 +362,7 @@ class ConnectionTracker(NF):
                     elif furthest == (state.end[other] + 1) & NUMBERS:
                         state.end[other] = furthest  # it answers a keep-alive
                 elif begins:
-                    is_later = (state.end[way] - end) & BEFORE and SYN_SENT <= state.tcp <= SYN_RECEIVED
+                    is_later = (state.end[way] - end) & BEFORE != 0 and SYN_SENT <= state.tcp <= SYN_RECEIVED
                     is_first = state.window[way] == 0
                     if is_first or is_later:
                         state.end[way] = end
@@ -370,12 +371,12 @@ class ConnectionTracker(NF):
                         if pkt.tcp_options_length > 0:
                             state.scale[way] = offered_scale
                             state.options[way] = state.options[way] & LIBERAL | offered
-                        if way == 1 and not state.options[0] & state.options[1] & SCALES:
+                        if way == 1 and state.options[0] & state.options[1] & SCALES == 0:
                             state.scale[0] = 0
                             state.scale[1] = 0
                         fits = kind == SYN and (is_first or way == 1)
                 if not fits:
-                    if not flags & 16 or (kind == RST and acknowledgment == 0):
+                    if flags & 16 == 0 or (kind == RST and acknowledgment == 0):
                         acknowledgment = state.end[other]
                         furthest = acknowledgment
                     if kind == RST and sequence == 0 and state.tcp == SYN_SENT:
@@ -414,12 +415,12 @@ class ConnectionTracker(NF):
                             state.options[way] |= WAITS
                         if flags & 16:
                             if (
-                                not state.options[way] & ACKNOWLEDGES
-                                or (state.acknowledged[way] - acknowledgment) & BEFORE
+                                state.options[way] & ACKNOWLEDGES == 0
+                                or (state.acknowledged[way] - acknowledgment) & BEFORE != 0
                             ):
                                 state.acknowledged[way] = acknowledgment
                             state.options[way] |= ACKNOWLEDGES
-                        if state.window[other] != 0 and (state.limit[way] - end) & BEFORE:
+                        if state.window[other] != 0 and (state.limit[way] - end) & BEFORE != 0:
                             state.window[other] += (end - state.limit[way]) & NUMBERS
                         if not (furthest + scaled - state.limit[other]) & BEFORE:
                             state.limit[other] = furthest + max(scaled, 1)
@@ -441,7 +442,7 @@ class ConnectionTracker(NF):
                                 state.last_end = end
                                 state.last_window = window
                                 state.repeats = 0
-                if not is_valid and state.status & ASSURED and (kind == FIN or kind == RST):
+                if not is_valid and state.status & ASSURED != 0 and (kind == FIN or kind == RST):
                     if state.last_way == other and (last_kind == FIN or last_kind == RST):
                         # Both ends seem to have closed what is not known to be.
                         left_ns = state.until_ns - now
@@ -462,7 +463,7 @@ class ConnectionTracker(NF):
                     idle_ns = self.repeated
                 elif kind == RST:
                     idle_ns = self.closed
-                elif (state.options[0] | state.options[1]) & WAITS and idle_ns > self.unacknowledged:
+                elif (state.options[0] | state.options[1]) & WAITS != 0 and idle_ns > self.unacknowledged:
                     idle_ns = self.unacknowledged
                 elif state.last_window == 0 and idle_ns > self.repeated:
                     idle_ns = self.repeated
@@ -480,23 +481,23 @@ class ConnectionTracker(NF):
             if is_valid:
                 if is_new:
                     state.begun_ns = now
-                is_stream = state.status & ANSWERED and now - state.begun_ns > STREAM_NS
+                is_stream = state.status & ANSWERED != 0 and now - state.begun_ns > STREAM_NS
                 idle_ns = self.udp_stream if is_stream else self.udp
         elif pkt.protocol == ICMP or pkt.protocol == ICMPV6:
             query = 0
             if pkt.is_icmp:
                 query = QUERY_OF_TYPE_V6[pkt.icmp_type] if pkt.is_ipv6 else QUERY_OF_TYPE[pkt.icmp_type]
             # An entry is of all that two hosts ask each other; which of them asks is told by the entry's first packet.
-            asked_forward = pkt.forward == (query & REPLY == 0)
+            asked_forward = (query & REPLY == 0) if pkt.forward else query & REPLY != 0
             name = (query & QUERY_BITS) << 25 | (1 << 24 if asked_forward else 0) | pkt.icmp_code << 16 | pkt.icmp_id
             place = KNOWN_QUERIES
             for each in range(KNOWN_QUERIES):
-                if query != 0 and state.status & TRACKED and state.queries[each] & ~QUERY_ANSWERED == name:
+                if query != 0 and state.status & TRACKED != 0 and state.queries[each] & ~QUERY_ANSWERED == name:
                     place = each
             state_of_flow = NEW
             if pkt.is_ipv6 and pkt.is_icmp and pkt.icmp_type in UNTRACKED_TYPES:
                 state_of_flow = UNTRACKED
-            elif query == 0 or (query & REPLY and place == KNOWN_QUERIES):
+            elif query == 0 or (query & REPLY != 0 and place == KNOWN_QUERIES):
                 is_valid = False
             else:
                 idle_ns = self.icmp

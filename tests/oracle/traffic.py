@@ -28,7 +28,9 @@ def transport_checksum(protocol: int, source: bytes, destination: bytes, body: b
     return checksum(source + destination + struct.pack("!HH", protocol, len(body)) + body)
 
 
-def tcp(ends: "Ends", backward: bool, flags: int, sequence: int, acknowledgment: int, window: int, rest: bytes) -> bytes:
+def tcp(
+    ends: "Ends", backward: bool, flags: int, sequence: int, acknowledgment: int, window: int, rest: bytes
+) -> bytes:
     """A segment; rest: options, in whole words, and data, as `options(…) + data` leaves them."""
     source, destination, source_port, destination_port = ends.seen(backward)
     length, body = rest[0], rest[1:]
@@ -95,7 +97,13 @@ class Conversation:
         if flags & RST and choose() < 0.2:
             sequence = 0
         made = tcp(
-            self.ends, backward, flags, sequence, acknowledgment, self._window(), self._options(flags, acknowledgment) + b"x" * data
+            self.ends,
+            backward,
+            flags,
+            sequence,
+            acknowledgment,
+            self._window(),
+            self._options(flags, acknowledgment) + b"x" * data,
         )
         if choose() < 0.95:
             end = sequence + data + bool(flags & SYN) + bool(flags & FIN)
