@@ -5,7 +5,6 @@ from typing import Any
 from fajita import NF, PASS, Array, Duration, Packet, Sum, connection, u8, u16, u32, u64
 from fajita.nfs._tcp_states import (
     ACK,
-    CLOSE_WAIT,
     CLOSED,
     COUNT,
     ESTABLISHED,
@@ -18,7 +17,6 @@ from fajita.nfs._tcp_states import (
     NONE,
     REFUSED,
     RST,
-    STATES,
     SYN,
     SYN_ACK,
     SYN_RECEIVED,
@@ -34,8 +32,8 @@ VERDICTS = ("untracked", "invalid", "new", "established", "related")
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 
-# Bits of `status`: the connection goes against the entry's first packet; there is one at all; the other end has sent something;
-# it is worth keeping.
+# Bits of `status`: the connection goes against the entry's first packet; there is one at all; the other end has sent
+# something; it is worth keeping.
 TURNED, TRACKED, ANSWERED, ASSURED = 1, 2, 4, 8
 
 # Bits of `options`, of what an end has sent: it scales windows; it acknowledges selectively; it sent the first FIN;
@@ -332,9 +330,11 @@ class ConnectionTracker(NF):
                     elif (sequence - expected) & BEFORE:
                         counts = False
                         is_valid = False
-                    elif not is_assured or sequence == expected:
-                        is_settled = True
-                    elif last_kind == ACK and state.last_way == way and sequence == state.last_end:
+                    elif (
+                        not is_assured
+                        or sequence == expected
+                        or (last_kind == ACK and state.last_way == way and sequence == state.last_end)
+                    ):
                         is_settled = True
                     else:
                         # An end takes it for what may come from anybody, and asks (RFC 5961, 3.2).
@@ -442,8 +442,8 @@ class ConnectionTracker(NF):
                                 state.last_end = end
                                 state.last_window = window
                                 state.repeats = 0
-                if not is_valid and state.status & ASSURED != 0 and (kind == FIN or kind == RST):
-                    if state.last_way == other and (last_kind == FIN or last_kind == RST):
+                if not is_valid and state.status & ASSURED != 0 and (kind in (FIN, RST)):
+                    if state.last_way == other and (last_kind in (FIN, RST)):
                         # Both ends seem to have closed what is not known to be.
                         left_ns = state.until_ns - now
                         if left_ns >= SHORTENED_NS and left_ns > self.unacknowledged:
@@ -473,7 +473,7 @@ class ConnectionTracker(NF):
                         idle_ns = 0
                     if after == ESTABLISHED:
                         idle_ns = min(idle_ns, self.unacknowledged)
-                elif after == ESTABLISHED and (before == SYN_RECEIVED or before == ESTABLISHED):
+                elif after == ESTABLISHED and (before in (SYN_RECEIVED, ESTABLISHED)):
                     state.status |= ASSURED
         elif pkt.protocol == UDP:
             reach = pkt.payload_length + pkt.length - pkt.captured_length + 8
@@ -531,3 +531,34 @@ class ConnectionTracker(NF):
         if self.drop_invalid and not is_valid:
             return pkt.drop("invalid")
         return PASS
+
+    def error(self, pkt: Packet, state: State) -> int:
+        is_known = pkt.related and state.status & TRACKED != 0 and pkt.time_ns < state.until_ns
+        # It is for the end that has sent what it quotes.
+        is_valid = is_known and pkt.dst == pkt.quoted_src and (not self.checksums or pkt.checksum_valid)
+        if pkt.quoted_protocol in (ICMP, ICMPV6):
+            start = 40 if pkt.is_ipv6 else (pkt.payload[0] & 15) * 4
+            kind = pkt.payload[start]
+            query = QUERY_OF_TYPE_V6[kind] if pkt.is_ipv6 else QUERY_OF_TYPE[kind]
+            asked_forward = query & REPLY != 0 if pkt.forward else query & REPLY == 0
+            name = (query & QUERY_BITS) << 25 | (1 << 24 if asked_forward else 0)
+            name |= pkt.payload[start + 1] << 16 | pkt.quoted_icmp_id
+            is_query = False
+            for each in range(KNOWN_QUERIES):
+                is_query = is_query or (query != 0 and state.queries[each] & ~QUERY_ANSWERED == name)
+            is_valid = is_valid and is_query
+        verdict = RELATED if is_valid else INVALID
+        pkt.connection_state = verdict
+        self.core.packets[verdict] += 1
+        if self.drop_invalid and not is_valid:
+            return pkt.drop("invalid")
+        return PASS
+
+    def summary(self, states: Any, core: dict[str, Any]) -> dict[str, Any]:
+        tracked = states[states["status"] & TRACKED != 0]
+        counts = {STATES[number]: int((tracked["tcp"] == number).sum()) for number in range(1, COUNT)}
+        return {
+            "connections": len(tracked),
+            "tcp": {name: count for name, count in counts.items() if count},
+            "packets": {name: int(count) for name, count in zip(VERDICTS, core["packets"], strict=True)},
+        }
