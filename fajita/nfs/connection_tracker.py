@@ -54,7 +54,8 @@ SLOWEST_ACKNOWLEDGMENT = 66_000
 #: After so many segments like the one before, the other end seems gone.
 MAXIMUM_REPEATS = 3
 #: A UDP flow that is answered and so old is a stream.
-STREAM_NS = 2 * 10**9
+STREAM_MS = 2_000
+MILLISECOND = 10**6
 #: An invalid FIN or RST shortens what is left of a connection, down to this.
 SHORTENED_NS = 120 * 10**9
 #: What an entry is kept for that tracks nothing, as its only packets were invalid.
@@ -70,7 +71,7 @@ QUERY_OF_TYPE_V6 = [QUERIES_V6.get(number, 0) for number in range(256)]
 #: ICMPv6 that is of no connection: neighbour and multicast listener discovery.
 UNTRACKED_TYPES = (130, 131, 132, 133, 134, 135, 136, 143)
 #: So many queries of two hosts are known at a time.
-KNOWN_QUERIES = 8
+KNOWN_QUERIES = 4
 QUERY_ANSWERED = 1 << 31
 
 
@@ -113,9 +114,9 @@ class ConnectionTracker(NF):
     class State:
         expire_in: u64
         until_ns: u64
-        begun_ns: u64
         status: u8
         tcp: u8
+        next_query: u8
         # Of what each end has sent: behind its last byte; up to where it may send; its largest window; its latest
         # acknowledgment. The end that began is the first.
         end: Array[u32, 2]
@@ -134,8 +135,8 @@ class ConnectionTracker(NF):
         last_sequence: u32
         last_acknowledgment: u32
         last_end: u32
+        begun_ms: u32  # of UDP
         queries: Array[u32, KNOWN_QUERIES]
-        next_query: u8
 
     class Core:
         packets: Array[Sum[u64], 5]  # by verdict
@@ -340,7 +341,7 @@ class ConnectionTracker(NF):
                         # An end takes it for what may come from anybody, and asks (RFC 5961, 3.2).
                         after = before
                 if counts and not is_settled:
-                    answers_syn = state.status & ANSWERED != 0 and last_kind == SYN
+                    answers_syn = state.status & ANSWERED != 0 and last_kind == SYN and state.last_way == other
                     answers_ack = state.status & ASSURED == 0 and last_kind == ACK
                     if (answers_syn or answers_ack) and acknowledgment == state.last_end:
                         is_sure = True
@@ -480,8 +481,8 @@ class ConnectionTracker(NF):
             is_valid = pkt.is_udp and pkt.udp_length >= 8 and (pkt.is_fragment or pkt.udp_length <= reach)
             if is_valid:
                 if is_new:
-                    state.begun_ns = now
-                is_stream = state.status & ANSWERED != 0 and now - state.begun_ns > STREAM_NS
+                    state.begun_ms = now // MILLISECOND
+                is_stream = state.status & ANSWERED != 0 and (now // MILLISECOND - state.begun_ms & NUMBERS) > STREAM_MS
                 idle_ns = self.udp_stream if is_stream else self.udp
         elif pkt.protocol == ICMP or pkt.protocol == ICMPV6:
             query = 0

@@ -326,8 +326,8 @@ def test_echo_replies_are_known_by_their_identifier(engine: type[Engine]) -> Non
 
 @both_engines
 def test_only_so_many_queries_of_two_hosts_are_known(engine: type[Engine]) -> None:
-    frames = [*(echo(number) for number in range(9)), *(echo(n, back=True, reply=True) for n in (0, 1, 8))]
-    assert judged(engine, frames)[9:] == ["invalid", "established", "established"]
+    frames = [*(echo(number) for number in range(5)), *(echo(n, back=True, reply=True) for n in (0, 1, 4))]
+    assert judged(engine, frames)[5:] == ["invalid", "established", "established"]
 
 
 @both_engines

@@ -13,7 +13,7 @@ FIN, SYN, RST, PSH, ACK, URG = (1 << bit for bit in range(6))
 _USUAL = (ACK, ACK, ACK, PSH | ACK, PSH | ACK, FIN | ACK, RST, RST | ACK, SYN, SYN | ACK)
 _UNUSUAL = (0, FIN, SYN | FIN, SYN | RST, ACK | URG, FIN | ACK | URG, SYN | URG, RST | URG, 0x3F)
 _ERRORS = (3, 4, 5, 11, 12)
-_QUERIES = (8, 13, 15, 17)
+_QUERIES = (8, 8, 8, 13, 15, 17)
 _REPLIES = {8: 0, 13: 14, 15: 16, 17: 18}
 
 
@@ -88,26 +88,19 @@ class Conversation:
             flags = self.random.choice(_USUAL if choose() < 0.9 else _UNUSUAL)
         data = self.random.choice((0, 0, 1, 100, 1400)) if not flags & (SYN | RST) else 0
         sequence, acknowledgment = self.next[backward], self.next[not backward]
-        if choose() < 0.15:
+        is_astray = choose() < 0.1
+        if is_astray and choose() < 0.6:
             sequence += self._astray()
-        if choose() < 0.15:
+        elif is_astray:
             acknowledgment += self._astray()
         if not flags & ACK and choose() < 0.8:
             acknowledgment = 0
         if flags & RST and choose() < 0.2:
             sequence = 0
-        made = tcp(
-            self.ends,
-            backward,
-            flags,
-            sequence,
-            acknowledgment,
-            self._window(),
-            self._options(flags, acknowledgment) + b"x" * data,
-        )
-        if choose() < 0.95:
-            end = sequence + data + bool(flags & SYN) + bool(flags & FIN)
-            self.next[backward] = max(self.next[backward], end) if choose() < 0.9 else end
+        rest = self._options(flags, acknowledgment) + b"x" * data
+        made = tcp(self.ends, backward, flags, sequence, acknowledgment, self._window(), rest)
+        if choose() < (0.2 if is_astray else 0.95):
+            self.next[backward] = sequence + data + bool(flags & SYN) + bool(flags & FIN)
         self.sent.append(made)
         return made
 
@@ -129,7 +122,7 @@ class Conversation:
         return distance if self.random.random() < 0.5 else -distance
 
     def _window(self) -> int:
-        return self.random.choice((0, 1, 500, 8192, 65_535, 65_535))
+        return self.random.choice((0, 500, 8192, 8192, 65_535, 65_535))
 
     def _options(self, flags: int, acknowledgment: int) -> bytes:
         if self.random.random() < 0.3:
@@ -172,7 +165,7 @@ def query(chosen: random.Random, ends: Ends) -> bytes:
     kind = _REPLIES[asked] if answers else asked
     if chosen.random() < 0.1:
         kind = chosen.choice((1, 6, 9, 10, 19, 40, 255))
-    code = chosen.choice((0, 0, 0, 1))
+    code = int(chosen.random() < 0.05)
     body = struct.pack("!BBHHH", kind, code, 0, chosen.randint(1, 2), chosen.randint(0, 5)) + b"x" * 20
     return ipv4(ICMP, source, destination, with_icmp_checksum(body))
 
