@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, Layer, places
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, SEQUENCES, TESTS, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, StateType
 
@@ -62,11 +62,15 @@ def describe_fields() -> tuple[FieldDescription, ...]:
         for name, field in FIELDS.items()
     ]
     facts = [FieldDescription(name, "all", "", text) for name, text in FACTS.items()]
-    payload = FieldDescription("payload", "TCP, UDP, ICMP, ICMPv6", "", "payload[i] is one of them, 0 outside them")
+    bytes_ = [
+        FieldDescription(name, _packets(layers), "", f"{name}[i] is one of these bytes, 0 outside them")
+        for name, layers in SEQUENCES.items()
+    ]
     flags = [FieldDescription(name, _packets(layer), "", _flag_text(layer)) for name, layer in FLAGS.items()]
+    tests = [FieldDescription(name, "all", "", text) for name, text in TESTS.items()]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
     metadata = [FieldDescription(name, "all", "all", each.text) for name, each in METADATA.items()]
-    return (*fields, *facts, payload, *flags, forward, *metadata)
+    return (*fields, *facts, *bytes_, *flags, *tests, forward, *metadata)
 
 
 def _flag_text(layer: Layer) -> str:

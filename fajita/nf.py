@@ -370,12 +370,15 @@ class PacketView:
     time_ns: int
     payload_length: int
     payload: Sequence[int]
+    tcp_options_length: int
+    tcp_options: Sequence[int]
     is_ipv4: bool
     is_ipv6: bool
     is_tcp: bool
     is_udp: bool
     is_icmp: bool
     is_fragment: bool
+    checksum_valid: bool
     forward: bool
     mark: int
     connection_state: int

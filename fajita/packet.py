@@ -128,6 +128,9 @@ IPV6_FIELDS: dict[str, Field] = {
 }
 
 
+#: Those that lie in the IP or the transport header.
+HEADER_FIELDS = frozenset(name for name, field in FIELDS.items() if field.start in ("ip", "transport"))
+
 #: Fields that are halves of what keys have as one.
 HALVES = {"src_high": "src", "src_low": "src", "dst_high": "dst", "dst_low": "dst"}
 
@@ -143,7 +146,10 @@ FACTS: dict[str, str] = {
     "captured_length": "bytes of the frame that the capture holds",
     "time_ns": "the packet's own time, nanoseconds since 1970; may go backwards in a capture",
     "payload_length": "captured bytes after the TCP, UDP or ICMP header, padding left out",
+    "tcp_options_length": "captured bytes of TCP options",
 }
+#: The facts that are the length of something: what has to be there for it.
+SEQUENCES: dict[str, Layer] = {"payload": Layer.TCP | Layer.UDP | Layer.ICMP, "tcp_options": Layer.TCP}
 
 #: Flags: true if all bits of the layer are there.
 FLAGS: dict[str, Layer] = {
@@ -153,6 +159,11 @@ FLAGS: dict[str, Layer] = {
     "is_udp": Layer.UDP,
     "is_icmp": Layer.ICMP,
     "is_fragment": Layer.FRAGMENT,
+}
+
+#: Truth values that take some work to find out.
+TESTS: dict[str, str] = {
+    "checksum_valid": "neither IPv4's checksum nor that of TCP, UDP or ICMP is wrong, as far as that can be told",
 }
 
 

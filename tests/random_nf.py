@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, TESTS
 
 _WRITABLE = [*(name for name, field in FIELDS.items() if field.write_layer), *METADATA]
 _INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
@@ -208,6 +208,7 @@ class _Writer:
             choices += [f"pkt.{self.random.choice([*METADATA])}"]
             choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]
             choices += ["self.values[pkt.src_port & 7]", "pkt.payload[pkt.src & 3]"]
+            choices += [f"pkt.tcp_options[{self.random.choice((-1, 0, 3, 39))}]", "len(pkt.tcp_options)"]
         return self.random.choice(choices)
 
     def _condition(self, depth: int) -> str:
@@ -222,7 +223,7 @@ class _Writer:
         if choice < 0.55:
             flags = ["state.seen", "self.core.odd", "True", "False"]
             flags += [f"state.marks[{self._index()}]", f"self.core.flags[{self._index()}]"]
-            return self.random.choice(flags + [f"pkt.{name}" for name in (*FLAGS, FORWARD)] * self.packet)
+            return self.random.choice(flags + [f"pkt.{name}" for name in (*FLAGS, *TESTS, FORWARD)] * self.packet)
         signs = self.random.choices(_COMPARISONS, k=self.random.choice((1, 1, 2)))
         operands = [*(self._pure(depth) for _ in signs[1:]), self._integer(depth)]
         return (
