@@ -8,13 +8,15 @@ is filled with zeros: no checksum beyond the IP header's is right.
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 
 #: Where the IPv4 header (RFC 791, 3.1) has what it has.
 IDENTIFICATION = slice(4, 6)
 _SOURCE, _DESTINATION = slice(12, 16), slice(16, 20)
 _NO_OPERATION = 1
 _ICMP, _ICMP_ERRORS = 1, (3, 4, 5, 11, 12)
-_FIRST_ADDRESS = 0x0A000001
+#: No two captures have an address in common, so that nothing of one is taken for another's.
+_FREE_ADDRESSES = count(0x0A000001)
 _MORE_FRAGMENTS, _OFFSET = 0x2000, 0x1FFF
 
 
@@ -71,7 +73,7 @@ def ipv4_of(frame: bytes, on_wire: int) -> bytes | None:
 
 @dataclass
 class Renamer:
-    """What it has been given so far."""
+    """Renames the packets of one capture. What it has been given so far."""
 
     addresses: dict[bytes, bytes] = field(default_factory=dict)
     datagrams: dict[bytes, int] = field(default_factory=dict)
@@ -97,8 +99,10 @@ class Renamer:
 
     def _rename(self, header: bytearray) -> None:
         for where in (_SOURCE, _DESTINATION):
-            other = (_FIRST_ADDRESS + len(self.addresses)).to_bytes(4, "big")
-            header[where] = self.addresses.setdefault(bytes(header[where]), other)
+            address = bytes(header[where])
+            if address not in self.addresses:
+                self.addresses[address] = next(_FREE_ADDRESSES).to_bytes(4, "big")
+            header[where] = self.addresses[address]
 
     def _identification(self, packet: bytes) -> int:
         if not is_fragment(packet):
