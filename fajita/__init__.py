@@ -3,6 +3,7 @@
 from typing import Any
 
 from fajita.chain import Chain
+from fajita.change import Change
 from fajita.errors import InputError
 from fajita.fixed_hash import hash_of
 from fajita.io.frames import FrameBlock
@@ -20,7 +21,7 @@ from fajita.key import (
     source_prefix,
     vlan,
 )
-from fajita.nf import ANY_KEY, DROP, NF, PASS
+from fajita.nf import ANY_KEY, DROP, LOOK_UP, NF, PASS
 from fajita.nf import PacketView as Packet
 from fajita.packet import Layer
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
@@ -29,6 +30,7 @@ from fajita.state_types import Array, Bits, Max, Min, Or, Sum, flag, i8, i16, i3
 __all__ = [
     "ANY_KEY",
     "DROP",
+    "LOOK_UP",
     "NF",
     "PASS",
     "Array",
@@ -36,6 +38,7 @@ __all__ = [
     "Burst",
     "ByteSize",
     "Chain",
+    "Change",
     "Duration",
     "FrameBlock",
     "IPv4",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from fajita.key import Key
+from fajita.nf import BEFORE_LOOKUP
+from fajita.packet import HALVES
 from fajita.plan import MAXIMUM_SHARING, Link, NFPlan, Segment, TablePlan
 
 #: Families of packets that code is made for; 4 is also anything that is not IPv6.
@@ -18,6 +20,7 @@ def assign_tables(plans: list[NFPlan], *, evicts: bool, links: bool) -> tuple[li
     segment opens a new one. But where an entry of a finer key, found before in the segment, can remember the place of
     the coarser one, that is no lookup, and the key is read where its first NF runs. Where an NF has the key of a table
     but cannot share it, the key is the same nevertheless: it is read where the table's is, so that table has no link.
+    An NF with a before_lookup has a table that no other uses. It is looked up ahead by a key that is a guess.
     """
     unlinked: set[int] = set()
     while True:
@@ -45,7 +48,11 @@ class _Assignment:
         """Go through the chain; False if it has to be gone through again."""
         for plan in self.plans:
             key = plan.nf.granularity
-            if key is not None:
+            if any(self._is_rewritten(name, family) for name in _read_first(plan) for family in _families(plan)):
+                self._open_segment()
+            if key is not None and plan.translated.asks:
+                self._own_table(plan, key)
+            elif key is not None:
                 table = self.current.get(key.name)
                 refusal = "" if table is None else _refusal_to_share(table, plan, self.plans, self.segments[-1])
                 if table is not None and table.link is not None and (refusal or self._widens(table, plan)):
@@ -63,8 +70,7 @@ class _Assignment:
         link = None if refusal or plan.index in self.unlinked else self._link(plan, key)
         linked = () if link is None else link.families
         if shared is None and any(self._is_stale(key, family) for family in _families(plan) if family not in linked):
-            self.segments.append(Segment())
-            self.rewritten.clear()
+            self._open_segment()
             link = None
         lookup = len(self.segments) - 1 if shared is None else shared.segment
         why = refusal or _why(key, self.rewritten_ever)
@@ -75,13 +81,30 @@ class _Assignment:
         self.current[key.name] = table
         return table
 
+    def _own_table(self, plan: NFPlan, key: Key) -> None:
+        """A table for an NF with a before_lookup."""
+        why = f"{plan.nf.name} has a {BEFORE_LOOKUP}, after which the key is read"
+        table = TablePlan(
+            len(self.tables), key, why, len(self.segments) - 1, [plan.index], evicts=self.evicts, asks=True
+        )
+        self.tables.append(table)
+        self.segments[-1].tables.append(table.index)
+        plan.table = table.index
+
+    def _open_segment(self) -> None:
+        self.segments.append(Segment())
+        self.rewritten.clear()
+
     def _widens(self, table: TablePlan, plan: NFPlan) -> bool:
         """Whether an NF sees packets of a family that the first NF of its table, where the key is read, does not."""
         return not set(_families(plan)) <= set(_families(self.plans[table.nfs[0]]))
 
     def _is_stale(self, key: Key, family: int) -> bool:
         """Whether packets of a family have a field of the key rewritten since the segment began."""
-        return any(family in _families(writer) for name in key.fields for writer in self.rewritten.get(name, ()))
+        return any(self._is_rewritten(name, family) for name in key.fields)
+
+    def _is_rewritten(self, name: str, family: int) -> bool:
+        return any(family in _families(writer) for writer in self.rewritten.get(name, ()))
 
     def _link(self, plan: NFPlan, key: Key) -> Link | None:
         """The first table looked up in this segment whose entries can know where those of the key are."""
@@ -90,7 +113,7 @@ class _Assignment:
             return None
         found_before = dict.fromkeys(self.plans[index].table for index in self.segments[-1].nfs)
         for number in found_before:
-            if number is None or self.tables[number].segment != len(self.segments) - 1:
+            if number is None or self.tables[number].segment != len(self.segments) - 1 or self.tables[number].asks:
                 continue
             finer = self.tables[number]
             if finer.link is None and _is_function_of(key, finer.key) and self._is_fixed_per_flow(key, finer):
@@ -115,6 +138,16 @@ class _Assignment:
             for name, table in self.current.items()
             if not writes & set(table.key.fields) or (table.index == plan.table and plan.translated.rewrites_per_flow)
         }
+
+
+def _read_first(plan: NFPlan) -> set[str]:
+    """The header fields that have to be as they come to an NF where its segment begins.
+
+    Those that its before_lookup looks at, and its key: by them the entry is asked for ahead.
+    """
+    key = plan.nf.granularity
+    asked = {HALVES.get(name, name) for name in plan.translated.before_reads}
+    return asked | set(key.fields) if key is not None and plan.translated.asks else set()
 
 
 def _families(plan: NFPlan) -> tuple[int, ...]:

@@ -23,10 +23,15 @@ from fajita.state_types import STATE_TYPES, ArrayType, StateType, array_of, chec
 
 PASS = 0
 DROP = 1
+#: Of before_lookup: the packet is one for the NF, by the key that it has now.
+LOOK_UP = 2
 
 
 #: The field of a State in which the NF says after what idle time it ends: nanoseconds, 0 for the usual `timeout`.
 EXPIRE_IN = "expire_in"
+
+#: The method that runs before the key of a packet is read.
+BEFORE_LOOKUP = "before_lookup"
 
 #: The names of an NF and its state become names in the kernel, joined by `__`, and names of files.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
@@ -94,7 +99,7 @@ def _params_model(owner: type) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     if inner is not None:
         hints = _typed_names(owner, inner, "Params", "give it one")
-        for name in sorted(hints.keys() & (_SETTINGS | {"core"} | set(dir(owner)))):
+        for name in sorted(hints.keys() & (_SETTINGS | {"core", "given"} | set(dir(owner)))):
             _refuse_class(owner, f".Params.{name} has a name that the NF uses itself", "choose another")
         fields = {name: (hint, getattr(inner, name, ...)) for name, hint in hints.items()}
     config = ConfigDict(extra="forbid", strict=True, validate_default=True)
@@ -146,8 +151,10 @@ class NF:
 
     Methods: `packet(self, pkt, state)` returns PASS, DROP or `pkt.drop("reason")`, without `state` if there is no key;
     `new_flow(self, pkt, state)` fills a new state, all zeros before; `expire(self, state)` gives back what a state
-    holds when it has been idle for `timeout`; `prepare(self)` runs once, in ordinary Python, to derive attributes from
-    the parameters; `summary(self, states, core)` makes the NF's summary in the report.
+    holds when it has been idle for `timeout`; `before_lookup(self, pkt)` of an NF with a key may rewrite the packet
+    before that is read, and returns LOOK_UP, or PASS for a packet that the NF is not about, or drops it;
+    `prepare(self)` runs once, in ordinary Python, to derive attributes from the parameters;
+    `summary(self, states, core)` makes the NF's summary in the report.
     """
 
     key: ClassVar[Key | None] = None
@@ -163,6 +170,8 @@ class NF:
 
     #: Set by an engine before the first packet: the variables of `Core`.
     core: Any
+    #: For `prepare`: the NF that this one is made to take the place of, when its parameters change during a run.
+    replaces: "NF | None" = None
 
     if TYPE_CHECKING:
 
@@ -190,6 +199,8 @@ class NF:
         for name in ("emit", "lands_here"):
             if getattr(cls, name) is not getattr(NF, name):
                 _refuse_class(cls, f".{name} has a name that the NF uses itself", "choose another")
+        if hasattr(cls, BEFORE_LOOKUP) and cls.key is None:
+            _refuse_class(cls, f" has {BEFORE_LOOKUP} but no key", "for example: key = connection")
         if not callable(getattr(cls, "packet", None)):
             _refuse_class(cls, " has no method packet", "write: def packet(self, pkt, state)")
 
@@ -212,6 +223,8 @@ class NF:
             raise _first_problem(cls, error, cls.params_model) from None
         for field in cls.params_model.model_fields:
             setattr(self, field, getattr(values, field))
+        #: The parameters as the chain gives them.
+        self.given = params
         self._prepare()
         self.state_arrays = self._sized("State", cls.state_arrays)
         self.core_arrays = self._sized("Core", cls.core_arrays)

@@ -155,7 +155,8 @@ class TablePlan:
     some states have one of their own; round_ns: the time in which the search for idle entries goes once through all
     slots. evicts: a full table ends another flow for a new one. link: how entries are found without a search; the key
     is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
-    by their indices. scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
+    by their indices. asks: its NF has a before_lookup, after which the key is read, where the NF runs.
+    scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
     which follow. sharing: of several workers, whose the entries are (fajita.sharding). foreign: in an entry that they
     share, where those have their part that did not begin it.
     """
@@ -177,6 +178,7 @@ class TablePlan:
     evicts: bool = False
     link: Link | None = None
     links: dict[int, int] = field(default_factory=dict)
+    asks: bool = False
     sharing: str = OWN
     foreign: ForeignArea | None = None
 
@@ -246,9 +248,27 @@ class Plan:
         used = {self.nfs[index].table for index in self.segments[number].nfs}
         return [table for table in self.tables if table.index in used]
 
+    def asking(self, number: int) -> list[NFPlan]:
+        """The NFs of a segment with a before_lookup, each of which has a table of its own."""
+        return [self.nfs[index] for index in self.segments[number].nfs if self.nfs[index].translated.asks]
+
     def is_drained(self, table: TablePlan) -> bool:
         """Whether the end of its entries means something to an NF; else they are worth more than an empty table."""
         return any("expire" in self.nfs[index].translated.hooks for index in table.nfs)
+
+    @property
+    def moments(self) -> int:
+        """How many times in the chain a packet's ports are looked at for the keys of its later fragments."""
+        return self.moment_of(len(self.segments))
+
+    def moment_of(self, number: int) -> int:
+        """The first moment of a segment, its beginning; then come those after the before_lookup of its NFs."""
+        return number + sum(len(self.asking(earlier)) for earlier in range(number))
+
+    def moment_after_asking(self, nf: NFPlan) -> int:
+        """The moment when the before_lookup of an NF has run."""
+        number = next(number for number, segment in enumerate(self.segments) if nf.index in segment.nfs)
+        return self.moment_of(number) + self.asking(number).index(nf) + 1
 
     @property
     def sides(self) -> list[TableSide]:

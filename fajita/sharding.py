@@ -84,6 +84,8 @@ def why_not_own(table: "TablePlan", fields: HashFields, segments: "list[Segment]
         if not _is_whole(table, name):
             return f"the key {table.key} has some bits of {name} only"
         writer = next((nf for nf in _before_key(table, segments, nfs) if name in nf.translated.writes), None)
+        if table.asks and name in nfs[table.nfs[0]].translated.before_writes:
+            writer = nfs[table.nfs[0]]
         if writer is not None:
             return f"{writer.nf.name} rewrites {name} before the key {table.key} is read"
     if table.key.symmetric and not fields.symmetric:
@@ -103,7 +105,7 @@ def _is_whole(table: "TablePlan", name: str) -> bool:
 
 def _before_key(table: "TablePlan", segments: "list[Segment]", nfs: "list[NFPlan]") -> "Iterable[NFPlan]":
     """The NFs that a packet has met when its key for a table is read."""
-    if table.link is not None:
+    if table.link is not None or table.asks:
         return nfs[: table.nfs[0]]
     return [nfs[index] for segment in segments[: table.segment] for index in segment.nfs]
 

@@ -15,6 +15,11 @@ _TIMEOUTS = (None, None, "5us", "1ms", "1s")
 
 #: Parameters to choose from, for the NFs that cannot do without or that have more than one way to run.
 _PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "ConnectionTracker": [
+        {},
+        {"checksums": False, "drop_invalid": True},
+        {"loose": False, "liberal": True, "syn_sent": "1us", "udp": "1ms", "icmp": "1ms", "generic": "5us"},
+    ],
     "FlowCounter": [{}, {"records": True}],
     "LoadBalancer": [
         {"servers": ["10.0.0.1"]},
@@ -24,6 +29,10 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "maglev", "weights": [1, 4], "table_size": 13},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "weights": [3, 1, 1]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "hash", "weights": [1, 2, 5]},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "least_connections", "weights": [2, 1]},
+        {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "least_connections", "down": ["10.0.0.9"]},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "least_connections", "drop_down": True},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "down": ["10.0.0.1"], "drop_down": True},
     ],
     "Policer": [
         {"rate": "10Mbps", "burst": "64kB"},

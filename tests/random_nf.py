@@ -49,7 +49,7 @@ _KEYS = (
 
 _HEAD = """\
 from fajita import DROP, NF, PASS, Layer, connection, everything, flag, five_tuple, key_of, source, source_prefix, vlan
-from fajita import Array, Bits, Min, Sum, hash_of
+from fajita import LOOK_UP, Array, Bits, Min, Sum, hash_of
 from fajita import i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 
 LIMIT = 0x123456789ABCDEF0
@@ -82,6 +82,8 @@ class _Writer:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.locals: list[str] = []
+        #: Whether what is written has a state.
+        self.stateful = True
         #: Elements in indices of elements.
         self.nesting = 0
 
@@ -94,6 +96,10 @@ class _Writer:
         core += "".join(f'\n        a_{kind}: Array[{declared}, "width"]' for kind, declared in _DECLARED.items())
         key = self.random.choice(_KEYS)
         parts = [_HEAD.format(key=key, state=state, core=core)]
+        if self.random.random() < 0.5:
+            self.stateful, verdict = False, self._verdict().replace("PASS", self.random.choice(("LOOK_UP", "PASS")))
+            parts += self._method("before_lookup", "pkt", 6, packet=True, last=f"return {verdict}")
+            self.stateful = True
         parts += self._method("new_flow", "pkt, state", 4, packet=True)
         parts += self._method("expire", "state", 3, packet=False)
         parts += self._method("packet", "pkt, state", 14, packet=True, last="return " + self._verdict())
@@ -103,7 +109,9 @@ class _Writer:
         self.packet, self.locals = packet, []
         lines = ["", f"    def {name}(self, {parameters}):"]
         for _ in range(statements):
-            lines += self._statement(2, name == "packet")
+            lines += self._statement(2, name in ("packet", "before_lookup"))
+            if not self.stateful:
+                continue
             if self.random.random() < 0.1:
                 lines += ["        self.emit(state)"]
             elif self.random.random() < 0.1:
@@ -127,12 +135,9 @@ class _Writer:
         if choice < 0.5 and self.packet:
             return [f"{pad}pkt.{self.random.choice(_WRITABLE)} = {self._integer(2)}"]
         if choice < 0.55:
-            flags = (
-                "state.seen",
-                "self.core.odd",
-                f"state.marks[{self._index()}]",
-                f"self.core.flags[{self._index()}]",
-            )
+            flags = ["self.core.odd", f"self.core.flags[{self._index()}]"]
+            if self.stateful:
+                flags += ["state.seen", f"state.marks[{self._index()}]"]
             return [f"{pad}{self.random.choice(flags)} = {self._condition(2)}"]
         if choice < 0.62:
             return [f"{pad}{self._target()}, {self._target()} = {self._integer(2)}, {self._integer(2)}"]
@@ -154,7 +159,7 @@ class _Writer:
         if may_return and choice < 0.75:
             # Compared integers are decided by the packet, so that what follows can be reached.
             test = f"{self._integer(3)} {self.random.choice(_COMPARISONS)} {self._integer(3)}"
-            verdict = self.random.choice(("PASS", "DROP", 'pkt.drop("first")'))
+            verdict = self.random.choice(("PASS", "DROP", 'pkt.drop("first")') + ("LOOK_UP",) * (not self.stateful))
             return [f"{pad}if {test}:", *self._statement(level + 1, False), f"{pad}    return {verdict}"]
         lines = [f"{pad}if {self._condition(3)}:", *self._statement(level + 1, may_return)]
         if self.random.random() < 0.5:
@@ -162,9 +167,9 @@ class _Writer:
         return lines
 
     def _target(self) -> str:
-        if self.random.random() < 0.03:
+        if self.stateful and self.random.random() < 0.03:
             return "state.expire_in"
-        area, short = self.random.choice((("state", "s"), ("self.core", "c")))
+        area, short = self.random.choice((("state", "s"), ("self.core", "c"))[0 if self.stateful else 1 :])
         if self.random.random() < 0.3:
             return f"{area}.a_{self.random.choice(_INTEGER_TYPES)}[{self._index()}]"
         return f"{area}.{short}_{self.random.choice(_INTEGER_TYPES)}"
@@ -200,8 +205,10 @@ class _Writer:
         ]
         choices += self.random.sample(self.locals, min(2, len(self.locals)))
         choices.append(f"self.values[{self.random.choice((-1, 0, 2, 4, 5))}]")
-        choices += [f"self.random({self.random.choice(_LITERALS)})", "len(self.core.flags)", "len(state.marks)"]
-        choices.append(f"hash_of({', '.join(self.random.choices(('1', 'self.step', 'state.s_i8'), k=3))})")
+        choices += [f"self.random({self.random.choice(_LITERALS)})", "len(self.core.flags)"]
+        choices += ["len(state.marks)"] * self.stateful
+        kept = "state.s_i8" if self.stateful else "self.core.c_i8"
+        choices.append(f"hash_of({', '.join(self.random.choices(('1', 'self.step', kept), k=3))})")
         if self.packet:
             names = [*FIELDS, *FACTS]
             choices += [f"pkt.{name}" for name in self.random.sample(names, 4)]
@@ -221,9 +228,11 @@ class _Writer:
             among = self.random.choice(("self.values", f"({self._integer(1)}, {self._pure(0)}, 80)"))
             return f"({self._pure(1)} {self.random.choice(('in', 'not in'))} {among})"
         if choice < 0.55:
-            flags = ["state.seen", "self.core.odd", "True", "False"]
-            flags += [f"state.marks[{self._index()}]", f"self.core.flags[{self._index()}]"]
-            return self.random.choice(flags + [f"pkt.{name}" for name in (*FLAGS, *TESTS, FORWARD)] * self.packet)
+            flags = ["self.core.odd", "True", "False", f"self.core.flags[{self._index()}]"]
+            if self.stateful:
+                flags += ["state.seen", f"state.marks[{self._index()}]"]
+            names = [*FLAGS, *TESTS, FORWARD] if self.stateful else [*FLAGS, *TESTS]
+            return self.random.choice(flags + [f"pkt.{name}" for name in names] * self.packet)
         signs = self.random.choices(_COMPARISONS, k=self.random.choice((1, 1, 2)))
         operands = [*(self._pure(depth) for _ in signs[1:]), self._integer(depth)]
         return (

@@ -1,7 +1,7 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -29,6 +29,7 @@ from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.settings import share_of_capacity
+from fajita.translation import TranslatedNF
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
@@ -196,6 +197,12 @@ class CompiledEngine:
         self._run_to_the_end()
         self._context[CONTEXT[how] // 8] = 0
 
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one, whose code is the same but for the elements of its lists."""
+        for name, elements in changed.lists.items():
+            first = nf.constant_offsets[name] // 8
+            self._constants[first : first + len(elements)] = elements
+
     def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""
         if not CHECKED:
@@ -246,10 +253,18 @@ class CompiledEngine:
                 counters.append(NFCounters(words[counted // 8], drops, records))
         return counters
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> list[NDArray[np.void]]:
-        """The state of an NF by side of its table, one row per entry that has any; in_order: sorted by key."""
-        assert nf.table is not None
-        return self.tables[nf.table].rows(nf, arrays=arrays, in_order=in_order)
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
+        """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
+        (rows,) = self.rows_of([nf], arrays=arrays)
+        return rows
+
+    def rows_of(
+        self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True
+    ) -> Iterator[list[NDArray[np.void]]]:
+        """`rows` of each of some NFs with one table, which is read once for all of them; keys: with those."""
+        assert nfs[0].table is not None
+        sides = [entries.in_order() for entries in self.tables[nfs[0].table].read()]
+        return ([entries.rows(nf, arrays=arrays, keys=keys) for entries in sides] for nf in nfs)
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, in this order."""

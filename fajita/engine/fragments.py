@@ -11,7 +11,7 @@ class FragmentMemory:
     """What a worker remembers of first fragments; of a plan that needs none of it just the counters."""
 
     def __init__(self, plan: Plan) -> None:
-        layout = kernel.place_fragments(plan.datagrams, len(plan.segments)) if plan.datagrams else None
+        layout = kernel.place_fragments(plan.datagrams, plan.moments) if plan.datagrams else None
         #: In pages that take memory when they are first used.
         self.words = np.zeros((layout.total if layout else kernel.HEADER_BYTES) // 8, np.int64)
         # So that 0, the end of a chain, is too old from the beginning.

@@ -13,19 +13,15 @@ from numpy.typing import NDArray
 from fajita.engine.rows import key_words, sort_rows, state_column
 from fajita.key import Packing
 from fajita.plan import NFPlan
-from fajita.sharding import REPLICATED
 from fajita.state_types import ArrayType, StateType
 
 _MERGES: dict[str, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.minimum, "or": np.bitwise_or}
 
 
-def merge_rows(parts: Sequence[NDArray[np.void]], packing: Packing, nf: NFPlan, *, sharing: str) -> NDArray[np.void]:
-    """The rows of an NF for one side of its table: those of each worker (rows.row_dtype) as one, sorted by key.
-
-    sharing: that of the table (fajita.sharding). Of a replicated one a key has one row, whoever had it.
-    """
-    rows = sort_rows(np.concatenate(parts), packing)
-    if sharing != REPLICATED or not len(rows):
+def merge_rows(rows: NDArray[np.void], packing: Packing, nf: NFPlan) -> NDArray[np.void]:
+    """The rows (rows.row_dtype) that all workers have of an NF for one side of a replicated table, sorted by key, as
+    one row for each key."""
+    if not len(rows):
         return rows
     starts = np.flatnonzero(_is_first_of_key(rows, packing))
     merged = rows[starts]

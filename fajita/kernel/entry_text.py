@@ -6,6 +6,7 @@ An entry that the match pass found, or that a link leads to, is the packet's if 
 from collections.abc import Callable
 
 from fajita.integers import wrap
+from fajita.kernel.ask_pass import emit_asked_key
 from fajita.kernel.layout import Scratch
 from fajita.kernel.lifetime import longest_idle
 from fajita.kernel.link_pass import linked_entry
@@ -63,7 +64,11 @@ class EntryText:
             self._emit_absent(table, side, may_lack=emit_refused is None)
             return
         key = f"scratch + {place.key} + {place.key_bytes} * j"
-        if table.is_linked(self.family):
+        if table.asks:
+            emit_asked_key(text, self.plan, table, side, self.scratch)
+            text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
+            self._emit_searchable(table, side, key, emit_refused)
+        elif table.is_linked(self.family):
             self._emit_linked(table, side, key, emit_refused)
         else:
             text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
@@ -91,8 +96,14 @@ class EntryText:
         text.line(f"    entry = {is_known}")
         text.line("else:")
         text.line(f"    entry = load_i64(side_{s} + NOWHERE)")
+        self._emit_searchable(table, side, key, emit_refused)
+
+    def _emit_searchable(
+        self, table: TablePlan, side: TableSide, key: str, emit_refused: Callable[[], None] | None
+    ) -> None:
+        """Take `entry` if its key is the one in variables, else search for that."""
         clock = self._clock(table)
-        search = f"search_{s}(context, {key}, {clock})"
+        search = f"search_{side.index}(context, {key}, {clock})"
         words = [f"key_{word}" for word in range(side.packing.words)]
         self._emit_compared(table, side, words, search, emit_refused)
 
@@ -138,6 +149,8 @@ class EntryText:
     ) -> None:
         """The same in a table that workers share: `entry` is another worker's, or not the packet's, or lacks states."""
         place = self.scratch.tables[table.index]
+        if table.asks:
+            emit_key_kept(self.text, table, side.packing, place)
         if table.is_linked(self.family):
             assert table.link is not None
             emit_key_kept(self.text, table, side.packing, place)
@@ -155,13 +168,12 @@ class EntryText:
 
     def _emit_search(self, table: TablePlan, side: TableSide, search: str) -> None:
         text, t = self.text, table.index
-        if not table.is_linked(self.family):
-            text.line(f"state_{t} = {search}")
-            return
-        assert table.link is not None
-        if side.owner is None:
+        if (table.is_linked(self.family) or table.asks) and side.owner is None:
             emit_key_kept(text, table, side.packing, self.scratch.tables[t])
         text.line(f"state_{t} = {search}")
+        if not table.is_linked(self.family):
+            return
+        assert table.link is not None
         finer = self.plan.tables[table.link.table]
         # A place in the old table of one that grows, or of a flow without an entry, is wrong when it is used, no worse.
         place = f"divide_unsigned(state_{t} - {side.key_bytes} - entries_{side.index}, {side.entry_bytes})"

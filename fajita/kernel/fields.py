@@ -1,5 +1,8 @@
 """Reading and writing header fields in the frame, with the checksums that cover them repaired."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from fajita.kernel.arithmetic import maximum, minimum, shift_right_unsigned
 from fajita.kernel.checksum import fold, halves, repair, repair_udp
 from fajita.kernel.function import KernelFunction, kernel_function
@@ -140,6 +143,12 @@ def _place_writer(field: Field) -> KernelFunction:
     return write
 
 
+def _poker(name: str) -> KernelFunction:
+    """`poke(frame, headers, value)`: the same without the checksums, for what is put back before anybody sees it."""
+    bare = [replace(field, repairs="") for field in places(name)]
+    return _writer_of(bare)
+
+
 def _reader(name: str) -> KernelFunction:
     """`read(frame, headers)`: the field wherever it is, 0 where it is not."""
     first, *others = places(name)
@@ -159,7 +168,11 @@ def _reader(name: str) -> KernelFunction:
 
 def _writer(name: str) -> KernelFunction:
     """`write(frame, headers, value)`: the field wherever it is; nothing happens where it is not."""
-    first, *others = places(name)
+    return _writer_of(places(name))
+
+
+def _writer_of(where: Sequence[Field]) -> KernelFunction:
+    first, *others = where
     first_layer, write_first = int(first.write_layer), _place_writer(first)
     other_layer, write_other = (int(others[0].write_layer), _place_writer(others[0])) if others else (0, write_first)
 
@@ -237,5 +250,8 @@ READERS: dict[str, KernelFunction] = {
 WRITERS: dict[str, KernelFunction] = {
     f"write_{name}": _writer(name) for name, field in FIELDS.items() if field.write_layer
 }
+POKERS: dict[str, KernelFunction] = {
+    f"poke_{name}": _poker(name) for name, field in FIELDS.items() if field.write_layer
+}
 READERS["read_protocol"] = read_protocol
-globals().update(READERS | WRITERS)
+globals().update(READERS | WRITERS | POKERS)

@@ -26,7 +26,7 @@ def emit_hash_fragment(text: Text, plan: Plan, number: int, scratch: Scratch) ->
         if number > 0:
             text.line(f"if load_i64(scratch + {scratch.status} + 8 * j) >= 2:")
             text.line("    datagram = 0  # dropped: it leaves no ports here")
-        text.line(f"transport = ports_of_fragment({number}, frame, headers, datagram)")
+        text.line(f"transport = ports_of_fragment({plan.moment_of(number)}, frame, headers, datagram)")
         if tables:
             text.line("headers = with_ports_of_first(headers, datagram)")
             if plan.tells_ipv6:

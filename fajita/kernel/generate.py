@@ -4,6 +4,7 @@ Per burst and segment there are three passes, each of which prefetches what the 
 tags; match tags and prefetch entries; run the NFs. The first segment's lookups run one burst ahead.
 """
 
+from fajita.kernel.ask_pass import emit_ask_pass
 from fajita.kernel.clock_pass import burst_end, emit_clock_pass, emit_note_clocks, sweeps
 from fajita.kernel.landing import LANDING_IMPORTS, emit_landing
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
@@ -22,6 +23,7 @@ from fajita.kernel.shared_text import (
     emit_stops,
     shared_tables,
 )
+from fajita.kernel.split import emit_split, is_split
 from fajita.kernel.spread import spread_parameter
 from fajita.kernel.text import Text
 from fajita.plan import Plan
@@ -70,6 +72,8 @@ def generate(plan: Plan) -> str:
     text.lines(_IMPORTS)
     if plan.settings.inner:
         text.lines(_INNER_IMPORTS)
+    if not plan.tuning.ahead:
+        text.line("from fajita.kernel.memory import no_prefetch as prefetch")
     if shared_tables(plan):
         text.lines(SHARED_IMPORTS)
     if plan.asks_landing:
@@ -78,7 +82,8 @@ def generate(plan: Plan) -> str:
     emit_landing(text, plan)
     for nf in plan.nfs:
         prefetch = [nf.translated.prefetch] if nf.translated.prefetch is not None else []
-        for hook in [*nf.translated.hooks.values(), *prefetch]:
+        foresight = [nf.translated.foresight] if nf.translated.foresight is not None else []
+        for hook in [*nf.translated.hooks.values(), *prefetch, *foresight]:
             text.line()
             text.line()
             text.lines(hook.text())
@@ -89,6 +94,7 @@ def generate(plan: Plan) -> str:
         text.line()
         text.line()
         text.line(f"# segment {number}: {', '.join(plan.nfs[index].nf.name for index in segment.nfs)}")
+        emit_ask_pass(text, plan, number, scratch)
         emit_lookup(text, plan, number, scratch)
         emit_prefetch(text, plan, number, scratch)
         emit_link_pass(text, plan, number, scratch)
@@ -105,7 +111,7 @@ def _emit_constants(text: Text, plan: Plan) -> None:
     if plan.datagrams:
         text.line()
         text.line(f"# later fragments find the flow of their first, one of the newest {plan.datagrams}")
-        arguments = f"{plan.datagrams}, {len(plan.segments)}, {plan.settings.fragments!r}"
+        arguments = f"{plan.datagrams}, {plan.moments}, {plan.settings.fragments!r}"
         text.line("follow_fragment, ports_of_fragment, with_ports_of_first = fragment_functions(")
         text.line(f"    {arguments}")
         text.line(")")
@@ -159,6 +165,8 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
 
 def stages(plan: Plan) -> int:
     """How many bursts are on their way at once, each with a scratch area of its own."""
+    if not plan.tuning.ahead:
+        return 1
     return 3 if linking_tables(plan, 0) else 2
 
 
@@ -172,22 +180,28 @@ def _emit_burst(text: Text, plan: Plan, scratch: Scratch) -> None:
         text.line("    break")
     emit_room_check(text, plan, ("full = RECORDS_FULL", "break"))
     *_, last = range(stages(plan))
-    text.line(f"following = position + {' + '.join(f'count_{stage}' for stage in range(last))}")
+    text.line(f"following = position{''.join(f' + count_{stage}' for stage in range(last))}")
     text.line(f"count_{last} = minimum({burst_end(plan)}, end - following)")
     if last > 1:
         text.line("follow_0(context, scratch_1, count_1)")
-    running = spread_parameter(plan, 0, "scratch")
-    text.line(f"look_up_0(context, scratch_{last}, following, count_{last}{running})")
+    area = f"scratch_{last}" if last else "scratch"
+    text.line(f"look_up_0(context, {area}, following, count_{last}{spread_parameter(plan, 0, 'scratch')})")
+    if not last and linking_tables(plan, 0):
+        text.line("follow_0(context, scratch, count_0)")
     emit_clock_pass(text, plan, scratch)
     for number in range(len(plan.segments)):
         if number:
             text.line(f"look_up_{number}(context, scratch, position, count_0)")
             if linking_tables(plan, number):
                 text.line(f"follow_{number}(context, scratch, count_0)")
+        if is_split(plan, number):
+            emit_split(text, plan, number, scratch)
+            continue
         spread = spread_parameter(plan, number, "scratch_1")
         text.line(f"run_{number}(context, scratch, position, count_0{prefetch_arguments(plan, number)}{spread})")
     text.line("position += count_0")
-    counts = [f"count_{stage}" for stage in range(last + 1)]
-    text.line(f"{', '.join(counts[:-1])} = {', '.join(counts[1:])}")
-    areas = ["scratch", *(f"scratch_{stage}" for stage in range(1, last + 1))]
-    text.line(f"{', '.join(areas)} = {', '.join([*areas[1:], areas[0]])}")
+    if last:
+        counts = [f"count_{stage}" for stage in range(last + 1)]
+        text.line(f"{', '.join(counts[:-1])} = {', '.join(counts[1:])}")
+        areas = ["scratch", *(f"scratch_{stage}" for stage in range(1, last + 1))]
+        text.line(f"{', '.join(areas)} = {', '.join([*areas[1:], areas[0]])}")

@@ -33,7 +33,7 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
                 _emit_resolve(text, table, side)
             else:
                 emit_shared_resolve(text, table, side)
-            if table.link is not None:
+            if table.link is not None or table.asks:
                 _emit_search(text, side)
     _emit_count_expired(text)
     _emit_end_listed(text, plan)
@@ -82,7 +82,7 @@ def _emit_resolve(text: Text, table: TablePlan, side: TableSide) -> None:
 
 
 def _emit_search(text: Text, side: TableSide) -> None:
-    """`search_S(context, key, clock)`: the same for a key that has not been hashed, as a link should have led there."""
+    """`search_S(context, key, clock)`: the same for a key that has not been hashed: a link or a guess led astray."""
     s, words = side.index, side.packing.words
     text.function("rare_function", f"search_{s}(context, key, clock)")
     with text.indented():

@@ -19,7 +19,7 @@ from fajita.prefetching import lines_ahead
 #: What the passes need of the context.
 _WORDS = ("address", "captured", "link")
 #: Where the transport header of most packets is.
-_TRANSPORT = "start_of_transport(frame, headers)"
+TRANSPORT = "start_of_transport(frame, headers)"
 #: What the parser needs to know of a packet.
 _FRAME = "frame, load_u32(captured + 4 * (position + j)), load_u8(link + position + j)"
 
@@ -41,16 +41,26 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
         emit_words(text, _WORDS)
         for t in segment.tables:
             for side in plan.tables[t].sides:
-                _emit_side(text, side)
-        _emit_hash_pass(text, plan, segment, scratch, number=number)
-        _emit_match_pass(text, plan, segment, scratch, number=number)
+                emit_lookup_side(text, side)
+        start = "0"
+        if not plan.tuning.pipelined:
+            text.line("every = count")
+            text.line("for start in range(every):")
+            start = "start"
+        with text.indented_if(not plan.tuning.pipelined):
+            if not plan.tuning.pipelined:
+                text.line("count = start + 1")
+            _emit_hash_pass(text, plan, segment, scratch, number=number, start=start)
+            if plan.asking(number):
+                text.line(f"ask_{number}(context, scratch, position, count)")
+            _emit_match_pass(text, plan, segment, scratch, number=number, start=start)
 
 
-def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
+def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
     only_plain = _takes_plain_apart(plan, number)
     if only_plain:
-        text.line("j = 0")
-    text.line("while j < count:" if only_plain else "for j in range(count):")
+        text.line(f"j = {start}")
+    text.line("while j < count:" if only_plain else f"for j in {_packets(start)}:")
     with text.indented():
         text.line("frame = load_i64(address + 8 * (position + j))")
         if only_plain:
@@ -67,7 +77,7 @@ def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, 
         if not only_plain:
             _emit_apart(text, plan, segment, number=number)
         for t in segment.tables:
-            if not plan.tables[t].is_linked(4):
+            if not plan.tables[t].is_linked(4) and not plan.tables[t].asks:
                 _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
         if only_plain:
             text.line("j += 1")
@@ -109,7 +119,7 @@ def _emit_hash_other(text: Text, plan: Plan, number: int, scratch: Scratch) -> N
 
 def _emit_any(text: Text, plan: Plan, number: int) -> None:
     """Hash a packet whatever it is."""
-    arguments = f"context, scratch, j, frame, headers, {_TRANSPORT}"
+    arguments = f"context, scratch, j, frame, headers, {TRANSPORT}"
     if plan.datagrams:
         text.line(f"if headers & {int(Layer.FRAGMENT)}:")
         text.line(f"    hash_{number}_fragment(context, scratch, position, j, frame)")
@@ -122,7 +132,7 @@ def _emit_any(text: Text, plan: Plan, number: int) -> None:
 def _emit_apart(text: Text, plan: Plan, segment: Segment, *, number: int) -> None:
     """The packets that functions of their own take care of."""
     apart = Layer.IPV6 if plan.tells_ipv6 and segment.tables else Layer(0)
-    hash_ipv6 = f"hash_{number}_ipv6(context, scratch, j, frame, headers, {_TRANSPORT})"
+    hash_ipv6 = f"hash_{number}_ipv6(context, scratch, j, frame, headers, {TRANSPORT})"
     hash_fragment = f"hash_{number}_fragment(context, scratch, position, j, frame)"
     if not apart and not plan.datagrams:
         return
@@ -145,24 +155,30 @@ def _emit_hash(
     *,
     family: int,
     check_status: bool,
-    transport: str = _TRANSPORT,
+    transport: str = TRANSPORT,
 ) -> None:
     """The key and hash of a packet of a family. transport: where its transport header is, or what stands for it."""
     t, place, side = table.index, scratch.tables[table.index], table.side_of(family)
     text.line(f"hashed_{t} = 0")
     if side is not None:
         alive = f"load_i64(scratch + {scratch.status} + 8 * j) < 2 and " if check_status else ""
-        layer, s = int(side.packing.layer), side.index
+        layer = int(side.packing.layer)
         text.line(f"if {alive}(headers & {layer}) == {layer}:  # {table.key.name}")
         with text.indented():
             emit_key(text, table, side.packing, transport)
             emit_key_kept(text, table, side.packing, place)
-            words = ", ".join(f"key_{word}" for word in range(side.packing.words))
-            text.line(f"hashed_{t} = hash_{side.packing.words}(secret_0_{s}, secret_1_{s}, {words})")
-            if len(table.sides) > 1:
-                text.line(f"hashed_{t} = (hashed_{t} & ~SECOND_SIDE){' | SECOND_SIDE' if family == 6 else ''}")
-            text.line(f"prefetch(tags_{s} + (hashed_{t} & mask_{s}) * GROUP)")
+            emit_hash_of_key(text, table, side, family)
     text.line(f"store_64(scratch + {place.hashed} + 8 * j, hashed_{t})")
+
+
+def emit_hash_of_key(text: Text, table: TablePlan, side: TableSide, family: int) -> None:
+    """`hashed_T` of a key in variables; its tags are asked for."""
+    t, s = table.index, side.index
+    words = ", ".join(f"key_{word}" for word in range(side.packing.words))
+    text.line(f"hashed_{t} = hash_{side.packing.words}(secret_0_{s}, secret_1_{s}, {words})")
+    if len(table.sides) > 1:
+        text.line(f"hashed_{t} = (hashed_{t} & ~SECOND_SIDE){' | SECOND_SIDE' if family == 6 else ''}")
+    text.line(f"prefetch(tags_{s} + (hashed_{t} & mask_{s}) * GROUP)")
 
 
 def _emit_hash_apart(text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int) -> None:
@@ -171,6 +187,8 @@ def _emit_hash_apart(text: Text, plan: Plan, number: int, scratch: Scratch, *, f
     with text.indented():
         _emit_sides_of(text, plan, number, family)
         _emit_hashes(text, plan, number, scratch, family=family, transport="transport")
+        if plan.asking(number):
+            text.line("return")  # maybe all that there is
 
 
 def _emit_sides_of(text: Text, plan: Plan, number: int, family: int) -> None:
@@ -178,17 +196,17 @@ def _emit_sides_of(text: Text, plan: Plan, number: int, family: int) -> None:
     for table in (plan.tables[t] for t in plan.segments[number].tables):
         side = table.side_of(family)
         if side is not None and not table.is_linked(family):
-            _emit_side(text, side)
+            emit_lookup_side(text, side)
 
 
 def _emit_hashes(
-    text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int, transport: str = _TRANSPORT
+    text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int, transport: str = TRANSPORT
 ) -> None:
     """The keys and hashes of a packet of a family, for the functions apart from the loop."""
     for t in plan.segments[number].tables:
         table = plan.tables[t]
         side = table.side_of(family)
-        if table.is_linked(family):
+        if table.is_linked(family) or table.asks:
             continue
         _emit_hash(text, table, scratch, family=family, check_status=number > 0, transport=transport)
         if side is not None and table.link is not None:
@@ -197,7 +215,8 @@ def _emit_hashes(
             text.line(f"store_64(scratch + {scratch.tables[t].entry} + 8 * j, entry_{t})")
 
 
-def _emit_side(text: Text, side: TableSide) -> None:
+def emit_lookup_side(text: Text, side: TableSide) -> None:
+    """What hashing and matching in a side need."""
     s = side.index
     emit_sides(text, [side])
     text.line(f"tags_{s}, mask_{s} = load_i64(side_{s} + TAGS), load_i64(side_{s} + MASK)")
@@ -207,7 +226,7 @@ def _emit_side(text: Text, side: TableSide) -> None:
     emit_copies(text, [side])
 
 
-def emit_key(text: Text, table: TablePlan, packing: Packing, transport: str = _TRANSPORT) -> None:
+def emit_key(text: Text, table: TablePlan, packing: Packing, transport: str = TRANSPORT) -> None:
     """The words of the packet's key, in variables, and of a key of both directions which of them it is.
 
     transport: where its transport header is, or what stands for it.
@@ -246,11 +265,16 @@ def _key_part(part: KeyPart, packing: Packing, transport: str) -> str:
     return f"({load} << {part.shift})" if part.shift else load
 
 
-def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
+def _packets(start: str) -> str:
+    """The numbers of the packets of a pass."""
+    return "range(count)" if start == "0" else f"range({start}, count)"
+
+
+def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
     tables = [t for t in segment.tables if plan.tables[t].link is None]
     if not tables:
         return
-    text.line("for j in range(count):")
+    text.line(f"for j in {_packets(start)}:")
     with text.indented():
         for t in tables:
             place, (first, *others) = scratch.tables[t], plan.tables[t].sides

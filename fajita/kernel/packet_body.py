@@ -6,11 +6,13 @@ Written once for the packets of each family, so that it is code for IPv4 or for 
 from contextlib import ExitStack
 from itertools import groupby
 
+from fajita.kernel.ask_pass import emit_asked
 from fajita.kernel.begin import emit_begin
 from fajita.kernel.entry_text import EntryText
 from fajita.kernel.layout import Scratch, Statistics
 from fajita.kernel.records import records_of_side
 from fajita.kernel.text import Text
+from fajita.nf import BEFORE_LOOKUP
 from fajita.packet import Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 from fajita.spraying import left_to_owner
@@ -110,9 +112,11 @@ class PacketBody:
         if side is None or not handling:
             return
         resolves = t not in self.resolved
-        if resolves:
+        if table.asks:
+            self._emit_ask(handling[0], side)
+        elif resolves:
             self.entries.emit_has_key(table, side)
-        text.line(f"if {self._alive()}hashed_{t} != 0:")
+        text.line(f"if {'' if table.asks else self._alive()}hashed_{t} != 0:")
         with text.indented(), ExitStack() as nested:
             text.line("seen = 1")
             # Not ports: a later fragment has a key with them, but no transport header.
@@ -146,11 +150,22 @@ class PacketBody:
                 if nf.translated.may_drop and position + 1 < len(handling):
                     text.line("if code == 0:")
                     nested.enter_context(text.indented())
-        text.line("else:")
+        text.line("elif asked == 0:" if table.asks else "else:")
         with text.indented():
             text.line("pass")
             for nf in handling:
                 self._count(nf, "missed")
+
+    def _emit_ask(self, nf: NFPlan, side: TableSide) -> None:
+        """Whether the packet is one for an NF with a before_lookup."""
+        call = self._call(nf, BEFORE_LOOKUP)
+        emit_asked(self.text, self.plan, nf, side, self.scratch, call=call, test=self._alive())
+        if nf.translated.may_drop:
+            self.text.line("if asked > 0:")
+            with self.text.indented():
+                self.text.line("seen, code = 1, asked")
+                self._count(nf, "received")
+                self._emit_count_drop(nf)
 
     def _emit_direction(self, table: TablePlan, side: TableSide) -> None:
         """`forward`: whether the packet goes the way of its connection's first one, which is noted in the entry."""
@@ -184,9 +199,12 @@ class PacketBody:
         text.line(f"code = {self._call(nf, 'packet')}")
         text.line("if code != 0:")
         with text.indented():
-            first = self.statistics.drops[nf.index][0] - 8
-            text.line(f"dropped = statistics + {first} + 8 * code")
-            text.line("store_64(dropped, load_i64(dropped) + 1)")
+            self._emit_count_drop(nf)
+
+    def _emit_count_drop(self, nf: NFPlan) -> None:
+        first = self.statistics.drops[nf.index][0] - 8
+        self.text.line(f"dropped = statistics + {first} + 8 * code")
+        self.text.line("store_64(dropped, load_i64(dropped) + 1)")
 
     def _emit_refused(self, group: list[NFPlan], handling: list[NFPlan]) -> None:
         """Drop a packet whose flow may have no entry, as the table is full, before it meets the NFs of a group."""

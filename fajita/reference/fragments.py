@@ -24,8 +24,8 @@ _PORTS = ("src_port", "dst_port")
 class FirstFragment:
     """A first fragment that is remembered. number: it was the n-th one.
 
-    ports: by segment of the plan, as its header had them there, for NFs rewrite ports. A segment that it never came to
-    has those of the last that it came to; None: its protocol has none.
+    ports: by moment of the plan (Plan.moments), as its header had them then, for NFs rewrite ports. A moment that it
+    never came to has those of the last that it came to; None: its protocol has none.
     """
 
     number: int
@@ -33,12 +33,12 @@ class FirstFragment:
     protocol: int
     ports: list[dict[str, int] | None]
 
-    def enter(self, segment: int, pkt: PacketView) -> None:
+    def enter(self, moment: int, pkt: PacketView) -> None:
         """What happens where keys are read: the first fragment leaves its ports, a later one finds them."""
         if pkt.is_later_fragment:
-            pkt.ports_of_first = self.ports[segment]
+            pkt.ports_of_first = self.ports[moment]
         elif pkt.has(Layer.PORTS):
-            self.ports[segment:] = [{name: pkt.read(FIELDS[name]) for name in _PORTS}] * (len(self.ports) - segment)
+            self.ports[moment:] = [{name: pkt.read(FIELDS[name]) for name in _PORTS}] * (len(self.ports) - moment)
 
 
 class Fragments:
@@ -46,7 +46,7 @@ class Fragments:
 
     def __init__(self, plan: Plan) -> None:
         self.counters = FragmentCounters()
-        self._capacity, self._segments, self._setting = plan.datagrams, len(plan.segments), plan.settings.fragments
+        self._capacity, self._moments, self._setting = plan.datagrams, plan.moments, plan.settings.fragments
         self._count = 0
         self._remembered: OrderedDict[Datagram, FirstFragment] = OrderedDict()
 
@@ -63,7 +63,7 @@ class Fragments:
     def _remember(self, headers: Headers, datagram: Datagram, time_ns: Int64) -> FirstFragment:
         self._count += 1
         self._remembered.pop(datagram, None)
-        first = FirstFragment(self._count, time_ns, headers.protocol, [None] * self._segments)
+        first = FirstFragment(self._count, time_ns, headers.protocol, [None] * self._moments)
         self._remembered[datagram] = first
         oldest = next(iter(self._remembered.values()))
         if oldest.number <= self._count - self._capacity:

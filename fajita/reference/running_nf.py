@@ -6,12 +6,15 @@ from weakref import WeakKeyDictionary
 
 from fajita.engine.counters import NFCounters
 from fajita.key import Packing
+from fajita.nf import BEFORE_LOOKUP, NF
 from fajita.packet import Layer
 from fajita.plan import NFPlan
 from fajita.reference.flow_key import KeyValues
 from fajita.reference.method import NFView, load_method
 from fajita.reference.record import Record, record_class
 from fajita.reference.records import Records
+
+_METHODS = ("packet", "new_flow", "expire", BEFORE_LOOKUP)
 
 
 class RunningNF:
@@ -34,12 +37,16 @@ class RunningNF:
         self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays, plan.translated.stored)
         self.records = Records(plan, packings, flows)
         self._self = NFView(plan.nf, self.core, self.records.emit, lands_here)
-        self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
+        self._methods = {name: load_method(plan.nf, name) for name in _METHODS}
 
     def is_about(self, family: int) -> bool:
         """Whether an NF with a key is about packets of a family: it may handle IPv4 or IPv6 alone."""
         about = self.plan.nf.about
         return about is None or family == {Layer.IPV4: 4, Layer.IPV6: 6}[about]
+
+    def become(self, nf: NF) -> None:
+        """Have the parameters of this one from now on."""
+        self._self.become(nf)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a method if the NF has it."""

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from fajita.engine.counters import Counters
 from fajita.key import Packing
 from fajita.lifetime import PACKETS_PER_SWEEP
-from fajita.nf import PASS
+from fajita.nf import BEFORE_LOOKUP, LOOK_UP, PASS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan
 from fajita.reference.flow_key import KeyValues, key_values
@@ -86,7 +86,8 @@ class Worker:
     def _run(self, pkt: PacketView, first: FirstFragment | None, clock_ns: int) -> tuple[bool, bool]:
         """Take a packet through the chain: whether an NF was about it, and whether it goes on.
 
-        Keys are read at the start of the segment that looks their table up; the entry is touched when the first NF of
+        Keys are read at the start of the segment that looks their table up, or after the NF's before_lookup if it has
+        one; the entry is touched when the first NF of
         the table is reached, so that a packet dropped before leaves no trace there. A packet whose flow may have no
         entry, as the table is full, is dropped there or passes the NFs of the table by.
         """
@@ -95,7 +96,7 @@ class Worker:
         seen = False
         for number, segment in enumerate(self.plan.segments):
             if first is not None:
-                first.enter(number, pkt)
+                first.enter(self.plan.moment_of(number), pkt)
             for table in (index for index in segment.tables if self.plan.tables[index].link is None):
                 keys[table] = key_values(self.plan.tables[table].key, pkt)
             for nf in (self.nfs[index] for index in segment.nfs):
@@ -110,6 +111,15 @@ class Worker:
                     key = keys[nf.plan.table]
                     if key is None or not nf.is_about(key.family):
                         continue
+                    if nf.plan.translated.asks:
+                        verdict = _ask(nf, pkt)
+                        if verdict not in (PASS, LOOK_UP):
+                            return True, _goes_on(nf, verdict)
+                        if first is not None:
+                            first.enter(self.plan.moment_after_asking(nf.plan), pkt)
+                        key = key_values(self.plan.tables[nf.plan.table].key, pkt)
+                        if verdict == PASS or key is None:
+                            continue
                     seen = True
                     if nf.plan.table not in touched:
                         touched[nf.plan.table] = self.tables[nf.plan.table].touch(key, clock_ns)
@@ -138,6 +148,12 @@ def _state_of(nf: RunningNF, entry: FlowEntry, pkt: PacketView) -> Record:
         nf.records.begin(state, entry.first)
         nf.call("new_flow", pkt, state)
     return state
+
+
+def _ask(nf: RunningNF, pkt: PacketView) -> Any:
+    """What the NF's before_lookup makes of a packet that has its key."""
+    pkt.forward = True
+    return nf.call(BEFORE_LOOKUP, pkt)
 
 
 def _goes_on(nf: RunningNF, verdict: Any) -> bool:

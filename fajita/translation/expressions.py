@@ -14,7 +14,7 @@ from fajita.state_types import StateType
 from fajita.translation.arrays import array_value, arrays_in, read_element
 from fajita.translation.calls import call, draws
 from fajita.translation.comparisons import compare
-from fajita.translation.scope import PLAIN_DROP, Scope, Value
+from fajita.translation.scope import LOOK_UP_CODE, PLAIN_DROP, VERDICTS_OF, Scope, Value
 
 _PLAIN_OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "+",
@@ -111,8 +111,8 @@ class Expressions:
         if isinstance(value, bool):
             return Value(str(value), "bool", value)
         if isinstance(value, int):
-            if name in ("PASS", "DROP") and value == getattr(api, name):
-                return Value("0", "verdict") if value == api.PASS else self._drop(PLAIN_DROP)
+            if name in ("PASS", "DROP", "LOOK_UP") and value == getattr(api, name):
+                return self._verdict(node, name)
             if not -(1 << 63) <= value < 1 << 64:
                 self.refuse(node, f"{name} is {value}, which does not fit 64 bits")
             return Value(str(wrap(value)), "int", wrap(value))
@@ -165,6 +165,9 @@ class Expressions:
         if name == FORWARD:
             if scope.nf.granularity is None or not scope.nf.granularity.symmetric:
                 return Value("True", "bool", True)
+            if scope.method.name == api.BEFORE_LOOKUP:
+                right = "ask in packet"
+                self.refuse(node, f"before its state is looked up nobody knows {scope.pkt}.{FORWARD}", right)
             scope.used.add(FORWARD)
             return Value("(forward != 0)", "bool")
         if name in TESTS:
@@ -285,6 +288,14 @@ class Expressions:
 
     def _call(self, node: ast.Call) -> Value:
         return call(self, node)
+
+    def _verdict(self, node: ast.expr, name: str) -> Value:
+        method = self.scope.method.name
+        if name == "LOOK_UP" and name not in VERDICTS_OF.get(method, ()):
+            self.refuse(node, f"LOOK_UP is a verdict of before_lookup, not of {method}", "return PASS")
+        if name == "DROP":
+            return self._drop(PLAIN_DROP)
+        return Value({"PASS": "0", "LOOK_UP": str(LOOK_UP_CODE)}[name], "verdict")
 
     def _drop(self, reason: str) -> Value:
         return Value(str(self.scope.drop_code(reason)), "verdict")

@@ -67,5 +67,10 @@ class Scope:
         return self.reasons.index(reason) + 1
 
 
+#: The methods that give a verdict, and which.
+VERDICTS_OF = {"packet": ("PASS", "DROP"), "before_lookup": ("LOOK_UP", "PASS", "DROP")}
+#: What before_lookup returns in the kernel for LOOK_UP; PASS is 0, reasons to drop are counted from 1.
+LOOK_UP_CODE = -1
+
 #: The reason counted for a plain `return DROP`.
 PLAIN_DROP = "dropped"

@@ -7,7 +7,7 @@ from fajita.packet import FIELDS, HALVES, METADATA
 from fajita.translation.arrays import arrays_in, element_at, target_of, write_element
 from fajita.translation.calls import asks_landing, draws
 from fajita.translation.expressions import Expressions, local_name
-from fajita.translation.scope import Scope, Value
+from fajita.translation.scope import VERDICTS_OF, Scope, Value
 
 
 class Statements:
@@ -52,7 +52,9 @@ class Statements:
     def _emit_record(self, call: ast.Call, level: int) -> None:
         scope = self.scope
         if scope.state is None:
-            self.refuse(call, f"{type(scope.nf).__name__} keeps no state that it could emit", "give it a key and State")
+            who = type(scope.nf).__name__ if scope.nf.granularity is None else scope.method.name
+            right = "give it a key and State" if scope.nf.granularity is None else "emit in packet, new_flow or expire"
+            self.refuse(call, f"{who} keeps no state that it could emit", right)
         if call.keywords or [ast.unparse(argument) for argument in call.args] != [scope.state]:
             self.refuse(call, f"`{ast.unparse(call)}` does not emit the state", f"self.emit({scope.state})")
         if scope.loops:
@@ -253,16 +255,18 @@ class Statements:
         return True
 
     def _return(self, statement: ast.Return, level: int) -> bool:
-        if self.scope.method.name != "packet":
+        method = self.scope.method.name
+        if method not in VERDICTS_OF:
             if statement.value is not None and not (
                 isinstance(statement.value, ast.Constant) and statement.value.value is None
             ):
-                self.refuse(statement, f"{self.scope.method.name} returns nothing", "write `return`")
+                self.refuse(statement, f"{method} returns nothing", "write `return`")
             self._emit(level, "return 0")
             return True
         value = self.expressions.value(statement.value) if statement.value is not None else None
         if value is None or value.type != "verdict":
             shown = "nothing" if statement.value is None else f"`{ast.unparse(statement.value)}`"
-            self.refuse(statement, f"packet returns {shown}", 'return PASS, DROP or pkt.drop("reason")')
+            verdicts = ", ".join(VERDICTS_OF[method])
+            self.refuse(statement, f"{method} returns {shown}", f'return {verdicts} or pkt.drop("reason")')
         self._emit(level, f"return {value.text}")
         return True

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fajita.nf import NF
+from fajita.nf import BEFORE_LOOKUP, NF
 from fajita.translation.commuting import why_not_commuting
+from fajita.translation.foresight import foresee
 from fajita.translation.locate import Method, find_method
 from fajita.translation.prefetches import ArrayAccess, Asked, derive_prefetches
-from fajita.translation.scope import Scope
+from fajita.translation.scope import VERDICTS_OF, Scope
 from fajita.translation.statements import Statements
 
 #: What the kernel can hand to a hook, in the order it is handed.
@@ -26,7 +27,12 @@ ARGUMENTS = (
     "context",
 )
 
-_PARAMETERS = {"packet": ("pkt", "state"), "new_flow": ("pkt", "state"), "expire": ("state",)}
+_PARAMETERS = {
+    "packet": ("pkt", "state"),
+    "new_flow": ("pkt", "state"),
+    "expire": ("state",),
+    BEFORE_LOOKUP: ("pkt",),
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,9 @@ class TranslatedNF:
     draws: it draws random numbers. accesses: the elements of arrays that `packet` names. prefetch: a hook with the
     arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
     asked: how many, and what decides which. why_not: why it does not commute.
+    before_reads, before_writes: what before_lookup reads and writes of the header; they are among `reads` and `writes`.
+    foresight: a hook with the arguments of before_lookup that says beforehand what that will probably do; None: nobody
+    knows. It writes fields without their checksums, those named in `foreseen`, and changes nothing else.
     """
 
     nf: NF
@@ -79,6 +88,15 @@ class TranslatedNF:
     prefetch: Hook | None = None
     asked: Asked | None = None
     why_not: str = ""
+    before_reads: frozenset[str] = frozenset()
+    before_writes: frozenset[str] = frozenset()
+    foresight: Hook | None = None
+    foreseen: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> bool:
+        """Whether it has a before_lookup, which says whether the packet is one for it, and by which key."""
+        return BEFORE_LOOKUP in self.hooks
 
     @property
     def commutes(self) -> bool:
@@ -110,7 +128,22 @@ def translate(nf: NF) -> TranslatedNF:
         translated = _translate(nf, unstored)
     scope = _packet_scope(translated)
     why_not = why_not_commuting(scope, translated.stored, has_new_flow="new_flow" in translated.hooks)
-    return replace(translated, why_not=why_not)
+    return _with_foresight(replace(translated, why_not=why_not))
+
+
+def _with_foresight(translated: TranslatedNF) -> TranslatedNF:
+    """The same with a foresight of its before_lookup, if it has one."""
+    method = find_method(type(translated.nf), BEFORE_LOOKUP)
+    if method is None:
+        return translated
+    scope = _scope(translated.nf, method, translated.prefix)
+    scope.reasons = list(translated.reasons)
+    foreseen = foresee(scope, translated.before_reads)
+    if foreseen is None:
+        return translated
+    scope.method = replace(method, name="foresight")
+    lines, written = foreseen
+    return replace(translated, foresight=_hook(scope, lines), foreseen=written)
 
 
 def _unstored(translated: TranslatedNF) -> frozenset[str]:
@@ -132,13 +165,14 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
         scope = _scope(nf, method, prefix)
         scope.reasons, scope.unstored = reasons, unstored
         hook = _translate_hook(scope)
-        if name == "packet" or hook.arguments:  # what uses nothing of the packet and the state has no effect
+        if name in VERDICTS_OF or hook.arguments:  # what uses nothing of the packet and the state has no effect
             hooks[name] = hook
         reads |= scope.reads
         writes |= scope.writes
         lists |= scope.lists
         scopes.append(scope)
     new_flow_writes = {name for scope in scopes if scope.method.name == "new_flow" for name in scope.writes}
+    before = [scope for scope in scopes if scope.method.name == BEFORE_LOOKUP]
     return TranslatedNF(
         nf,
         prefix,
@@ -152,6 +186,8 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
         frozenset(name for scope in scopes for name in scope.stored),
         {scope.method.name: scope.emits for scope in scopes},
         any(scope.draws for scope in scopes),
+        before_reads=frozenset(name for scope in before for name in scope.reads),
+        before_writes=frozenset(name for scope in before for name in scope.writes),
     )
 
 
@@ -199,10 +235,9 @@ def _translate_hook(scope: Scope) -> Hook:
     method = scope.method
     statements = Statements(scope)
     if not statements.block(method.tree.body, 1):
-        if method.name == "packet":
-            method.refuse(
-                method.tree, f"{type(scope.nf).__name__}.packet can end without a verdict", "return PASS on every path"
-            )
+        if method.name in VERDICTS_OF:
+            right = f"return {VERDICTS_OF[method.name][0]} on every path"
+            method.refuse(method.tree, f"{type(scope.nf).__name__}.{method.name} can end without a verdict", right)
         statements.lines.append("    return 0")
     return _hook(scope, statements.lines)
 
