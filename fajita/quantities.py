@@ -126,7 +126,6 @@ if TYPE_CHECKING:
     ByteSize: TypeAlias = int | str
     Burst: TypeAlias = BurstValue | str | int
     Duration: TypeAlias = int | str
-    IPv4: TypeAlias = int | str
 else:
     #: Bits or packets per second.
     Rate = Annotated[RateValue, BeforeValidator(parse_rate)]
@@ -136,5 +135,6 @@ else:
     Burst = Annotated[BurstValue, BeforeValidator(parse_burst)]
     #: Nanoseconds.
     Duration = Annotated[int, BeforeValidator(parse_duration)]
-    #: An IPv4 address as a number in host order.
-    IPv4 = Annotated[int, BeforeValidator(parse_ipv4)]
+
+#: An IPv4 address as a number in host order.
+IPv4 = Annotated[int, BeforeValidator(parse_ipv4)]
