@@ -82,9 +82,8 @@ def generate(plan: Plan) -> str:
     _emit_constants(text, plan)
     emit_landing(text, plan)
     for nf in plan.nfs:
-        prefetch = [nf.translated.prefetch] if nf.translated.prefetch is not None else []
-        foresight = [nf.translated.foresight] if nf.translated.foresight is not None else []
-        for hook in [*nf.translated.hooks.values(), *prefetch, *foresight]:
+        ahead = (nf.translated.prefetch, nf.translated.prefetch_before, nf.translated.foresight)
+        for hook in [*nf.translated.hooks.values(), *(hook for hook in ahead if hook is not None)]:
             text.line()
             text.line()
             text.lines(hook.text())
