@@ -534,6 +534,28 @@ class ConnectionTracker(NF):
             return pkt.drop("invalid")
         return PASS
 
+    def error(self, pkt: Packet, state: State) -> int:
+        is_known = pkt.related and state.status & TRACKED != 0 and pkt.time_ns < state.until_ns
+        # It is for the end that has sent what it quotes.
+        is_valid = is_known and pkt.dst == pkt.quoted_src and (not self.checksums or pkt.checksum_valid)
+        if pkt.quoted_protocol in (ICMP, ICMPV6):
+            start = 40 if pkt.is_ipv6 else (pkt.payload[0] & 15) * 4
+            kind = pkt.payload[start]
+            query = QUERY_OF_TYPE_V6[kind] if pkt.is_ipv6 else QUERY_OF_TYPE[kind]
+            asked_forward = query & REPLY != 0 if pkt.forward else query & REPLY == 0
+            name = (query & QUERY_BITS) << 25 | (1 << 24 if asked_forward else 0)
+            name |= pkt.payload[start + 1] << 16 | pkt.quoted_icmp_id
+            is_query = False
+            for each in range(KNOWN_QUERIES):
+                is_query = is_query or (query != 0 and state.queries[each] & ~QUERY_ANSWERED == name)
+            is_valid = is_valid and is_query
+        verdict = RELATED if is_valid else INVALID
+        pkt.connection_state = verdict
+        self.core.packets[verdict] += 1
+        if self.drop_invalid and not is_valid:
+            return pkt.drop("invalid")
+        return PASS
+
     def summary(self, states: Any, core: dict[str, Any]) -> dict[str, Any]:
         tracked = states[states["status"] & TRACKED != 0]
         counts = {STATES[number]: int((tracked["tcp"] == number).sum()) for number in range(1, COUNT)}
