@@ -37,20 +37,21 @@ IGNORED, REFUSED = COUNT, COUNT + 1
 #: Kinds of segments.
 SYN, SYN_ACK, FIN, ACK, RST, MALFORMED = range(6)
 
-_FIN, _SYN, _RST, _PSH, _ACK, _URG = (1 << bit for bit in range(6))
+#: The low six bits of the flags.
+FIN_FLAG, SYN_FLAG, RST_FLAG, PSH_FLAG, ACK_FLAG, URG_FLAG = (1 << bit for bit in range(6))
 _SENSIBLE = {
-    _SYN: SYN,
-    _SYN | _URG: SYN,
-    _SYN | _ACK: SYN_ACK,
-    _FIN | _ACK: FIN,
-    _FIN | _ACK | _URG: FIN,
-    _ACK: ACK,
-    _ACK | _URG: ACK,
-    _RST: RST,
-    _RST | _ACK: RST,
+    SYN_FLAG: SYN,
+    SYN_FLAG | URG_FLAG: SYN,
+    SYN_FLAG | ACK_FLAG: SYN_ACK,
+    FIN_FLAG | ACK_FLAG: FIN,
+    FIN_FLAG | ACK_FLAG | URG_FLAG: FIN,
+    ACK_FLAG: ACK,
+    ACK_FLAG | URG_FLAG: ACK,
+    RST_FLAG: RST,
+    RST_FLAG | ACK_FLAG: RST,
 }
 #: The kind by the low six bits of the flags, of which PSH may always be set.
-KINDS = [_SENSIBLE.get(flags & ~_PSH, MALFORMED) for flags in range(64)]
+KINDS = [_SENSIBLE.get(flags & ~PSH_FLAG, MALFORMED) for flags in range(64)]
 
 _CLOSING = {
     SYN_RECEIVED: FIN_WAIT,

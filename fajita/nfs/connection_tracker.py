@@ -5,10 +5,12 @@ from typing import Any
 from fajita import NF, PASS, Array, Duration, Packet, Sum, connection, u8, u16, u32, u64
 from fajita.nfs._tcp_states import (
     ACK,
+    ACK_FLAG,
     CLOSED,
     COUNT,
     ESTABLISHED,
     FIN,
+    FIN_FLAG,
     FIN_WAIT,
     IGNORED,
     KINDS,
@@ -20,6 +22,7 @@ from fajita.nfs._tcp_states import (
     STATES,
     SYN,
     SYN_ACK,
+    SYN_FLAG,
     SYN_RECEIVED,
     SYN_SENT,
     SYN_SENT_BOTH,
@@ -161,6 +164,7 @@ class ConnectionTracker(NF):
                 raise ValueError(f"{name} is a time-out of 0; give more, such as 30s")
 
     def packet(self, pkt: Packet, state: State) -> int:
+        # All of it is one method, as the methods of an NF call no others.
         now = pkt.time_ns
         if state.status & TRACKED != 0 and now >= state.until_ns:
             state.status = 0
@@ -195,9 +199,10 @@ class ConnectionTracker(NF):
             sequence = pkt.tcp_sequence
             acknowledgment = pkt.tcp_acknowledgment
             window = pkt.tcp_window
-            end = (sequence + data + (flags >> 1 & 1) + (flags & 1)) & NUMBERS
+            begins = flags & SYN_FLAG != 0
+            end = sequence + data + (1 if begins else 0) + (1 if flags & FIN_FLAG else 0) & NUMBERS
 
-            # The options of a SYN; else the furthest byte that is acknowledged selectively.
+            # The options of a SYN, and the furthest byte that is acknowledged selectively.
             offered = 0
             offered_scale = 0
             furthest = acknowledgment
@@ -227,6 +232,7 @@ class ConnectionTracker(NF):
                                 furthest = edge
                     at += size
 
+            # What the segment's kind makes of the state.
             before = state.tcp
             after = TRANSITIONS[(way * MALFORMED + kind) * COUNT + before] if kind < MALFORMED else REFUSED
             if after == SYN_SENT and before >= TIME_WAIT:
@@ -243,6 +249,7 @@ class ConnectionTracker(NF):
                     after = IGNORED
             if is_new and after != SYN_SENT and not self.loose:
                 after = REFUSED
+            # A connection begins, or is picked up.
             if is_new and after < IGNORED:
                 for each in range(2):
                     state.end[each] = 0
@@ -349,8 +356,8 @@ class ConnectionTracker(NF):
                     elif before == SYN_SENT and last_kind == ACK and state.last_way == 1:
                         is_sure = sequence == state.last_acknowledgment
 
+            # Whether what it sends, and what it acknowledges, can be, by what both ends have sent so far.
             if counts and not is_sure:
-                begins = flags & 2 != 0
                 fits = False
                 if state.window[way] == 0 and not begins:
                     # The first that this end is seen to send, of a connection that was picked up.
@@ -378,7 +385,7 @@ class ConnectionTracker(NF):
                             state.scale[1] = 0
                         fits = kind == SYN and (is_first or way == 1)
                 if not fits:
-                    if flags & 16 == 0 or (kind == RST and acknowledgment == 0):
+                    if flags & ACK_FLAG == 0 or (kind == RST and acknowledgment == 0):
                         acknowledgment = state.end[other]
                         furthest = acknowledgment
                     if kind == RST and sequence == 0 and state.tcp == SYN_SENT:
@@ -415,7 +422,7 @@ class ConnectionTracker(NF):
                         if (state.end[way] - end) & BEFORE:
                             state.end[way] = end
                             state.options[way] |= WAITS
-                        if flags & 16:
+                        if flags & ACK_FLAG:
                             if (
                                 state.options[way] & ACKNOWLEDGES == 0
                                 or (state.acknowledged[way] - acknowledgment) & BEFORE != 0
@@ -454,6 +461,7 @@ class ConnectionTracker(NF):
                         state.last_kind = kind
                         state.last_way = way
 
+            # It is taken for what it seems to be.
             if counts:
                 state.last_kind = kind
                 state.last_way = way
@@ -528,6 +536,28 @@ class ConnectionTracker(NF):
                 state.status |= ANSWERED
         state.expire_in = max(state.until_ns - now, 1) if state.status & TRACKED else NOTHING_NS
         verdict = state_of_flow if is_valid else INVALID
+        pkt.connection_state = verdict
+        self.core.packets[verdict] += 1
+        if self.drop_invalid and not is_valid:
+            return pkt.drop("invalid")
+        return PASS
+
+    def error(self, pkt: Packet, state: State) -> int:
+        is_known = pkt.related and state.status & TRACKED != 0 and pkt.time_ns < state.until_ns
+        # It is for the end that has sent what it quotes.
+        is_valid = is_known and pkt.dst == pkt.quoted_src and (not self.checksums or pkt.checksum_valid)
+        if pkt.quoted_protocol in (ICMP, ICMPV6):
+            start = 40 if pkt.is_ipv6 else (pkt.payload[0] & 15) * 4
+            kind = pkt.payload[start]
+            query = QUERY_OF_TYPE_V6[kind] if pkt.is_ipv6 else QUERY_OF_TYPE[kind]
+            asked_forward = query & REPLY != 0 if pkt.forward else query & REPLY == 0
+            name = (query & QUERY_BITS) << 25 | (1 << 24 if asked_forward else 0)
+            name |= pkt.payload[start + 1] << 16 | pkt.quoted_icmp_id
+            is_query = False
+            for each in range(KNOWN_QUERIES):
+                is_query = is_query or (query != 0 and state.queries[each] & ~QUERY_ANSWERED == name)
+            is_valid = is_valid and is_query
+        verdict = RELATED if is_valid else INVALID
         pkt.connection_state = verdict
         self.core.packets[verdict] += 1
         if self.drop_invalid and not is_valid:

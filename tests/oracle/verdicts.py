@@ -8,7 +8,7 @@ from pathlib import Path
 from fajita import NF, PASS, Chain, FrameBlock, InputError, Layer, Packet
 from fajita.engine.compiled import CompiledEngine
 from fajita.io.capture import open_capture
-from fajita.io.frames import ETHERNET, RAW_IP
+from fajita.io.frames import ETHERNET, LINUX_SLL, RAW_IP
 from fajita.nfs.connection_tracker import VERDICTS, ConnectionTracker
 from tests.oracle.packets import dscp, ipv4_of
 from tests.oracle.router import Router, Sent
@@ -26,6 +26,8 @@ RULES = "\n".join(
 )
 #: An Ethernet header before IPv4, whatever the addresses.
 _ETHERNET_HEADER = bytes(12) + b"\x08\x00"
+#: By link: bytes before the EtherType, or the packet.
+_BEFORE_TYPE = {ETHERNET: 12, LINUX_SLL: 14, RAW_IP: 0}
 _START_NS, _STEP_NS = 10**18, 1_000
 
 
@@ -68,11 +70,11 @@ def ipv4_packets(path: Path, most: int) -> list[bytes]:
             for block in capture:
                 for number in range(len(block)):
                     frame, link = bytes(block.frame(number)), int(block.link[number])
-                    if link == RAW_IP:
-                        frame = _ETHERNET_HEADER + frame
-                    elif link != ETHERNET:
+                    if link not in _BEFORE_TYPE:
                         continue
-                    packet = ipv4_of(frame, int(block.wire[number]) + 14 * (link == RAW_IP))
+                    left_out = _BEFORE_TYPE[link]
+                    ethernet = bytes(12) + (b"\x08\x00" if link == RAW_IP else b"") + frame[left_out:]
+                    packet = ipv4_of(ethernet, int(block.wire[number]) + len(ethernet) - len(frame))
                     packets += [] if packet is None else [packet]
                 if len(packets) >= most:
                     break
