@@ -111,8 +111,7 @@ class Firewall(NF):
             decision = self.classifier[header + NO_RULE]
             for group in range(aggregates):
                 filled = (
-                    self.classifier[source + group]
-                    & self.classifier[destination + group]
+                    (self.classifier[source + group] | self.classifier[destination + group])
                     & self.classifier[source_port + group]
                     & self.classifier[destination_port + group]
                     & self.classifier[kind + group]
@@ -125,13 +124,10 @@ class Firewall(NF):
                     filled ^= lowest
                     word = 64 * group + BIT_AT[(lowest * DE_BRUIJN >> 58) & 63]
                     at = aggregates + word
-                    matching = (
-                        self.classifier[source + at]
-                        & self.classifier[destination + at]
-                        & self.classifier[source_port + at]
-                        & self.classifier[destination_port + at]
-                        & self.classifier[kind + at]
-                    )
+                    matching = self.classifier[source + at] & self.classifier[destination + at]
+                    if matching != 0:
+                        matching &= self.classifier[destination_port + at]
+                        matching &= self.classifier[source_port + at] & self.classifier[kind + at]
                     if matching != 0:
                         rule = 64 * word + BIT_AT[((matching & -matching) * DE_BRUIJN >> 58) & 63]
                         decision = self.classifier[self.classifier[header + RESULTS] + rule]
