@@ -93,10 +93,12 @@ class Firewall(NF):
                 first = self.classifier[header + INTERVALS + field]
                 size = 1 << steps
                 for step in range(steps):
-                    middle = first + (size >> (step + 1))
-                    begin = self.classifier[middle]
-                    if begin < number or (begin == number and self.classifier[middle + size] <= lower):
-                        first = middle
+                    half = size >> (step + 1)
+                    begin = self.classifier[first + half]
+                    # Only of IPv6 do several begin alike; a test that no processor predicts costs more than the search.
+                    if pkt.is_ipv6 and begin == number and self.classifier[first + half + size] > lower:
+                        half = 0
+                    first += half if begin <= number else 0
                 vector = self.classifier[first + 2 * size]
                 if field == SOURCE:
                     source = vector
