@@ -141,7 +141,8 @@ class _ChainFile:
         if not rest:
             return key
         for step in rest:
-            if not isinstance(node, SequenceNode) or not isinstance(step, int):
-                break
-            node = node.value[step]
+            if isinstance(node, SequenceNode) and isinstance(step, int):
+                node = node.value[step]
+            elif isinstance(node, MappingNode):
+                node = next((value for name, value in node.value if name.value == step), node)
         return node

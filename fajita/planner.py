@@ -102,6 +102,9 @@ def _place_core(plans: list[NFPlan]) -> int:
         for name, array in plan.nf.core_arrays.items():
             plan.core_offsets[name] = offset = aligned(offset, LINE_BYTES)
             offset = aligned(offset + array.bytes, 8)
+        for name, map_ in plan.nf.core_maps.items():
+            plan.core_offsets[name] = offset = aligned(offset, LINE_BYTES)
+            offset += map_.bytes
     return offset
 
 
