@@ -3,6 +3,7 @@
 from typing import Any
 
 from fajita import NF, PASS, Array, Packet, Sum, TextFile, connection, flag, u8, u16, u64
+from fajita.nfs.connection_tracker import KNOWN, NEW, RELATED
 from fajita.nfs.firewall_rules.classifier import (
     AGGREGATES,
     DESTINATION,
@@ -21,7 +22,7 @@ from fajita.nfs.firewall_rules.classifier import (
     classifier,
 )
 from fajita.nfs.firewall_rules.notation import read_rules
-from fajita.nfs.firewall_rules.values import ESTABLISHED, ICMP, ICMPV6, NEW, RELATED
+from fajita.nfs.firewall_rules.values import ICMP, ICMPV6
 
 #: IPv6's halves compare as numbers without a sign if this is taken off.
 SIGN = 1 << 63
@@ -68,7 +69,7 @@ class Firewall(NF):
             state.answered = True
         seen = pkt.connection_state
         if seen == 0 or seen > RELATED:
-            seen = ESTABLISHED if state.answered else NEW
+            seen = KNOWN if state.answered else NEW
         place = 4 * way + seen - 5
         decision = state.decisions[place]
         header = IPV6_HEADER if pkt.is_ipv6 else IPV4_HEADER
