@@ -23,7 +23,7 @@ from fajita.nfs.firewall_rules.notation import read_rules
 
 CHUNK = 1 << 16
 PORTS = (443, 80, 8443, 8080)
-PASSES = 3
+PASSES = 9
 
 
 def rules_text(count: int, seed: int = 1) -> str:
@@ -95,9 +95,9 @@ def new_flows_ns(chain: Chain, flows: int) -> float:
         engine, order, spent = CompiledEngine(chain.plan), FlowOrder("roundrobin", flows, 0), 0.0
         for first in range(0, flows, CHUNK):
             block = synthetic_block(order, min(CHUNK, flows - first), first=first, traffic="udp")
-            start = time.perf_counter()
+            start = time.thread_time()
             engine.process(block)
-            spent += time.perf_counter() - start
+            spent += time.thread_time() - start
         best = min(best, spent * 1e9 / flows)
     return best
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fajita import NF, PASS, Array, Packet, Sum, TextFile, connection, flag, u8, u16, u64
+from fajita.nfs.connection_tracker import KNOWN, NEW, RELATED
 from fajita.nfs.firewall_rules.classifier import (
     AGGREGATES,
     DESTINATION,
@@ -21,7 +22,7 @@ from fajita.nfs.firewall_rules.classifier import (
     classifier,
 )
 from fajita.nfs.firewall_rules.notation import read_rules
-from fajita.nfs.firewall_rules.values import ESTABLISHED, ICMP, ICMPV6, NEW, RELATED
+from fajita.nfs.firewall_rules.values import ICMP, ICMPV6
 
 #: IPv6's halves compare as numbers without a sign if this is taken off.
 SIGN = 1 << 63
@@ -68,7 +69,7 @@ class Firewall(NF):
             state.answered = True
         seen = pkt.connection_state
         if seen == 0 or seen > RELATED:
-            seen = ESTABLISHED if state.answered else NEW
+            seen = KNOWN if state.answered else NEW
         place = 4 * way + seen - 5
         decision = state.decisions[place]
         header = IPV6_HEADER if pkt.is_ipv6 else IPV4_HEADER
@@ -93,10 +94,12 @@ class Firewall(NF):
                 first = self.classifier[header + INTERVALS + field]
                 size = 1 << steps
                 for step in range(steps):
-                    middle = first + (size >> (step + 1))
-                    begin = self.classifier[middle]
-                    if begin < number or (begin == number and self.classifier[middle + size] <= lower):
-                        first = middle
+                    half = size >> (step + 1)
+                    begin = self.classifier[first + half]
+                    # Only of IPv6 do several begin alike; a test that no processor predicts costs more than the search.
+                    if pkt.is_ipv6 and begin == number and self.classifier[first + half + size] > lower:
+                        half = 0
+                    first += half if begin <= number else 0
                 vector = self.classifier[first + 2 * size]
                 if field == SOURCE:
                     source = vector
@@ -111,8 +114,7 @@ class Firewall(NF):
             decision = self.classifier[header + NO_RULE]
             for group in range(aggregates):
                 filled = (
-                    self.classifier[source + group]
-                    & self.classifier[destination + group]
+                    (self.classifier[source + group] | self.classifier[destination + group])
                     & self.classifier[source_port + group]
                     & self.classifier[destination_port + group]
                     & self.classifier[kind + group]
@@ -125,13 +127,10 @@ class Firewall(NF):
                     filled ^= lowest
                     word = 64 * group + BIT_AT[(lowest * DE_BRUIJN >> 58) & 63]
                     at = aggregates + word
-                    matching = (
-                        self.classifier[source + at]
-                        & self.classifier[destination + at]
-                        & self.classifier[source_port + at]
-                        & self.classifier[destination_port + at]
-                        & self.classifier[kind + at]
-                    )
+                    matching = self.classifier[source + at] & self.classifier[destination + at]
+                    if matching != 0:
+                        matching &= self.classifier[destination_port + at]
+                        matching &= self.classifier[source_port + at] & self.classifier[kind + at]
                     if matching != 0:
                         rule = 64 * word + BIT_AT[((matching & -matching) * DE_BRUIJN >> 58) & 63]
                         decision = self.classifier[self.classifier[header + RESULTS] + rule]

@@ -12,6 +12,7 @@ from scapy.packet import Raw
 
 from fajita import NF, PASS, Chain, Change, InputError, Packet, TextFileValue, five_tuple
 from fajita.engine.interface import Engine
+from fajita.nfs.connection_tracker import ConnectionTracker
 from fajita.nfs.firewall import Firewall
 from fajita.verify import both_engines as compiled_and_reference
 from fajita.verify import verify_blocks
@@ -97,6 +98,27 @@ def test_what_a_tracker_before_it_says_counts(engine: type[Engine]) -> None:
     result = run(engine, [Tracker(), nf], frames)
     assert result.verdicts == [0, 1, 0, 1, 1, 0, 1, 1]
     assert [rule["packets"] for rule in result.summary(1)["rules"]] == [2, 5]
+
+
+@both_engines
+def test_behind_the_connection_tracker_a_connection_is_what_that_says(engine: type[Engine]) -> None:
+    nf = firewall("ct state invalid drop", "ct state established accept", "tcp dport 80 ct state new accept")
+
+    def segment(flags: str, sequence: int, acknowledgment: int, *, returns: bool = False) -> bytes:
+        ends = (SERVER, CLIENT, 80, 1024) if returns else (CLIENT, SERVER, 1024, 80)
+        tcp = TCP(sport=ends[2], dport=ends[3], flags=flags, seq=sequence, ack=acknowledgment, window=1000)
+        return in_ethernet(IP(src=ends[0], dst=ends[1]) / tcp)
+
+    frames = [
+        segment("S", 99, 0),
+        segment("SA", 499, 100, returns=True),
+        segment("A", 100, 500),
+        segment("A", 100 + (1 << 30), 500),  # far out of window
+        segment("SA", 7, 1, returns=True),
+    ]
+    result = run(engine, [ConnectionTracker(), nf], frames)
+    assert result.verdicts[:4] == [1, 1, 1, 0]
+    assert [rule["packets"] for rule in result.summary(1)["rules"]][2] == 1
 
 
 @both_engines

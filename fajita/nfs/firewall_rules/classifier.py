@@ -4,7 +4,9 @@ their words (Baboescu and Varghese, Scalable Packet Classification, SIGCOMM 2001
 
 Each field's numbers fall into intervals in which the same rules match; a vector has a bit for each rule, from the
 lowest of the first word on. What matches a packet is what is in the vectors of all its fields. A vector begins with
-aggregates: a bit for each of its words, whether it is not 0. All of it is one array of integers:
+aggregates: a bit for each of its words, whether it is not 0. As rules for any source make all words of any source's
+vector so, aggregates of sources leave these rules out, and those of destinations have no others: where a rule matches,
+it is in one of the two. All of it is one array of integers:
 
     two headers, of IPv4 and IPv6   HEADER numbers each, at the places named below
     per field                       2**steps first numbers of intervals (of an IPv6 address the upper half, so that
@@ -100,7 +102,8 @@ class _Family:
         #: Of a vector; a whole number of aggregates would be a waste.
         self.words = max(1, -(-len(rules) // 64))
         self.aggregates = -(-self.words // 64)
-        self._vectors: dict[int, int] = {}
+        self._any_source = sum(1 << n for n, rule in enumerate(rules) if "src" not in rule.parts)
+        self._vectors: dict[tuple[int, int], int] = {}
 
     def place(self, header: int, results: list[int], no_rule: int) -> None:
         """Place everything, and say in the header where it is."""
@@ -128,7 +131,8 @@ class _Family:
         is_address = field in (SOURCE, DESTINATION)
         limit = 1 << self.address_bits if is_address else UNREADABLE + 1
         sets = _intervals((self._spans(rule, field) for rule in self.rules), limit)
-        firsts, vectors = zip(*((first, self._vector(matching)) for first, matching in sets), strict=True)
+        among = {SOURCE: ~self._any_source, DESTINATION: self._any_source}.get(field, -1)
+        firsts, vectors = zip(*((first, self._vector(matching, among)) for first, matching in sets), strict=True)
         steps = (len(firsts) - 1).bit_length()
         missing = (1 << steps) - len(firsts)
         is_ipv6 = is_address and self.address_bits == 128
@@ -146,16 +150,18 @@ class _Family:
             places += [self._vector(matching & of_state) for of_state in by_state] * (next_ - first)
         return self.made.add(np.array(places, np.int64))
 
-    def _vector(self, matching: int) -> int:
-        """Where the vector is that has these bits."""
-        if matching not in self._vectors:
-            words = np.frombuffer(matching.to_bytes(8 * self.words, "little"), "<i8")
-            filled = np.zeros(64 * self.aggregates, bool)
-            filled[: self.words] = words != 0
-            aggregates = np.packbits(filled, bitorder="little").view("<i8")
+    def _vector(self, matching: int, among: int = -1) -> int:
+        """Where the vector is that has these bits; its aggregates are about those of them that are among some."""
+        if (matching, among) not in self._vectors:
             # Words beyond the last are in no aggregate, so that nothing reads them.
-            self._vectors[matching] = self.made.add(np.concatenate([aggregates, words]))
-        return self._vectors[matching]
+            filled = np.zeros(64 * self.aggregates, bool)
+            filled[: self.words] = self._words_of(matching & among) != 0
+            aggregates = np.packbits(filled, bitorder="little").view("<i8")
+            self._vectors[matching, among] = self.made.add(np.concatenate([aggregates, self._words_of(matching)]))
+        return self._vectors[matching, among]
+
+    def _words_of(self, bits: int) -> NDArray[np.int64]:
+        return np.frombuffer(bits.to_bytes(8 * self.words, "little"), "<i8")
 
 
 def _has(rule: Rule, state: int) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from fajita.nfs.connection_tracker import INVALID, KNOWN, NEW, RELATED
 from fajita.nfs.firewall_rules.tokens import Token
 
 TCP, UDP, SCTP, ICMP, ICMPV6 = 6, 17, 132, 1, 58
@@ -77,8 +78,7 @@ _ICMPV6_TYPES = {
     "mld2-listener-report": 143,
 }
 #: The states of a connection as `pkt.connection_state` has them.
-INVALID, NEW, ESTABLISHED, RELATED = 1, 2, 3, 4
-STATES = {"invalid": INVALID, "new": NEW, "established": ESTABLISHED, "related": RELATED}
+STATES = {"invalid": INVALID, "new": NEW, "established": KNOWN, "related": RELATED}
 
 
 @dataclass(frozen=True)
