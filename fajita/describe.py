@@ -41,6 +41,7 @@ _PACKETS: dict[Layer, str] = {
     Layer.TCP: "TCP",
     Layer.UDP: "UDP",
     Layer.ICMP: "ICMP, ICMPv6",
+    Layer.FRAGMENT: "fragments",
 }
 
 
@@ -70,13 +71,15 @@ def describe_fields() -> tuple[FieldDescription, ...]:
         FieldDescription(name, _packets(layers), "", f"{name}[i] is one of these bytes, 0 outside them")
         for name, layers in SEQUENCES.items()
     ]
-    flags = [
-        FieldDescription(name, _packets(layer), "", "true: the whole header is there") for name, layer in FLAGS.items()
-    ]
+    flags = [FieldDescription(name, _packets(layer), "", _flag_text(layer)) for name, layer in FLAGS.items()]
     tests = [FieldDescription(name, "all", "", text) for name, text in TESTS.items()]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
     metadata = [FieldDescription(name, "all", "all", each.text) for name, each in METADATA.items()]
     return (*fields, *facts, *bytes_, *flags, *tests, forward, *metadata)
+
+
+def _flag_text(layer: Layer) -> str:
+    return "true: a part of an IP packet" if layer == Layer.FRAGMENT else "true: the whole header is there"
 
 
 def _packets(*layers: Layer) -> str:

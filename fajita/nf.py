@@ -403,6 +403,7 @@ class PacketView:
     tcp_acknowledgment: int
     tcp_flags: int
     tcp_window: int
+    tcp_data_offset: int
     udp_length: int
     icmp_type: int
     icmp_code: int
@@ -420,6 +421,7 @@ class PacketView:
     is_tcp: bool
     is_udp: bool
     is_icmp: bool
+    is_fragment: bool
     checksum_valid: bool
     forward: bool
     mark: int

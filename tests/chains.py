@@ -46,6 +46,11 @@ _RULES = (
 )
 #: Parameters to choose from, for the NFs that cannot do without or that have more than one way to run.
 _PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "ConnectionTracker": [
+        {},
+        {"checksums": False, "drop_invalid": True},
+        {"loose": False, "liberal": True, "syn_sent": "1us", "udp": "1ms", "icmp": "1ms", "generic": "5us"},
+    ],
     "Firewall": [{"rules": TextFileValue("random.nft", text)} for text in _RULES],
     "FlowCounter": [{}, {"records": True}],
     "LoadBalancer": [
