@@ -58,7 +58,7 @@ class VirtualServer(NF):
         services: list[Service]
         down: list[IPv4] = []
         drop_down: bool = False
-        closed_timeout: Duration = "10s"  # type: ignore[assignment]
+        closed_timeout: Duration = "10s"
 
     class State:
         server: ipv4
