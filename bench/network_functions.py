@@ -57,6 +57,18 @@ def balancer(algorithm: str) -> str:
     return f"load_balancer: {{servers: [{', '.join(SERVERS)}], algorithm: {algorithm}, timeout: 5min}}"
 
 
+def rules(count: int) -> str:
+    """So many in nftables' notation; the last lets all flows pass."""
+    others = "\n".join(
+        f"ip saddr 172.16.{number >> 8}.{number & 255} udp dport {1024 + number} drop" for number in range(count - 2)
+    )
+    head = "table inet filter {\nchain forward {\ntype filter hook forward priority filter; policy drop;"
+    return f"{head}\nct state established,related accept\n{others}\nip saddr 10.0.0.0/8 accept\n}}\n}}\n"
+
+
+NAT = "nat: {inside: [10.0.0.0/8], external: [203.0.113.0/27]}"
+
+
 def to_services(slots: Slots) -> None:
     """Let every flow be one to a service."""
     number = (slots[:, SRC].sum(1) + slots[:, SRC_PORT].sum(1)) % SERVICES
@@ -72,13 +84,14 @@ def as_they_come(slots: Slots) -> None:
 class Case:
     """What is measured. nf: an item of a chain, as YAML. made: alters the usual frames.
 
-    answers: every second packet is an answer to what the function makes of it.
+    answers: every second packet is an answer to what the function makes of it. files: beside the chain, by name.
     """
 
     name: str
     nf: str
     made: Callable[[Slots], None] = as_they_come
     answers: bool = False
+    files: dict[str, str] = field(default_factory=dict)
     engine: CompiledEngine = field(init=False)
     block: FrameBlock = field(init=False)
     pristine: Slots = field(init=False)
@@ -93,6 +106,8 @@ class Case:
         """The function alone; of THREE the example."""
         if self.name == THREE:
             return Chain.load(CHAINS / "three.yaml")
+        for name, text in self.files.items():
+            (folder / name).write_text(text)
         path = folder / "chain.yaml"
         path.write_text(f"nfs:\n- {self.nf}\n")
         return Chain.load(path)
@@ -139,6 +154,20 @@ def cases() -> list[Case]:
         *(Case(f"virtual_server, {name}", services("nat", name), to_services) for name in ALGORITHMS),
         Case("virtual_server, both ways", services("nat", "maglev"), to_services, answers=True),
         Case("virtual_server, direct", services("direct", "maglev"), to_services),
+        Case("nat", NAT),
+        Case("nat, both ways", NAT, answers=True),
+        Case("connection_tracker", "connection_tracker:"),
+        Case("connection_tracker, both ways", "connection_tracker:", answers=True),
+        *(
+            Case(f"firewall, {count:,} rules", "firewall: {rules: rules.nft}", files={"rules.nft": rules(count)})
+            for count in (10, 10_000)
+        ),
+        Case(
+            "firewall, 10,000 rules, both ways",
+            "firewall: {rules: rules.nft}",
+            answers=True,
+            files={"rules.nft": rules(10_000)},
+        ),
     ]
 
 

@@ -65,7 +65,7 @@ class Service(BaseModel):
     @property
     def front(self) -> int:
         """What clients send to."""
-        return packed(self.address, self.port, self.protocol)
+        return packed(int(self.address), self.port, self.protocol)
 
     def port_of(self, server: Server) -> int:
         """Where a server of it listens."""
@@ -73,7 +73,7 @@ class Service(BaseModel):
 
     def back(self, server: Server) -> int:
         """What a server of it answers from."""
-        return packed(server.address, self.port_of(server), self.protocol)
+        return packed(int(server.address), self.port_of(server), self.protocol)
 
     def shown(self, server: Server) -> str:
         """A server of it."""

@@ -5,7 +5,24 @@ from typing import Any
 
 import numpy as np
 
-from fajita import LOOK_UP, NF, PASS, Array, Duration, IPv4, Layer, Packet, connection, hash_of, ipv4, u8, u16, u32, u64
+from fajita import (
+    LOOK_UP,
+    NF,
+    PASS,
+    Array,
+    Duration,
+    IPv4,
+    Layer,
+    Packet,
+    connection,
+    flag,
+    hash_of,
+    ipv4,
+    u8,
+    u16,
+    u32,
+    u64,
+)
 from fajita.nfs._servers import USUAL_ROOM, maglev_table, weighted_turns, with_room
 from fajita.nfs._services import HASH_SHIFT, EndpointTable, Service, check_services
 
@@ -51,6 +68,9 @@ class VirtualServer(NF):
         expire_in: u64
 
     class Core:
+        # Of the packet at hand.
+        service: u16
+        is_answer: flag
         turns: Array[u32, "service_count"]  # noqa: F821 - of each service
         connections: Array[u32, "server_count"]  # noqa: F821 - by server's number, for least_connections
 
@@ -119,26 +139,24 @@ class VirtualServer(NF):
         first = (front * self.front_factor >> HASH_SHIFT) & self.front_mask
         for place in range(first, first + self.front_probes):
             if self.fronts[place] == front:
+                self.core.service = self.front_numbers[place]
+                self.core.is_answer = False
                 return LOOK_UP
         if self.has_nat:
             back = pkt.src << 24 | pkt.src_port << 8 | pkt.protocol
             first = (back * self.back_factor >> HASH_SHIFT) & self.back_mask
             for place in range(first, first + self.back_probes):
                 if self.backs[place] == back:
+                    self.core.is_answer = True
                     pkt.src = self.service_addresses[self.back_numbers[place]]
                     pkt.src_port = self.service_ports[self.back_numbers[place]]
                     return LOOK_UP
         return PASS
 
     def new_flow(self, pkt: Packet, state: State) -> None:
-        front = pkt.dst << 24 | pkt.dst_port << 8 | pkt.protocol
-        service = -1
-        first = (front * self.front_factor >> HASH_SHIFT) & self.front_mask
-        for place in range(first, first + self.front_probes):
-            if self.fronts[place] == front:
-                service = self.front_numbers[place]
         number = NO_CONNECTION
-        if service >= 0:
+        if not self.core.is_answer:
+            service = self.core.service
             number = NO_SERVER
             turn = self.core.turns[service]
             if self.algorithms[service] == LEAST_CONNECTIONS:

@@ -1,11 +1,14 @@
 """Virtual services: frames as scapy builds them for a server and for the client, and who gets which connection."""
 
 from collections import Counter
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.packet import Packet, Raw
 
@@ -14,6 +17,8 @@ from fajita.engine.compiled import CompiledEngine
 from fajita.engine.parallel import ParallelEngine
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.virtual_server import VirtualServer
+from fajita.verify import both_engines as make_engines
+from fajita.verify import verify_blocks
 from tests.nfs.running import both_engines, change, run
 from tests.nfs.scapy_frames import CLIENT, ethernet
 
@@ -268,6 +273,55 @@ def test_fragments_go_with_their_first_both_ways(engine: Any) -> None:
     assert len(sent) == 6
     names = NAMES | {"servers": [{"address": SERVERS[0], "port": 53}]}
     assert run(engine, VirtualServer(services=[names]), sent).frames == expected
+
+
+PACKETS = st.tuples(
+    st.integers(0, 5),  # the client's port
+    st.integers(0, 2),  # the server
+    st.sampled_from(("to service", "to service", "answer", "to direct", "other")),
+    st.sampled_from(("S", "A", "A", "FA", "R")),
+    st.sampled_from((0, 1, 400_000, 2_000_000)),  # nanoseconds since the packet before
+)
+MIXED = Chain(
+    [
+        VirtualServer(
+            services=[WEB | {"algorithm": "least_connections"}, DIRECT | {"algorithm": "maglev", "table_size": 13}],
+            timeout="3ms",
+            closed_timeout="1ms",
+            drop_down=True,
+        ),
+        FlowCounter(key="connection", timeout="1ms"),
+    ]
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_engines_agree_while_servers_go_and_come(data: st.DataObject) -> None:
+    engines = make_engines(MIXED.plan)
+
+    def blocks() -> Iterator[FrameBlock]:
+        time_ns, first = 0, 0
+        for _ in range(data.draw(st.integers(1, 4))):
+            frames, times = [], []
+            for port, server, kind, flags, step in data.draw(st.lists(PACKETS, max_size=30)):
+                time_ns += step
+                times.append(time_ns)
+                frames.append(
+                    {
+                        "to service": to_service(port, flags=flags),
+                        "answer": answer(port, server, flags=flags),
+                        "to direct": frame(CLIENT, port, OTHER, 80, flags=flags),
+                        "other": frame(CLIENT, port, SERVICE, 81, UDP),
+                    }[kind]
+                )
+            yield FrameBlock.from_frames(frames, times, first=first)
+            first += len(frames)
+            down = data.draw(st.lists(st.sampled_from(SERVERS), unique=True))
+            for engine in engines.values():
+                change(engine, "virtual_server", down=down)
+
+    assert verify_blocks(MIXED.plan, blocks(), lambda plan: engines).difference is None
 
 
 def million_flows(dst: str) -> FrameBlock:
