@@ -3,8 +3,8 @@
     python bench/network_functions.py [--flows 65536,1048576] [--packets 2097152] [--repeat 9] [--only virtual_server,…]
 
 Frames of 60 bytes from memory, flows drawn uniformly, every flow known before; a function's own frames where the usual
-ones are not its business. All run in turn, pass by pass, so that a noisy machine disturbs them alike; time is that of
-the thread. of_three: the median of the ratios of neighbouring passes. What is not shipped is left out.
+ones are not its business. Each takes turns with `three`, pass by pass, so that a noisy machine disturbs both alike;
+time is that of the thread. of_three: the median of the ratios of neighbouring passes. What is not shipped is left out.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,7 +147,6 @@ class Case:
 def cases() -> list[Case]:
     """All that there are."""
     return [
-        Case(THREE, "rate_limiter:"),
         Case("policer, one rate", "policer: {rate: 1Gbps, burst: 64kB, key: five_tuple}"),
         Case("policer, two rates", "policer: {rate: 1Gbps, burst: 64kB, peak_rate: 2Gbps, key: five_tuple}"),
         *(Case(f"load_balancer, {name}", balancer(name)) for name in ALGORITHMS),
@@ -174,36 +173,33 @@ def cases() -> list[Case]:
 ALGORITHMS = ("round_robin", "least_connections", "hash", "maglev")
 
 
-def measure(chosen: list[Case], flows: int, packets: int, repeat: int) -> Iterable[dict[str, object]]:
-    """A row for each."""
-    with tempfile.TemporaryDirectory() as folder:
-        for case in chosen:
-            case.begin(Path(folder), flows, packets)
-        for number in range(repeat + 1):  # the first pass warms the caches up
-            for case in chosen[:: 1 if number % 2 else -1]:
-                case.run()
-    for case in chosen:
-        rates, threes = case.mpps[1:], chosen[0].mpps[1:]
-        median = statistics.median(rates)
-        ratio = statistics.median(own / three for own, three in zip(rates, threes, strict=True))
-        dropped = case.engine.counters().packets_in - case.engine.counters().packets_out
-        yield {
-            "function": case.name,
-            "flows": flows,
-            "packets": packets,
-            "mpps": round(median, 2),
-            "mpps_min": round(min(rates), 2),
-            "mpps_max": round(max(rates), 2),
-            "ns_per_packet": round(1000 / median, 2),
-            "of_three": round(ratio, 3),
-            "dropped": dropped,
-        }
+def measure(three: Case, case: Case, repeat: int) -> dict[str, object]:
+    """A row for a case, pass by pass in turn with `three`."""
+    three.mpps.clear()
+    for number in range(repeat + 1):  # the first pass warms the caches up
+        for each in (three, case) if number % 2 else (case, three):
+            each.run()
+    rates, threes = case.mpps[-repeat:], three.mpps[-repeat:]
+    median = statistics.median(rates)
+    counters = case.engine.counters()
+    return {
+        "function": case.name,
+        "flows": counters.tables[0].active,
+        "packets": len(case.block),
+        "mpps": round(median, 2),
+        "mpps_min": round(min(rates), 2),
+        "mpps_max": round(max(rates), 2),
+        "ns_per_packet": round(1000 / median, 2),
+        "three_ns_per_packet": round(1000 / statistics.median(threes), 2),
+        "of_three": round(statistics.median(own / other for own, other in zip(rates, threes, strict=True)), 3),
+        "dropped": counters.packets_in - counters.packets_out,
+    }
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """The figures as Markdown: ns per packet, and the rate as a share of that of `three`."""
-    flows = list(dict.fromkeys(row["flows"] for row in rows))
-    found = {(row["function"], row["flows"]): row for row in rows}
+    """The figures as Markdown."""
+    flows = list(dict.fromkeys(row["at"] for row in rows))
+    found = {(row["function"], row["at"]): row for row in rows}
     heads = [f"{count:,} flows: Mpps | ns per packet | of `three`" for count in flows]
     lines = [f"| alone | {' | '.join(heads)} |", f"|---|{'---:|---:|---:|' * len(flows)}"]
     for name in dict.fromkeys(row["function"] for row in rows):
@@ -225,11 +221,14 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     wanted = set(options.only.split(",") if options.only else shipped_nfs()) & set(shipped_nfs())
     rows: list[dict[str, object]] = []
-    for flows in map(int, options.flows.split(",")):
-        chosen = [case for case in cases() if case.name == THREE or case.needs in wanted]
-        for row in measure(chosen, flows, options.packets, options.repeat):
-            print(json.dumps(row), flush=True)
-            rows.append(row)
+    with tempfile.TemporaryDirectory() as folder:
+        for flows in map(int, options.flows.split(",")):
+            three = Case(THREE, "rate_limiter:")
+            three.begin(Path(folder), flows, options.packets)
+            for case in (case for case in cases() if case.needs in wanted):
+                case.begin(Path(folder), flows, options.packets)
+                rows.append({"at": flows} | measure(three, case, options.repeat))
+                print(json.dumps(rows[-1]), flush=True)
     print(f"\n{table(rows)}")
 
 
