@@ -146,7 +146,8 @@ class NF:
 
     Methods: `packet(self, pkt, state)` returns PASS, DROP or `pkt.drop("reason")`, without `state` if there is no key;
     `new_flow(self, pkt, state)` fills a new state, all zeros before; `expire(self, state)` gives back what a state
-    holds when it has been idle for `timeout`; `prepare(self)` runs once, in ordinary Python, to derive attributes from
+    holds when it has been idle for `timeout`; `error(self, pkt, state)` takes ICMP errors about packets of its flows
+    instead of `packet`; `prepare(self)` runs once, in ordinary Python, to derive attributes from
     the parameters; `summary(self, states, core)` makes the NF's summary in the report.
     """
 
@@ -190,6 +191,8 @@ class NF:
         for name in ("emit", "lands_here"):
             if getattr(cls, name) is not getattr(NF, name):
                 _refuse_class(cls, f".{name} has a name that the NF uses itself", "choose another")
+        if callable(getattr(cls, "error", None)) and cls.key is None:
+            _refuse_class(cls, " has error but no key", "ICMP errors come to packet; pkt.is_error tells which they are")
         if not callable(getattr(cls, "packet", None)):
             _refuse_class(cls, " has no method packet", "write: def packet(self, pkt, state)")
 
@@ -364,6 +367,16 @@ class PacketView:
     icmp_code: int
     icmp_id: int
     icmp_sequence: int
+    quoted_protocol: int
+    quoted_src: int
+    quoted_dst: int
+    quoted_src_high: int
+    quoted_src_low: int
+    quoted_dst_high: int
+    quoted_dst_low: int
+    quoted_src_port: int
+    quoted_dst_port: int
+    quoted_icmp_id: int
     length: int
     captured_length: int
     time_ns: int
@@ -377,6 +390,8 @@ class PacketView:
     is_udp: bool
     is_icmp: bool
     checksum_valid: bool
+    is_error: bool
+    related: bool
     forward: bool
     mark: int
     connection_state: int

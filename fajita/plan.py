@@ -156,7 +156,8 @@ class TablePlan:
     slots. evicts: a full table ends another flow for a new one. link: how entries are found without a search; the key
     is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
     by their indices. scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
-    which follow. sharing: of several workers, whose the entries are (fajita.sharding). foreign: in an entry that they
+    which follow. errors: its NFs have `error`, so that an ICMP error has the key of what it quotes. sharing: of several
+    workers, whose the entries are (fajita.sharding). foreign: in an entry that they
     share, where those have their part that did not begin it.
     """
 
@@ -179,6 +180,12 @@ class TablePlan:
     links: dict[int, int] = field(default_factory=dict)
     sharing: str = OWN
     foreign: ForeignArea | None = None
+    errors: bool = False
+
+    @property
+    def decided_by(self) -> frozenset[str]:
+        """The fields of a packet that decide its key."""
+        return frozenset(self.key.fields) | ({"icmp_type"} if self.errors else frozenset())
 
     @property
     def ends_at_ticks(self) -> bool:
@@ -264,6 +271,11 @@ class Plan:
     def asks_landing(self) -> bool:
         """Whether some NF asks where packets would land."""
         return any(nf.translated.asks_landing for nf in self.nfs)
+
+    @property
+    def takes_errors(self) -> bool:
+        """Whether some NF has `error`."""
+        return any(table.errors for table in self.tables)
 
     @property
     def has_metadata(self) -> bool:

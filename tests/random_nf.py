@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, TESTS
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, QUOTED, RELATED, TESTS
 
 _WRITABLE = [*(name for name, field in FIELDS.items() if field.write_layer), *METADATA]
+_WRITABLE += [name for name, field in QUOTED.items() if field.is_writable]
 _INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
 #: Some are declared with what they are merged by, which matters to what they begin as.
 _DECLARED = {kind: kind for kind in _INTEGER_TYPES} | {"u16": "Min[u16]", "u32": "Sum[u32]", "u64": "Min[u64]"}
@@ -97,13 +98,17 @@ class _Writer:
         parts += self._method("new_flow", "pkt, state", 4, packet=True)
         parts += self._method("expire", "state", 3, packet=False)
         parts += self._method("packet", "pkt, state", 14, packet=True, last="return " + self._verdict())
+        if self.random.random() < 0.5:
+            parts += self._method("error", "pkt, state", 8, packet=True, last="return " + self._verdict())
         return "\n".join(parts) + "\n"
 
     def _method(self, name: str, parameters: str, statements: int, *, packet: bool, last: str = "return") -> list[str]:
         self.packet, self.locals = packet, []
         lines = ["", f"    def {name}(self, {parameters}):"]
         for _ in range(statements):
-            lines += self._statement(2, name == "packet")
+            lines += self._statement(2, name in ("packet", "error"))
+            if name == "error":
+                continue
             if self.random.random() < 0.1:
                 lines += ["        self.emit(state)"]
             elif self.random.random() < 0.1:
@@ -203,7 +208,7 @@ class _Writer:
         choices += [f"self.random({self.random.choice(_LITERALS)})", "len(self.core.flags)", "len(state.marks)"]
         choices.append(f"hash_of({', '.join(self.random.choices(('1', 'self.step', 'state.s_i8'), k=3))})")
         if self.packet:
-            names = [*FIELDS, *FACTS]
+            names = [*FIELDS, *FACTS, *QUOTED]
             choices += [f"pkt.{name}" for name in self.random.sample(names, 4)]
             choices += [f"pkt.{self.random.choice([*METADATA])}"]
             choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]
@@ -223,7 +228,9 @@ class _Writer:
         if choice < 0.55:
             flags = ["state.seen", "self.core.odd", "True", "False"]
             flags += [f"state.marks[{self._index()}]", f"self.core.flags[{self._index()}]"]
-            return self.random.choice(flags + [f"pkt.{name}" for name in (*FLAGS, *TESTS, FORWARD)] * self.packet)
+            return self.random.choice(
+                flags + [f"pkt.{name}" for name in (*FLAGS, *TESTS, FORWARD, RELATED)] * self.packet
+            )
         signs = self.random.choices(_COMPARISONS, k=self.random.choice((1, 1, 2)))
         operands = [*(self._pure(depth) for _ in signs[1:]), self._integer(depth)]
         return (

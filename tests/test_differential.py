@@ -84,6 +84,36 @@ class Chooses(NF):
         self.core.order = (self.core.order ^ state.expire_in) * 0x100000001B3 + 1
 
 
+class Errors(NF):
+    """Keeps of ICMP errors which flows they are about, whichever state those are in, and writes what they quote."""
+
+    key = connection
+    keys = ANY_KEY
+
+    class Params:
+        writes: bool = True
+
+    class State:
+        packets: u32
+        errors: u32
+
+    class Core:
+        order: u64
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        state.packets += 1
+        return PASS
+
+    def error(self, pkt: Packet, state: State) -> int:
+        state.errors += 1
+        seen = state.packets << 16 | state.errors << 8 | (2 if pkt.forward else 0) | (1 if pkt.related else 0)
+        self.core.order = (self.core.order ^ seen) * 0x100000001B3 + 1
+        if self.writes:
+            pkt.quoted_src = pkt.quoted_dst
+            pkt.quoted_dst_port += 1
+        return PASS if pkt.related else pkt.drop("of no flow")
+
+
 CHAINS = {
     "one table, shared": Chain(
         [FlowCounter(), LoadBalancer(servers=SERVERS), RateLimiter(rate="1Mbps", burst="100B", timeout="1ms")]
@@ -141,6 +171,26 @@ CHAINS = {
     "full: drop": Chain([Ends(), Ends(name="sources", key="source")], capacity=3, timeout="5us"),
     "full: bypass": Chain(
         [FlowCounter(), Ends(name="sources", key="source"), FlowCounter(name="again")], capacity=2, full="bypass"
+    ),
+    "errors": Chain(
+        [
+            Errors(timeout="1ms"),
+            FlowCounter(key="connection", timeout="1s"),
+            Errors(name="sources", key="source", timeout="5us"),
+            Errors(name="again", timeout="1ms"),
+        ]
+    ),
+    "errors, before and after another lookup": Chain(
+        [
+            Errors(key="source", writes=False),
+            LoadBalancer(servers=SERVERS, key="source"),
+            Ends(key="destination"),
+            Errors(name="again", key="source"),
+            Errors(name="rewritten", key="source"),
+        ],
+        capacity=2,
+        full="drop",
+        inner=True,
     ),
     "timeouts of their own": Chain([Chooses(), Ends(key="source", timeout="1s"), Chooses(name="more", timeout="5us")]),
 }

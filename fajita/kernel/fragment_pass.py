@@ -1,5 +1,6 @@
 """The first pass for a fragment, as text: apart from the others, it finds its flow before its keys are hashed."""
 
+from fajita.kernel.error_pass import takes_errors
 from fajita.kernel.layout import Scratch
 from fajita.kernel.prologue import emit_words
 from fajita.kernel.text import Text
@@ -27,6 +28,10 @@ def emit_hash_fragment(text: Text, plan: Plan, number: int, scratch: Scratch) ->
             text.line(f"if load_i64(scratch + {scratch.status} + 8 * j) >= 2:")
             text.line("    datagram = 0  # dropped: it leaves no ports here")
         text.line(f"transport = ports_of_fragment({number}, frame, headers, datagram)")
+        if takes_errors(plan, number):
+            text.line(f"if headers & {int(Layer.ICMP)}:")
+            text.line(f"    hash_{number}_icmp(context, scratch, position, j, frame, headers)")
+            text.line("    return")
         if tables:
             text.line("headers = with_ports_of_first(headers, datagram)")
             if plan.tells_ipv6:

@@ -34,7 +34,7 @@ class RunningNF:
         self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays, plan.translated.stored)
         self.records = Records(plan, packings, flows)
         self._self = NFView(plan.nf, self.core, self.records.emit, lands_here)
-        self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire")}
+        self._methods = {name: load_method(plan.nf, name) for name in ("packet", "new_flow", "expire", "error")}
 
     def is_about(self, family: int) -> bool:
         """Whether an NF with a key is about packets of a family: it may handle IPv4 or IPv6 alone."""

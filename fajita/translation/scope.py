@@ -67,5 +67,7 @@ class Scope:
         return self.reasons.index(reason) + 1
 
 
+#: Methods that end with a verdict.
+VERDICT_HOOKS = ("packet", "error")
 #: The reason counted for a plain `return DROP`.
 PLAIN_DROP = "dropped"

@@ -7,7 +7,7 @@ from fajita.nf import NF
 from fajita.translation.commuting import why_not_commuting
 from fajita.translation.locate import Method, find_method
 from fajita.translation.prefetches import ArrayAccess, Asked, derive_prefetches
-from fajita.translation.scope import Scope
+from fajita.translation.scope import VERDICT_HOOKS, Scope
 from fajita.translation.statements import Statements
 
 #: What the kernel can hand to a hook, in the order it is handed.
@@ -24,9 +24,15 @@ ARGUMENTS = (
     "records",
     "forward",
     "context",
+    "related",
 )
 
-_PARAMETERS = {"packet": ("pkt", "state"), "new_flow": ("pkt", "state"), "expire": ("state",)}
+_PARAMETERS = {
+    "packet": ("pkt", "state"),
+    "new_flow": ("pkt", "state"),
+    "expire": ("state",),
+    "error": ("pkt", "state"),
+}
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,11 @@ class TranslatedNF:
         return bool(self.reasons)
 
     @property
+    def takes_errors(self) -> bool:
+        """Whether ICMP errors come to it as what they are, with the key of the packet that they are about."""
+        return "error" in self.hooks
+
+    @property
     def may_emit(self) -> bool:
         """Whether some path of it emits a record."""
         return any(self.emits.values())
@@ -110,6 +121,8 @@ def translate(nf: NF) -> TranslatedNF:
         translated = _translate(nf, unstored)
     scope = _packet_scope(translated)
     why_not = why_not_commuting(scope, translated.stored, has_new_flow="new_flow" in translated.hooks)
+    if translated.takes_errors:
+        why_not = why_not or "it has a method error, which asks whether a flow has a state"
     return replace(translated, why_not=why_not)
 
 
@@ -132,7 +145,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
         scope = _scope(nf, method, prefix)
         scope.reasons, scope.unstored = reasons, unstored
         hook = _translate_hook(scope)
-        if name == "packet" or hook.arguments:  # what uses nothing of the packet and the state has no effect
+        if name in VERDICT_HOOKS or hook.arguments:  # what uses nothing of the packet and the state has no effect
             hooks[name] = hook
         reads |= scope.reads
         writes |= scope.writes
@@ -174,7 +187,7 @@ def _packet_scope(translated: TranslatedNF) -> Scope:
 
 
 def _rewrites_per_flow(scopes: list[Scope]) -> bool:
-    changing = {name for scope in scopes if scope.method.name == "packet" for name in scope.stored}
+    changing = {name for scope in scopes if scope.method.name in VERDICT_HOOKS for name in scope.stored}
     return all(scope.rewrites_per_flow and not scope.rewrites_from & changing for scope in scopes)
 
 
@@ -199,9 +212,11 @@ def _translate_hook(scope: Scope) -> Hook:
     method = scope.method
     statements = Statements(scope)
     if not statements.block(method.tree.body, 1):
-        if method.name == "packet":
+        if method.name in VERDICT_HOOKS:
             method.refuse(
-                method.tree, f"{type(scope.nf).__name__}.packet can end without a verdict", "return PASS on every path"
+                method.tree,
+                f"{type(scope.nf).__name__}.{method.name} can end without a verdict",
+                "return PASS on every path",
             )
         statements.lines.append("    return 0")
     return _hook(scope, statements.lines)
