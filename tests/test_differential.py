@@ -25,6 +25,7 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.verify import verify_blocks
 from tests.chains import describe, random_chain, random_settings, shipped_nfs, variants
+from tests.error_nfs import Errors
 from tests.random_nf import random_nf
 from tests.traffic import Traffic, many_flows, traffic
 
@@ -82,36 +83,6 @@ class Chooses(NF):
 
     def expire(self, state: State) -> None:
         self.core.order = (self.core.order ^ state.expire_in) * 0x100000001B3 + 1
-
-
-class Errors(NF):
-    """Keeps of ICMP errors which flows they are about, whichever state those are in, and writes what they quote."""
-
-    key = connection
-    keys = ANY_KEY
-
-    class Params:
-        writes: bool = True
-
-    class State:
-        packets: u32
-        errors: u32
-
-    class Core:
-        order: u64
-
-    def packet(self, pkt: Packet, state: State) -> int:
-        state.packets += 1
-        return PASS
-
-    def error(self, pkt: Packet, state: State) -> int:
-        state.errors += 1
-        seen = state.packets << 16 | state.errors << 8 | (2 if pkt.forward else 0) | (1 if pkt.related else 0)
-        self.core.order = (self.core.order ^ seen) * 0x100000001B3 + 1
-        if self.writes:
-            pkt.quoted_src = pkt.quoted_dst
-            pkt.quoted_dst_port += 1
-        return PASS if pkt.related else pkt.drop("of no flow")
 
 
 CHAINS = {
