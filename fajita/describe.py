@@ -3,13 +3,17 @@
 import inspect
 import json
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
 
 from fajita.nf import NF
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, SEQUENCES, TESTS, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
-from fajita.state_types import ArrayType, StateType
+from fajita.state_types import ArrayType, MapType, StateType
+from fajita.text_file import TextFile
 
 #: How a chain writes a value of a type. Not a dict: a type with a pydantic constraint cannot be hashed.
 _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
@@ -18,6 +22,7 @@ _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
     (Burst, "size, such as 64kB, or a number of packets"),
     (Duration, "time, such as 30s"),
     (IPv4, "IPv4 address"),
+    (TextFile, "file, relative to the chain's"),
     (str, "text"),
     (bool, "true or false"),
     (int, "integer"),
@@ -119,12 +124,12 @@ def describe(name: str, nf_class: type[NF]) -> NFDescription:
         keys=tuple(key.name for key in keys),
         parameters=_parameters(nf_class),
         state=_types(nf_class.state_fields, nf_class.state_arrays),
-        core=_types(nf_class.core_fields, nf_class.core_arrays),
+        core=_types(nf_class.core_fields, nf_class.core_arrays, nf_class.core_maps),
     )
 
 
-def _types(fields: dict[str, StateType], arrays: dict[str, ArrayType]) -> dict[str, str]:
-    return {name: kind.declared for name, kind in (fields | arrays).items()}
+def _types(*kinds: Mapping[str, StateType | ArrayType | MapType]) -> dict[str, str]:
+    return {name: kind.declared for some in kinds for name, kind in some.items()}
 
 
 def _parameters(nf_class: type[NF]) -> tuple[ParameterDescription, ...]:
@@ -156,6 +161,8 @@ def _type_text(hint: Any) -> str:
         return f"list of {_type_text(arguments[0])}"
     if origin is Literal:
         return " or ".join(str(choice) for choice in arguments)
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return f"{{{', '.join(hint.model_fields)}}}"
     if origin in (Union, types.UnionType):
         return " or ".join(_type_text(choice) for choice in arguments)
     return str(getattr(hint, "__name__", hint))

@@ -7,7 +7,7 @@ for each, and each a table of its own, so that an IPv4 flow is not kept in the s
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fajita.errors import InputError, nearest
 from fajita.packet import FIELDS, IPV6_FIELDS, Field, Layer
@@ -73,6 +73,26 @@ class Packing:
     parts: tuple[KeyPart, ...]
     columns: tuple[KeyColumn, ...]
     masks: tuple[int, ...]
+
+    def parts_by_field(self) -> tuple[KeyPart, ...]:
+        """The parts such that none has bytes of several fields.
+
+        A load of several fields of which one has just been stored has to wait until that has come to the cache.
+        """
+        ends = {(column.word, column.shift + column.bits) for column in self.columns}
+        return tuple(piece for part in self.parts for piece in _split(part, ends))
+
+
+def _split(part: KeyPart, ends: set[tuple[int, int]]) -> list[KeyPart]:
+    """A part, cut in two halves, and these again, where a field ends in its midst."""
+    half = part.bits // 2
+    if part.mask != -1 or not any((part.word, part.shift + bit) in ends for bit in range(8, part.bits, 8)):
+        return [part]
+    low, high = (
+        replace(part, bits=half),
+        replace(part, bits=half, offset=part.offset + half // 8, shift=part.shift + half),
+    )
+    return [*_split(low, ends), *_split(high, ends)]
 
 
 @dataclass(frozen=True)

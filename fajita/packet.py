@@ -108,7 +108,9 @@ FIELDS: dict[str, Field] = {
             text="CWR ECE URG ACK PSH RST SYN FIN, FIN the lowest bit",
         ),
         Field("tcp_window", "transport", 14, 16, _TCP, _TCP, "transport", text="TCP window, not scaled"),
-        Field("tcp_data_offset", "transport", 12, 8, _TCP, shift=4, mask=0xF, text="TCP header length in words of 4 bytes"),
+        Field(
+            "tcp_data_offset", "transport", 12, 8, _TCP, shift=4, mask=0xF, text="TCP header length in words of 4 bytes"
+        ),
         Field("udp_length", "transport", 4, 16, _UDP, text="UDP length in bytes"),
         Field("icmp_type", "transport", 0, 8, _ICMP, _ICMP, "transport", text="ICMP type"),
         Field("icmp_code", "transport", 1, 8, _ICMP, _ICMP, "transport", text="ICMP code"),

@@ -111,7 +111,7 @@ class Run:
         if nf.table is None:
             stateful = [each.nf.name for each in self.plan.nfs if each.table is not None]
             right = f"one of {', '.join(stateful)}" if stateful else ""
-            if type(nf.nf).core_fields or nf.nf.core_arrays:
+            if type(nf.nf).core_fields or nf.nf.core_arrays or nf.nf.core_maps:
                 right = f"its variables are in run.core({name!r})"
             raise InputError(f"{name} keeps no state per key", self.plan.name, right)
         return rows_table(self.plan, nf, self.engine.rows(nf))

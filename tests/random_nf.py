@@ -49,7 +49,7 @@ _KEYS = (
 
 _HEAD = """\
 from fajita import DROP, NF, PASS, Layer, connection, everything, flag, five_tuple, key_of, source, source_prefix, vlan
-from fajita import LOOK_UP, Array, Bits, Min, Sum, hash_of
+from fajita import LOOK_UP, Array, Bits, Map, Min, Sum, hash_of
 from fajita import i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 
 LIMIT = 0x123456789ABCDEF0
@@ -73,7 +73,12 @@ class RandomNF(NF):
 {core}
         odd: flag
         flags: Array[flag, "width"]
+        one: Map[1, 3]
+        two: Map[2, "width"]
+        four: Map[4, 1]
 """
+#: Words of the keys of its maps.
+_MAPS = {"one": 1, "two": 2, "four": 4}
 
 
 class _Writer:
@@ -97,7 +102,8 @@ class _Writer:
         key = self.random.choice(_KEYS)
         parts = [_HEAD.format(key=key, state=state, core=core)]
         if self.random.random() < 0.5:
-            self.stateful, verdict = False, self._verdict().replace("PASS", self.random.choice(("LOOK_UP", "PASS")))
+            self.stateful = False
+            verdict = self._verdict().replace("PASS", "LOOK_UP")
             parts += self._method("before_lookup", "pkt", 6, packet=True, last=f"return {verdict}")
             self.stateful = True
         parts += self._method("new_flow", "pkt, state", 4, packet=True)
@@ -139,8 +145,10 @@ class _Writer:
             if self.stateful:
                 flags += ["state.seen", f"state.marks[{self._index()}]"]
             return [f"{pad}{self.random.choice(flags)} = {self._condition(2)}"]
-        if choice < 0.62:
+        if choice < 0.6:
             return [f"{pad}{self._target()}, {self._target()} = {self._integer(2)}, {self._integer(2)}"]
+        if choice < 0.62:
+            return [f"{pad}{self._change_of_map()}"]
         if choice < 0.72 and level < 4:
             bounds = self.random.choice(("{0} & 7", "-3, {0} & 7", "{0} & 7, -2, -1", "0, {0} & 15, 3"))
             loop = f"step{level}"
@@ -173,6 +181,20 @@ class _Writer:
         if self.random.random() < 0.3:
             return f"{area}.a_{self.random.choice(_INTEGER_TYPES)}[{self._index()}]"
         return f"{area}.{short}_{self.random.choice(_INTEGER_TYPES)}"
+
+    def _map_call(self, method: str) -> str:
+        name = self.random.choice(tuple(_MAPS))
+        # Of few keys, so that there are some to be found.
+        arguments = [f"{self._leaf_of_key()} & 3" for _ in range(_MAPS[name])]
+        arguments += [self._leaf_of_key()] * (method == "set")
+        return f"self.core.{name}.{method}({', '.join(arguments)})"
+
+    def _leaf_of_key(self) -> str:
+        names = [*self.locals, "self.core.c_u8", "self.core.c_i64", "len(self.core.two)", "5", "-1"]
+        return self.random.choice(names + ["pkt.src_port", "pkt.length", "pkt.src"] * self.packet)
+
+    def _change_of_map(self) -> str:
+        return self._map_call(self.random.choice(("set", "set", "remove")))
 
     def _index(self) -> str:
         """Of an element: a small number mostly, as arrays are short."""
@@ -216,6 +238,7 @@ class _Writer:
             choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]
             choices += ["self.values[pkt.src_port & 7]", "pkt.payload[pkt.src & 3]"]
             choices += [f"pkt.tcp_options[{self.random.choice((-1, 0, 3, 39))}]", "len(pkt.tcp_options)"]
+        choices += [self._map_call("get"), "len(self.core.one)"]
         return self.random.choice(choices)
 
     def _condition(self, depth: int) -> str:
@@ -227,6 +250,8 @@ class _Writer:
         if choice < 0.47:
             among = self.random.choice(("self.values", f"({self._integer(1)}, {self._pure(0)}, 80)"))
             return f"({self._pure(1)} {self.random.choice(('in', 'not in'))} {among})"
+        if choice < 0.48:
+            return self._change_of_map()
         if choice < 0.55:
             flags = ["self.core.odd", "True", "False", f"self.core.flags[{self._index()}]"]
             if self.stateful:
@@ -243,10 +268,11 @@ class _Writer:
         )
 
     def _pure(self, depth: int) -> str:
-        """An integer that draws no random number: where the translation has it more than once, that is refused."""
-        while "random" in (text := self._integer(depth)):
-            pass
-        return text
+        """An integer without an effect: where the translation has it more than once, that is refused."""
+        while True:
+            text = self._integer(depth)
+            if not any(effect in text for effect in ("random", ".set(", ".remove(")):
+                return text
 
 
 def random_nf(seed: int, folder: Path) -> type[NF]:

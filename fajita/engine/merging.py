@@ -46,11 +46,12 @@ def merge_core(nf: NFPlan, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The variables of an NF: of those that it declares what all workers have together, of any other a list of what
     each has, in their order. workers: the same variables of each, arrays among them or not."""
     types = type(nf.nf).core_fields | nf.nf.core_arrays
-    return {name: _merged([worker[name] for worker in workers], types[name]) for name in workers[0]}
+    return {name: _merged([worker[name] for worker in workers], types.get(name)) for name in workers[0]}
 
 
-def _merged(values: list[Any], kind: StateType | ArrayType) -> Any:
-    if kind.merge is None:
+def _merged(values: list[Any], kind: StateType | ArrayType | None) -> Any:
+    """kind: None of a map."""
+    if kind is None or kind.merge is None:
         return values
     element = kind.element if isinstance(kind, ArrayType) else kind
     given = np.array(values, None if isinstance(kind, ArrayType) else element.dtype)

@@ -78,12 +78,13 @@ def generate(plan: Plan) -> str:
         text.lines(SHARED_IMPORTS)
     if plan.asks_landing:
         text.lines(LANDING_IMPORTS)
+    for words in sorted({kind.words for nf in plan.nfs for kind in nf.nf.core_maps.values()}):
+        text.line(f"from fajita.kernel.maps import map_get_{words}, map_remove_{words}, map_set_{words}")
     _emit_constants(text, plan)
     emit_landing(text, plan)
     for nf in plan.nfs:
-        prefetch = [nf.translated.prefetch] if nf.translated.prefetch is not None else []
-        foresight = [nf.translated.foresight] if nf.translated.foresight is not None else []
-        for hook in [*nf.translated.hooks.values(), *prefetch, *foresight]:
+        ahead = (nf.translated.prefetch, nf.translated.prefetch_before, nf.translated.foresight)
+        for hook in [*nf.translated.hooks.values(), *(hook for hook in ahead if hook is not None)]:
             text.line()
             text.line()
             text.lines(hook.text())

@@ -7,6 +7,7 @@ hashed by a function of their own, so that the loop has all registers for the ot
 
 from fajita.kernel.fragment_pass import emit_hash_fragment
 from fajita.kernel.layout import Scratch, TableScratch
+from fajita.kernel.prefetch_before import emit_prefetch_before, emit_prefetch_words
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.shared_text import emit_copies, emit_redirected
 from fajita.kernel.spread import emit_lines, emit_unless_spread, spread_parameter, spread_tables
@@ -39,16 +40,18 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     text.function("burst_function", f"look_up_{number}({parameters})")
     with text.indented():
         emit_words(text, _WORDS)
+        emit_prefetch_words(text, plan, number)
         for t in segment.tables:
             for side in plan.tables[t].sides:
                 emit_lookup_side(text, side)
         start = "0"
-        if not plan.tuning.pipelined:
+        one_by_one = not plan.tuning.pipelined and not plan.asking(number)
+        if one_by_one:
             text.line("every = count")
             text.line("for start in range(every):")
             start = "start"
-        with text.indented_if(not plan.tuning.pipelined):
-            if not plan.tuning.pipelined:
+        with text.indented_if(one_by_one):
+            if one_by_one:
                 text.line("count = start + 1")
             _emit_hash_pass(text, plan, segment, scratch, number=number, start=start)
             if plan.asking(number):
@@ -77,7 +80,9 @@ def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, 
         if not only_plain:
             _emit_apart(text, plan, segment, number=number)
         for t in segment.tables:
-            if not plan.tables[t].is_linked(4) and not plan.tables[t].asks:
+            if plan.tables[t].asks:
+                emit_prefetch_before(text, plan, plan.tables[t], 4)
+            elif not plan.tables[t].is_linked(4):
                 _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
         if only_plain:
             text.line("j += 1")
@@ -97,6 +102,7 @@ def _emit_hash_other(text: Text, plan: Plan, number: int, scratch: Scratch) -> N
     keep_headers = f"store_64(scratch + {scratch.headers} + 8 * j, headers)"
     with text.indented():
         emit_words(text, _WORDS)
+        emit_prefetch_words(text, plan, number)
         _emit_sides_of(text, plan, number, family=6)
         text.line(f"headers = parse_plain_ipv6({_FRAME})")
         text.line("if headers == 0:")
@@ -186,6 +192,7 @@ def _emit_hash_apart(text: Text, plan: Plan, number: int, scratch: Scratch, *, f
     text.function("burst_function", f"hash_{number}_ipv{family}(context, scratch, j, frame, headers, transport)")
     with text.indented():
         _emit_sides_of(text, plan, number, family)
+        emit_prefetch_words(text, plan, number)
         _emit_hashes(text, plan, number, scratch, family=family, transport="transport")
         if plan.asking(number):
             text.line("return")  # maybe all that there is
@@ -206,6 +213,8 @@ def _emit_hashes(
     for t in plan.segments[number].tables:
         table = plan.tables[t]
         side = table.side_of(family)
+        if table.asks:
+            emit_prefetch_before(text, plan, table, family)
         if table.is_linked(family) or table.asks:
             continue
         _emit_hash(text, table, scratch, family=family, check_status=number > 0, transport=transport)
@@ -231,9 +240,9 @@ def emit_key(text: Text, table: TablePlan, packing: Packing, transport: str = TR
 
     transport: where its transport header is, or what stands for it.
     """
-    words = range(packing.words)
+    words, among = range(packing.words), packing.parts_by_field() if table.asks else packing.parts
     for word in words:
-        parts = [_key_part(part, packing, transport) for part in packing.parts if part.word == word]
+        parts = [_key_part(part, packing, transport) for part in among if part.word == word]
         text.line(f"key_{word} = {' | '.join(parts) or '0'}")
     if table.key.symmetric:
         text.line(f"direction = is_turned_{packing.family}({', '.join(f'key_{word}' for word in words)})")

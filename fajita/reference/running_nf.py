@@ -32,7 +32,7 @@ class RunningNF:
     ) -> None:
         kind = type(plan.nf)
         self.plan = plan
-        self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays)()
+        self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays, maps=plan.nf.core_maps)()
         self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
         self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays, plan.translated.stored)
         self.records = Records(plan, packings, flows)

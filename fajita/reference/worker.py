@@ -58,9 +58,9 @@ class Worker:
         return goes_on
 
     def variables(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF; copies of its arrays, where asked for."""
-        kept = self.nfs[nf.index].core.kept
-        return {name: copy.copy(kept[name]) for name in kept if arrays or name not in nf.nf.core_arrays}
+        """The variables of an NF; copies of its arrays and maps, where asked for."""
+        kept, large = self.nfs[nf.index].core.kept, nf.nf.core_arrays.keys() | nf.nf.core_maps.keys()
+        return {name: copy.copy(kept[name]) for name in kept if arrays or name not in large}
 
     def _parse(self, frame: memoryview, link: int, time_ns: int) -> tuple[Headers | None, FirstFragment | None]:
         """The headers, of a fragment with what its first tells; None for one that the chain drops."""

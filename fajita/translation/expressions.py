@@ -8,12 +8,13 @@ import ast
 
 from fajita import nf as api
 from fajita.errors import nearest, with_article
-from fajita.integers import wrap
+from fajita.integers import integers, wrap
 from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, HEADER_FIELDS, METADATA, SEQUENCES, TESTS
 from fajita.state_types import StateType
 from fajita.translation.arrays import array_value, arrays_in, read_element
-from fajita.translation.calls import call, draws
+from fajita.translation.calls import call, has_effect
 from fajita.translation.comparisons import compare
+from fajita.translation.maps import map_value, maps_in
 from fajita.translation.scope import LOOK_UP_CODE, PLAIN_DROP, VERDICTS_OF, Scope, Value
 
 _PLAIN_OPERATORS: dict[type[ast.operator], str] = {
@@ -122,6 +123,8 @@ class Expressions:
             if any(not -(1 << 63) <= item < 1 << 64 for item in value):
                 self.refuse(node, f"{name} has an element that does not fit 64 bits")
             return Value(f"{self.scope.prefix}__{list_name}", "list", [wrap(int(item)) for item in value])
+        if (array := integers(value)) is not None:
+            return Value(f"{self.scope.prefix}__{list_name}", "list", array)
         self.refuse(
             node,
             f"{name} is {with_article(type(value).__name__)}, which a packet cannot use",
@@ -197,10 +200,12 @@ class Expressions:
     def _stored(self, node: ast.Attribute, area: str, fields: dict[str, StateType]) -> Value:
         if array := array_value(self.scope, area, node.attr):
             return array
+        if map_ := map_value(self.scope, area, node.attr):
+            return map_
         kind = fields.get(node.attr)
         if kind is None:
             what = "state" if area == "state" else "core variable"
-            known = [*fields, *arrays_in(self.scope, area)]
+            known = [*fields, *arrays_in(self.scope, area), *maps_in(self.scope, area)]
             self.refuse(node, f"{type(self.scope.nf).__name__} has no {what} {node.attr}", nearest(node.attr, known))
         if area == "state" and node.attr in self.scope.unstored:
             return Value("False", "bool") if kind.shown == "bool" else Value("0", "int")
@@ -265,7 +270,7 @@ class Expressions:
                     part, f"`{ast.unparse(part)}` is {with_article(value.type)} in and/or", "compare it: x != 0"
                 )
         is_and = isinstance(node.op, ast.And)
-        if draws(node):
+        if has_effect(node):
             return Value(f"({(' and ' if is_and else ' or ').join(part.text for part in parts)})", "bool")
         if any(part.known is (not is_and) for part in parts):
             return Value(str(not is_and), "bool", not is_and)

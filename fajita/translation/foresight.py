@@ -11,6 +11,7 @@ import re
 
 from fajita.packet import FIELDS, HALVES
 from fajita.translation.expressions import Expressions
+from fajita.translation.maps import CHANGES, is_map_call
 from fajita.translation.scope import Scope, Value
 from fajita.translation.statements import Statements
 
@@ -72,6 +73,12 @@ class _ForesightStatements(Statements):
             self._emit(level, "pass")
         else:
             super()._store(target, value, level, origin)
+
+    def _expr(self, statement: ast.Expr, level: int) -> bool:
+        if is_map_call(statement.value, CHANGES):
+            self._emit(level, "pass")
+            return False
+        return super()._expr(statement, level)
 
     def _change_element(self, statement: ast.AugAssign, target: ast.Subscript, level: int) -> None:
         self._emit(level, "pass")

@@ -5,8 +5,9 @@ import ast
 from fajita.errors import nearest, with_article
 from fajita.packet import FIELDS, HALVES, METADATA
 from fajita.translation.arrays import arrays_in, element_at, target_of, write_element
-from fajita.translation.calls import asks_landing, draws
+from fajita.translation.calls import asks_landing, has_effect
 from fajita.translation.expressions import Expressions, local_name
+from fajita.translation.maps import CHANGES, change_map, is_map_call, maps_in
 from fajita.translation.scope import VERDICTS_OF, Scope, Value
 
 
@@ -43,6 +44,9 @@ class Statements:
     def _expr(self, statement: ast.Expr, level: int) -> bool:
         if isinstance(statement.value, ast.Call) and ast.unparse(statement.value.func) == "self.emit":
             self._emit_record(statement.value, level)
+            return False
+        if is_map_call(statement.value, CHANGES):
+            self._emit(level, change_map(self.expressions, statement.value))
             return False
         if not (isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)):
             self.refuse(statement, f"`{ast.unparse(statement)}` has no effect", "assign or return it")
@@ -178,7 +182,7 @@ class Statements:
         """See whether a rewrite is the same for every packet of a flow; a conservative answer is enough."""
         scope = self.scope
         conditional = level > 1 or any("return" in line for line in self.lines)
-        if origin is None or conditional or scope.method.name != "packet" or draws(origin) or asks_landing(origin):
+        if origin is None or conditional or scope.method.name != "packet" or has_effect(origin) or asks_landing(origin):
             scope.rewrites_per_flow = False
             return
         for leaf in (node for node in ast.walk(origin) if isinstance(node, ast.Name)):
@@ -196,6 +200,9 @@ class Statements:
         kind = fields.get(target.attr)
         if target.attr in arrays_in(scope, area):
             self.refuse(target, f"the array {target.attr} cannot be assigned to", "assign to its elements, in a loop")
+        if target.attr in maps_in(scope, area):
+            right = f"change what is in it: {ast.unparse(target)}.set(…)"
+            self.refuse(target, f"the map {target.attr} cannot be assigned to", right)
         if kind is None:
             what = "state" if area == "state" else "core variable"
             self.refuse(target, f"{type(scope.nf).__name__} has no {what} {target.attr}", nearest(target.attr, fields))

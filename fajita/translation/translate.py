@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fajita.nf import BEFORE_LOOKUP, NF
 from fajita.translation.commuting import why_not_commuting
 from fajita.translation.foresight import foresee
@@ -64,10 +67,11 @@ class TranslatedNF:
     stored: the fields and arrays of the state that some method assigns; any other is 0 for ever. emits: by the name of
     a method, how often `self.emit(state)` stands in it, which is the most records that a call of it makes.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
-    draws: it draws random numbers. accesses: the elements of arrays that `packet` names. prefetch: a hook with the
+    draws: it draws random numbers. accesses: the elements of arrays that they name. prefetch: a hook with the
     arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
     asked: how many, and what decides which. why_not: why it does not commute.
     before_reads, before_writes: what before_lookup reads and writes of the header; they are among `reads` and `writes`.
+    prefetch_before: as `prefetch`, of what before_lookup names.
     foresight: a hook with the arguments of before_lookup that says beforehand what that will probably do; None: nobody
     knows. It writes fields without their checksums, those named in `foreseen`, and changes nothing else.
     """
@@ -78,7 +82,7 @@ class TranslatedNF:
     reads: frozenset[str]
     writes: frozenset[str]
     reasons: tuple[str, ...]
-    lists: dict[str, list[int]]
+    lists: dict[str, list[int] | NDArray[np.int64]]
     new_flow_writes: frozenset[str]
     rewrites_per_flow: bool
     stored: frozenset[str]
@@ -90,6 +94,7 @@ class TranslatedNF:
     why_not: str = ""
     before_reads: frozenset[str] = frozenset()
     before_writes: frozenset[str] = frozenset()
+    prefetch_before: Hook | None = None
     foresight: Hook | None = None
     foreseen: tuple[str, ...] = ()
 
@@ -156,7 +161,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
     reads: set[str] = set()
     writes: set[str] = set()
     reasons: list[str] = []
-    lists: dict[str, list[int]] = {}
+    lists: dict[str, list[int] | NDArray[np.int64]] = {}
     scopes: list[Scope] = []
     for name in _PARAMETERS:
         method = find_method(type(nf), name)
@@ -193,11 +198,27 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
 
 def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> TranslatedNF:
     """The same with a prefetch hook for these arrays, each given as (area, name)."""
+    translated = _with_prefetch_before(translated, wanted)
     prefetches = derive_prefetches(_packet_scope(translated), wanted)
+    accesses = tuple(dict.fromkeys([*translated.accesses, *prefetches.accesses]))
+    if not prefetches.lines:
+        return replace(translated, accesses=accesses)
+    hook = _hook(prefetches.scope, prefetches.lines)
+    return replace(translated, accesses=accesses, prefetch=hook, asked=prefetches.asked)
+
+
+def _with_prefetch_before(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> TranslatedNF:
+    """The same with the hook for its before_lookup, if it has one."""
+    method = find_method(type(translated.nf), BEFORE_LOOKUP)
+    if method is None:
+        return replace(translated, accesses=())
+    scope = _scope(translated.nf, method, translated.prefix)
+    scope.reasons = list(translated.reasons)
+    prefetches = derive_prefetches(scope, wanted)
     if not prefetches.lines:
         return replace(translated, accesses=prefetches.accesses)
-    hook = _hook(prefetches.scope, prefetches.lines)
-    return replace(translated, accesses=prefetches.accesses, prefetch=hook, asked=prefetches.asked)
+    scope.method = replace(scope.method, name="prefetch_before")
+    return replace(translated, accesses=prefetches.accesses, prefetch_before=_hook(scope, prefetches.lines))
 
 
 def _packet_scope(translated: TranslatedNF) -> Scope:
