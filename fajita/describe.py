@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, SEQUENCES, TESTS, Layer, places
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, QUOTED, RELATED, SEQUENCES, TESTS, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, MapType, StateType
 from fajita.text_file import TextFile
@@ -45,6 +45,16 @@ _PACKETS: dict[Layer, str] = {
 }
 
 
+#: By the layer of a field of a quoted packet: which packets have that.
+_ERRORS: dict[Layer, str] = {
+    Layer.IP: "ICMP errors",
+    Layer.IPV4: "of IPv4",
+    Layer.IPV6: "of IPv6",
+    Layer.PORTS: "of TCP, UDP, SCTP",
+    Layer.ICMP: "of ICMP, ICMPv6",
+}
+
+
 @dataclass(frozen=True)
 class FieldDescription:
     """An attribute of `pkt`. packets: which have it; in others it is 0 or false. written_in: those it is written in."""
@@ -66,6 +76,15 @@ def describe_fields() -> tuple[FieldDescription, ...]:
         )
         for name, field in FIELDS.items()
     ]
+    quoted = [
+        FieldDescription(
+            name,
+            _ERRORS[each.field.layer],
+            _ERRORS[each.field.layer].replace(", SCTP", "") if each.is_writable else "",
+            each.text,
+        )
+        for name, each in QUOTED.items()
+    ]
     facts = [FieldDescription(name, "all", "", text) for name, text in FACTS.items()]
     bytes_ = [
         FieldDescription(name, _packets(layers), "", f"{name}[i] is one of these bytes, 0 outside them")
@@ -74,8 +93,9 @@ def describe_fields() -> tuple[FieldDescription, ...]:
     flags = [FieldDescription(name, _packets(layer), "", _flag_text(layer)) for name, layer in FLAGS.items()]
     tests = [FieldDescription(name, "all", "", text) for name, text in TESTS.items()]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
+    related = FieldDescription(RELATED, "all", "", "in the method error: the flow has a state; in others: true")
     metadata = [FieldDescription(name, "all", "all", each.text) for name, each in METADATA.items()]
-    return (*fields, *facts, *bytes_, *flags, *tests, forward, *metadata)
+    return (*fields, *quoted, *facts, *bytes_, *flags, *tests, forward, related, *metadata)
 
 
 def _flag_text(layer: Layer) -> str:

@@ -124,6 +124,8 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
         only = "" if len(table.link.families) == len(FAMILIES) else f", IPv{table.link.families[0]} only"
         yield f"  found by a link from {_named(plan, table.link.table)}{only}"
         yield f"  a table of its own because: {table.why}"
+    if table.errors:
+        yield "  an ICMP error has the key of the packet that it quotes (method error)"
     for side in table.sides:
         yield from _side_lines(plan, table, side)
     yield "  after the key, whose top byte marks whose state is there:"

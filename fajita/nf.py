@@ -176,8 +176,9 @@ class NF:
     `new_flow(self, pkt, state)` fills a new state, all zeros before; `expire(self, state)` gives back what a state
     holds when it has been idle for `timeout`; `before_lookup(self, pkt)` of an NF with a key may rewrite the packet
     before that is read, and returns LOOK_UP, or PASS for a packet that the NF is not about, or drops it;
-    `prepare(self)` runs once, in ordinary Python, to derive attributes from the parameters;
-    `summary(self, states, core)` makes the NF's summary in the report.
+    `error(self, pkt, state)` takes ICMP errors about packets of its flows instead of `packet`; `prepare(self)` runs
+    once, in ordinary Python, to derive attributes from the parameters; `summary(self, states, core)` makes the NF's
+    summary in the report.
     """
 
     key: ClassVar[Key | None] = None
@@ -225,6 +226,8 @@ class NF:
                 _refuse_class(cls, f".{name} has a name that the NF uses itself", "choose another")
         if hasattr(cls, BEFORE_LOOKUP) and cls.key is None:
             _refuse_class(cls, f" has {BEFORE_LOOKUP} but no key", "for example: key = connection")
+        if callable(getattr(cls, "error", None)) and cls.key is None:
+            _refuse_class(cls, " has error but no key", "ICMP errors come to packet; pkt.is_error tells which they are")
         if not callable(getattr(cls, "packet", None)):
             _refuse_class(cls, " has no method packet", "write: def packet(self, pkt, state)")
 
@@ -409,6 +412,16 @@ class PacketView:
     icmp_code: int
     icmp_id: int
     icmp_sequence: int
+    quoted_protocol: int
+    quoted_src: int
+    quoted_dst: int
+    quoted_src_high: int
+    quoted_src_low: int
+    quoted_dst_high: int
+    quoted_dst_low: int
+    quoted_src_port: int
+    quoted_dst_port: int
+    quoted_icmp_id: int
     length: int
     captured_length: int
     time_ns: int
@@ -423,6 +436,8 @@ class PacketView:
     is_icmp: bool
     is_fragment: bool
     checksum_valid: bool
+    is_error: bool
+    related: bool
     forward: bool
     mark: int
     connection_state: int

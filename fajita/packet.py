@@ -142,6 +142,48 @@ def places(name: str) -> tuple[Field, ...]:
     return (FIELDS[name], IPV6_FIELDS[name]) if name in IPV6_FIELDS else (FIELDS[name],)
 
 
+#: Types of ICMP (RFC 792) and ICMPv6 (RFC 4443) messages that quote the packet that they are about.
+ICMP_ERRORS, ICMPV6_ERRORS = (3, 4, 5, 11, 12), (1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class QuotedField:
+    """A field of the packet that an ICMP error quotes. field: what it is in that packet."""
+
+    name: str
+    field: Field
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it can be written: in every quoted packet that has it, but for the ports of SCTP."""
+        return self.field.write_layer != READ_ONLY
+
+    @property
+    def text(self) -> str:
+        """What it is."""
+        return f"quoted in an ICMP error: {self.field.text.removeprefix('and ')}"
+
+
+QUOTED: dict[str, QuotedField] = {
+    f"quoted_{name}": QuotedField(f"quoted_{name}", FIELDS[name])
+    for name in (
+        "protocol",
+        "src",
+        "dst",
+        "src_high",
+        "src_low",
+        "dst_high",
+        "dst_low",
+        "src_port",
+        "dst_port",
+        "icmp_id",
+    )
+}
+#: What decides whether a packet is an error, and of what flow.
+ERROR_FIELDS = frozenset({"icmp_type", *QUOTED})
+#: In the method `error`: whether the flow that the ICMP error is about has a state. In others it is true.
+RELATED = "related"
+
 #: Facts about a packet that are not header fields: name, what it is.
 FACTS: dict[str, str] = {
     "length": "bytes of the frame on the wire, without the Ethernet checksum",
@@ -166,6 +208,7 @@ FLAGS: dict[str, Layer] = {
 #: Truth values that take some work to find out.
 TESTS: dict[str, str] = {
     "checksum_valid": "neither IPv4's checksum nor that of TCP, UDP or ICMP is wrong, as far as that can be told",
+    "is_error": "an ICMP error, of which is known what flow it is about",
 }
 
 

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, TESTS
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, QUOTED, RELATED, TESTS
 
 _WRITABLE = [*(name for name, field in FIELDS.items() if field.write_layer), *METADATA]
+_WRITABLE += [name for name, field in QUOTED.items() if field.is_writable]
 _INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
 #: Some are declared with what they are merged by, which matters to what they begin as.
 _DECLARED = {kind: kind for kind in _INTEGER_TYPES} | {"u16": "Min[u16]", "u32": "Sum[u32]", "u64": "Min[u64]"}
@@ -109,14 +110,16 @@ class _Writer:
         parts += self._method("new_flow", "pkt, state", 4, packet=True)
         parts += self._method("expire", "state", 3, packet=False)
         parts += self._method("packet", "pkt, state", 14, packet=True, last="return " + self._verdict())
+        if self.random.random() < 0.5:
+            parts += self._method("error", "pkt, state", 8, packet=True, last="return " + self._verdict())
         return "\n".join(parts) + "\n"
 
     def _method(self, name: str, parameters: str, statements: int, *, packet: bool, last: str = "return") -> list[str]:
         self.packet, self.locals = packet, []
         lines = ["", f"    def {name}(self, {parameters}):"]
         for _ in range(statements):
-            lines += self._statement(2, name in ("packet", "before_lookup"))
-            if not self.stateful:
+            lines += self._statement(2, name in ("packet", "before_lookup", "error"))
+            if name == "error" or not self.stateful:
                 continue
             if self.random.random() < 0.1:
                 lines += ["        self.emit(state)"]
@@ -232,7 +235,7 @@ class _Writer:
         kept = "state.s_i8" if self.stateful else "self.core.c_i8"
         choices.append(f"hash_of({', '.join(self.random.choices(('1', 'self.step', kept), k=3))})")
         if self.packet:
-            names = [*FIELDS, *FACTS]
+            names = [*FIELDS, *FACTS, *QUOTED]
             choices += [f"pkt.{name}" for name in self.random.sample(names, 4)]
             choices += [f"pkt.{self.random.choice([*METADATA])}"]
             choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]
@@ -256,7 +259,7 @@ class _Writer:
             flags = ["self.core.odd", "True", "False", f"self.core.flags[{self._index()}]"]
             if self.stateful:
                 flags += ["state.seen", f"state.marks[{self._index()}]"]
-            names = [*FLAGS, *TESTS, FORWARD] if self.stateful else [*FLAGS, *TESTS]
+            names = [*FLAGS, *TESTS, FORWARD, RELATED] if self.stateful else [*FLAGS, *TESTS]
             return self.random.choice(flags + [f"pkt.{name}" for name in names] * self.packet)
         signs = self.random.choices(_COMPARISONS, k=self.random.choice((1, 1, 2)))
         operands = [*(self._pure(depth) for _ in signs[1:]), self._integer(depth)]

@@ -14,7 +14,9 @@ from fajita.packet import (
     IPV6_FIELDS,
     METADATA,
     OTHER_REASONS,
+    QUOTED,
     READ_ONLY,
+    RELATED,
     SEQUENCES,
     TESTS,
     TRANSPORT,
@@ -87,7 +89,7 @@ def test_a_field_in_two_places_is_the_same_field_of_either_family():
 
 
 def test_editors_are_told_of_every_attribute_and_of_no_other():
-    names = [*FIELDS, *FACTS, *SEQUENCES, *FLAGS, *TESTS, *METADATA, FORWARD]
+    names = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLAGS, *TESTS, *METADATA, FORWARD, RELATED]
     assert sorted(get_type_hints(PacketView)) == sorted(names)
 
 

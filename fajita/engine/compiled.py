@@ -91,6 +91,9 @@ class CompiledEngine:
         self._place("records", self._records.descriptors)
         self._place("fragments", self.fragments.words)
         self._place("stop", membership.stop)
+        with_errors = [side for table in plan.tables if table.errors for side in table.sides]
+        self._blank = np.zeros(max((side.entry_bytes for side in with_errors), default=1), np.uint8)
+        self._place("blank", self._blank)
         self._landing = place_landing(self._context, plan, membership)
 
     def _make_table(self, table: TablePlan) -> FlowTable | SharedPart:
@@ -207,7 +210,7 @@ class CompiledEngine:
         """For a build with bounds checks."""
         if not CHECKED:
             return
-        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere]
+        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere, self._blank]
         own += [self._sides, self._descriptors, self._listed, self.fragments.words, *self._landing]
         if self._membership is not None:
             own.append(self._membership.stop)

@@ -6,6 +6,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 
 from fajita.kernel.ask_pass import emit_ask_pass
 from fajita.kernel.clock_pass import burst_end, emit_clock_pass, emit_note_clocks, sweeps
+from fajita.kernel.error_pass import emit_errors
 from fajita.kernel.landing import LANDING_IMPORTS, emit_landing
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lifetime import emit_lifetime
@@ -41,6 +42,7 @@ from fajita.kernel.hash import HASHES, SECOND_SIDE
 from fajita.kernel.layout import DONE, RECORDS_FULL
 from fajita.kernel.memory import *
 from fajita.kernel.parse import REASON_SHIFT, parse, parse_any, parse_plain_ipv4, parse_plain_ipv6
+from fajita.kernel.quoted import *
 from fajita.kernel.records import LAST_AT, NEXT_AT, emit_record
 from fajita.kernel.slots import *
 from fajita.kernel.table import ATTENTION, COUNT, ENTRIES_AT, MASK, MOST, SECRET_0, SECRET_1, TAGS
@@ -50,6 +52,7 @@ from fajita.kernel.validity import checksum_valid
 #: Of a chain about the packets inside tunnels, in place of functions of these names.
 _INNER_IMPORTS = """\
 from fajita.kernel.tunnel_fields import *
+from fajita.kernel.tunnel_quoted import *
 from fajita.kernel.tunnels import parse_inner as parse
 """
 
@@ -99,6 +102,7 @@ def generate(plan: Plan) -> str:
         emit_lookup(text, plan, number, scratch)
         emit_prefetch(text, plan, number, scratch)
         emit_link_pass(text, plan, number, scratch)
+        emit_errors(text, plan, number, scratch, place_statistics(plan))
         emit_run_pass(text, plan, number, scratch, place_statistics(plan))
     emit_note_clocks(text, plan, scratch)
     _emit_run_chain(text, plan, scratch)

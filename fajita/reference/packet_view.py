@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fajita.packet import FIELDS, FLAGS, METADATA, Field, Layer, Metadata, places
+from fajita.packet import FIELDS, FLAGS, METADATA, QUOTED, Field, Layer, Metadata, QuotedField, places
 from fajita.reference.checksum import follow, updated, updated_udp
 from fajita.reference.integer import Int64
 from fajita.reference.parse import Headers
+from fajita.reference.quoted import quoted_headers, write_quoted
 from fajita.reference.validity import are_checksums_valid
 
 
@@ -38,7 +39,7 @@ class Payload(Sequence[Int64]):
 class PacketView:
     """One packet. frame: its captured bytes, writable; wire: bytes it had on the wire; times in nanoseconds."""
 
-    __slots__ = ("_frame", "_headers", "_metadata", "_time_ns", "_wire", "forward", "ports_of_first")
+    __slots__ = ("_frame", "_headers", "_metadata", "_time_ns", "_wire", "forward", "ports_of_first", "related")
 
     def __init__(self, frame: memoryview, headers: Headers, wire: int, time_ns: int) -> None:
         self._frame, self._headers = frame, headers
@@ -46,6 +47,8 @@ class PacketView:
         self._metadata = dict.fromkeys(METADATA, 0)
         #: For an NF keyed by `connection`, whether the packet goes the way of the first one; set before each NF.
         self.forward = True
+        #: In `error`, whether the flow that the error is about has a state; set before each NF.
+        self.related = True
         #: Of a later fragment that has found its first: the ports for its keys. An NF does not see them.
         self.ports_of_first: dict[str, int] | None = None
 
@@ -104,6 +107,22 @@ class PacketView:
     def drop(self, reason: str) -> Dropped:
         """The verdict to drop the packet, counted under a reason of its own."""
         return Dropped(reason)
+
+    def quoted(self) -> "PacketView | None":
+        """The packet that this one quotes, if it is an ICMP error."""
+        headers = quoted_headers(self._frame, self._headers)
+        return None if headers is None else PacketView(self._frame, headers, self._wire, self._time_ns)
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it is an ICMP error, of which is known what flow it is about."""
+        return quoted_headers(self._frame, self._headers) is not None
+
+    def write_quoted(self, field: QuotedField, value: int) -> None:
+        """Store the low bits of a value in the packet that this one quotes; nothing happens where there is none."""
+        headers = quoted_headers(self._frame, self._headers)
+        if headers is not None:
+            write_quoted(self._frame, self._headers, headers, field, value)
 
     def has(self, layers: Layer) -> bool:
         """Whether all these layers are there."""
@@ -203,6 +222,17 @@ def _flag_property(layers: Layer) -> property:
     return property(lambda pkt: pkt.has(layers))
 
 
+def _quoted_property(quoted: QuotedField) -> property:
+    def read(pkt: PacketView) -> Int64:
+        view = pkt.quoted()
+        return Int64(0 if view is None else view.read(quoted.field))
+
+    def write(pkt: PacketView, value: int) -> None:
+        pkt.write_quoted(quoted, int(value))
+
+    return property(read, write if quoted.is_writable else None, doc=quoted.text)
+
+
 def _metadata_property(metadata: Metadata) -> property:
     def read(pkt: PacketView) -> Int64:
         return Int64(pkt._metadata[metadata.name])
@@ -219,3 +249,5 @@ for _name, _layers in FLAGS.items():
     setattr(PacketView, _name, _flag_property(_layers))
 for _name, _metadata in METADATA.items():
     setattr(PacketView, _name, _metadata_property(_metadata))
+for _name, _quoted in QUOTED.items():
+    setattr(PacketView, _name, _quoted_property(_quoted))

@@ -14,7 +14,7 @@ from fajita.reference.method import NFView, load_method
 from fajita.reference.record import Record, record_class
 from fajita.reference.records import Records
 
-_METHODS = ("packet", "new_flow", "expire", BEFORE_LOOKUP)
+_METHODS = ("packet", "new_flow", "expire", "error", BEFORE_LOOKUP)
 
 
 class RunningNF:

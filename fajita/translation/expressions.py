@@ -9,7 +9,19 @@ import ast
 from fajita import nf as api
 from fajita.errors import nearest, with_article
 from fajita.integers import integers, wrap
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, HEADER_FIELDS, METADATA, SEQUENCES, TESTS
+from fajita.packet import (
+    ERROR_FIELDS,
+    FACTS,
+    FIELDS,
+    FLAGS,
+    FORWARD,
+    HEADER_FIELDS,
+    METADATA,
+    QUOTED,
+    RELATED,
+    SEQUENCES,
+    TESTS,
+)
 from fajita.state_types import StateType
 from fajita.translation.arrays import array_value, arrays_in, read_element
 from fajita.translation.calls import call, has_effect
@@ -161,6 +173,15 @@ class Expressions:
             scope.used.add("headers")
             layer = int(FLAGS[name])
             return Value(f"((headers & {layer}) == {layer})", "bool")
+        if name in QUOTED:
+            scope.reads |= ERROR_FIELDS
+            scope.used |= {"frame", "headers", "captured"}
+            return Value(f"read_{name}(frame, headers, captured)", "int")
+        if name == RELATED:
+            if scope.method.name != "error":
+                return Value("True", "bool", True)
+            scope.used.add(RELATED)
+            return Value("(related != 0)", "bool")
         if name in METADATA:
             scope.reads.add(name)
             scope.used.add("metadata")
@@ -174,7 +195,7 @@ class Expressions:
             scope.used.add(FORWARD)
             return Value("(forward != 0)", "bool")
         if name in TESTS:
-            scope.reads |= HEADER_FIELDS
+            scope.reads |= ERROR_FIELDS | HEADER_FIELDS
             scope.used |= {"frame", "headers", "captured"}
             return Value(f"({name}(frame, headers, captured) != 0)", "bool")
         if name in _LENGTHS:
@@ -183,7 +204,7 @@ class Expressions:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
             return Value(argument, "int")
-        known = [*FIELDS, *FACTS, *FLAGS, *TESTS, FORWARD, *METADATA, *SEQUENCES]
+        known = [*FIELDS, *QUOTED, *FACTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA, *SEQUENCES]
         self.refuse(node, f"a packet has no field {name}", nearest(name, known))
 
     def sequence(self, node: ast.expr) -> str:
@@ -216,6 +237,7 @@ class Expressions:
     def _subscript(self, node: ast.Subscript) -> Value:
         owner = node.value
         if name := self.sequence(owner):
+            self.scope.reads |= ERROR_FIELDS  # an error's payload is what it quotes
             self.scope.used |= {"frame", "headers", "captured"}
             return Value(f"read_{name}(frame, headers, captured, {self.integer(node.slice).text})", "int")
         value = self.value(owner)

@@ -71,7 +71,7 @@ class Scope:
 
 
 #: The methods that give a verdict, and which.
-VERDICTS_OF = {"packet": ("PASS", "DROP"), "before_lookup": ("LOOK_UP", "PASS", "DROP")}
+VERDICTS_OF = {"packet": ("PASS", "DROP"), "error": ("PASS", "DROP"), "before_lookup": ("LOOK_UP", "PASS", "DROP")}
 #: What before_lookup returns in the kernel for LOOK_UP; PASS is 0, reasons to drop are counted from 1.
 LOOK_UP_CODE = -1
 

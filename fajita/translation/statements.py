@@ -3,7 +3,7 @@
 import ast
 
 from fajita.errors import nearest, with_article
-from fajita.packet import FIELDS, HALVES, METADATA
+from fajita.packet import FIELDS, HALVES, METADATA, QUOTED, QuotedField
 from fajita.translation.arrays import arrays_in, element_at, target_of, write_element
 from fajita.translation.calls import asks_landing, has_effect
 from fajita.translation.expressions import Expressions, local_name
@@ -61,6 +61,8 @@ class Statements:
             self.refuse(call, f"{who} keeps no state that it could emit", right)
         if call.keywords or [ast.unparse(argument) for argument in call.args] != [scope.state]:
             self.refuse(call, f"`{ast.unparse(call)}` does not emit the state", f"self.emit({scope.state})")
+        if scope.method.name == "error":
+            self.refuse(call, "self.emit in error: the flow may have no state to emit", "emit in packet or expire")
         if scope.loops:
             self.refuse(call, "self.emit in a loop: nothing bounds its records", "emit before the loop or after it")
         scope.emits += 1
@@ -162,7 +164,9 @@ class Statements:
 
     def _store_field(self, target: ast.Attribute, value: Value, level: int, origin: ast.expr | None) -> None:
         metadata = METADATA.get(target.attr)
+        quoted = QUOTED.get(target.attr)
         writable = [*(name for name, entry in FIELDS.items() if entry.write_layer), *METADATA]
+        writable += [name for name, entry in QUOTED.items() if entry.is_writable]
         if target.attr not in writable:
             self.refuse(target, f"pkt.{target.attr} cannot be written", nearest(target.attr, writable))
         if value.type != "int":
@@ -172,11 +176,22 @@ class Statements:
             self.scope.used.add("metadata")
             self._emit(level, f"store_{metadata.bits}(metadata + {metadata.offset}, {value.text})")
             return
+        if quoted is not None:
+            self._store_quoted(quoted, value, level)
+            return
         # A key has the address as a whole.
         self.scope.writes |= {target.attr, HALVES.get(target.attr, target.attr)}
         self.scope.used |= {"frame", "headers"}
         self._note_rewrite(origin, level)
         self._emit(level, f"write_{target.attr}(frame, headers, {value.text})")
+
+    def _store_quoted(self, quoted: QuotedField, value: Value, level: int) -> None:
+        """A key that is that of the quoted packet has the field under its own name."""
+        name = quoted.field.name
+        self.scope.writes |= {quoted.name, name, HALVES.get(name, name)}
+        self.scope.used |= {"frame", "headers", "captured"}
+        self.scope.rewrites_per_flow = False
+        self._emit(level, f"write_{quoted.name}(frame, headers, captured, {value.text})")
 
     def _note_rewrite(self, origin: ast.expr | None, level: int) -> None:
         """See whether a rewrite is the same for every packet of a flow; a conservative answer is enough."""

@@ -28,6 +28,7 @@ ARGUMENTS = (
     "records",
     "forward",
     "context",
+    "related",
 )
 
 _PARAMETERS = {
@@ -35,6 +36,7 @@ _PARAMETERS = {
     "new_flow": ("pkt", "state"),
     "expire": ("state",),
     BEFORE_LOOKUP: ("pkt",),
+    "error": ("pkt", "state"),
 }
 
 
@@ -119,6 +121,11 @@ class TranslatedNF:
         return bool(self.reasons)
 
     @property
+    def takes_errors(self) -> bool:
+        """Whether ICMP errors come to it as what they are, with the key of the packet that they are about."""
+        return "error" in self.hooks
+
+    @property
     def may_emit(self) -> bool:
         """Whether some path of it emits a record."""
         return any(self.emits.values())
@@ -133,6 +140,8 @@ def translate(nf: NF) -> TranslatedNF:
         translated = _translate(nf, unstored)
     scope = _packet_scope(translated)
     why_not = why_not_commuting(scope, translated.stored, has_new_flow="new_flow" in translated.hooks)
+    if translated.takes_errors:
+        why_not = why_not or "it has a method error, which asks whether a flow has a state"
     return _with_foresight(replace(translated, why_not=why_not))
 
 
@@ -231,7 +240,7 @@ def _packet_scope(translated: TranslatedNF) -> Scope:
 
 
 def _rewrites_per_flow(scopes: list[Scope]) -> bool:
-    changing = {name for scope in scopes if scope.method.name == "packet" for name in scope.stored}
+    changing = {name for scope in scopes if scope.method.name in VERDICTS_OF for name in scope.stored}
     return all(scope.rewrites_per_flow and not scope.rewrites_from & changing for scope in scopes)
 
 
