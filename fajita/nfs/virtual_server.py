@@ -78,6 +78,7 @@ class VirtualServer(NF):
         check_services(self.services)
         if self.closed_timeout < 1:
             raise ValueError("closed_timeout is 0; give more, such as 10s")
+        self.shortest_expire_in = max(self.closed_timeout, 10**9)
         servers = [(service, server) for service in self.services for server in service.servers]
         if unknown := set(self.down) - {server.address for _, server in servers}:
             raise ValueError(f"down: {IPv4Address(min(unknown))} is none of the servers")
