@@ -45,6 +45,7 @@ from fajita.state_types import (
     u32,
     u64,
 )
+from fajita.text_file import TextFile, TextFileValue
 
 __all__ = [
     "ANY_KEY",
@@ -71,6 +72,8 @@ __all__ = [
     "Packet",
     "Rate",
     "Sum",
+    "TextFile",
+    "TextFileValue",
     "address_pair",
     "connection",
     "destination",

@@ -217,6 +217,8 @@ def _inline(summary: dict[str, Any]) -> str:
     for name, value in summary.items():
         if isinstance(value, dict):
             parts.append(f"{name} ({_inline(value)})")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            parts.append(f"{len(value):,} {name}")  # as many lines as there are is not for a cell of a table
         else:
             parts.append(f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}")
     return ", ".join(parts)

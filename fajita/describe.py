@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pydantic import BaseModel
+
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, Layer, places
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, SEQUENCES, TESTS, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, MapType, StateType
+from fajita.text_file import TextFile
 
 #: How a chain writes a value of a type. Not a dict: a type with a pydantic constraint cannot be hashed.
 _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
@@ -19,6 +22,7 @@ _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
     (Burst, "size, such as 64kB, or a number of packets"),
     (Duration, "time, such as 30s"),
     (IPv4, "IPv4 address"),
+    (TextFile, "file, relative to the chain's"),
     (str, "text"),
     (bool, "true or false"),
     (int, "integer"),
@@ -37,6 +41,7 @@ _PACKETS: dict[Layer, str] = {
     Layer.TCP: "TCP",
     Layer.UDP: "UDP",
     Layer.ICMP: "ICMP, ICMPv6",
+    Layer.FRAGMENT: "fragments",
 }
 
 
@@ -62,13 +67,19 @@ def describe_fields() -> tuple[FieldDescription, ...]:
         for name, field in FIELDS.items()
     ]
     facts = [FieldDescription(name, "all", "", text) for name, text in FACTS.items()]
-    payload = FieldDescription("payload", "TCP, UDP, ICMP, ICMPv6", "", "payload[i] is one of them, 0 outside them")
-    flags = [
-        FieldDescription(name, _packets(layer), "", "true: the whole header is there") for name, layer in FLAGS.items()
+    bytes_ = [
+        FieldDescription(name, _packets(layers), "", f"{name}[i] is one of these bytes, 0 outside them")
+        for name, layers in SEQUENCES.items()
     ]
+    flags = [FieldDescription(name, _packets(layer), "", _flag_text(layer)) for name, layer in FLAGS.items()]
+    tests = [FieldDescription(name, "all", "", text) for name, text in TESTS.items()]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
     metadata = [FieldDescription(name, "all", "all", each.text) for name, each in METADATA.items()]
-    return (*fields, *facts, payload, *flags, forward, *metadata)
+    return (*fields, *facts, *bytes_, *flags, *tests, forward, *metadata)
+
+
+def _flag_text(layer: Layer) -> str:
+    return "true: a part of an IP packet" if layer == Layer.FRAGMENT else "true: the whole header is there"
 
 
 def _packets(*layers: Layer) -> str:
@@ -150,6 +161,8 @@ def _type_text(hint: Any) -> str:
         return f"list of {_type_text(arguments[0])}"
     if origin is Literal:
         return " or ".join(str(choice) for choice in arguments)
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return f"{{{', '.join(hint.model_fields)}}}"
     if origin in (Union, types.UnionType):
         return " or ".join(_type_text(choice) for choice in arguments)
     return str(getattr(hint, "__name__", hint))

@@ -407,6 +407,7 @@ class PacketView:
     tcp_acknowledgment: int
     tcp_flags: int
     tcp_window: int
+    tcp_data_offset: int
     udp_length: int
     icmp_type: int
     icmp_code: int
@@ -417,11 +418,15 @@ class PacketView:
     time_ns: int
     payload_length: int
     payload: Sequence[int]
+    tcp_options_length: int
+    tcp_options: Sequence[int]
     is_ipv4: bool
     is_ipv6: bool
     is_tcp: bool
     is_udp: bool
     is_icmp: bool
+    is_fragment: bool
+    checksum_valid: bool
     forward: bool
     mark: int
     connection_state: int

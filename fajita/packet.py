@@ -108,6 +108,9 @@ FIELDS: dict[str, Field] = {
             text="CWR ECE URG ACK PSH RST SYN FIN, FIN the lowest bit",
         ),
         Field("tcp_window", "transport", 14, 16, _TCP, _TCP, "transport", text="TCP window, not scaled"),
+        Field(
+            "tcp_data_offset", "transport", 12, 8, _TCP, shift=4, mask=0xF, text="TCP header length in words of 4 bytes"
+        ),
         Field("udp_length", "transport", 4, 16, _UDP, text="UDP length in bytes"),
         Field("icmp_type", "transport", 0, 8, _ICMP, _ICMP, "transport", text="ICMP type"),
         Field("icmp_code", "transport", 1, 8, _ICMP, _ICMP, "transport", text="ICMP code"),
@@ -127,6 +130,9 @@ IPV6_FIELDS: dict[str, Field] = {
 }
 
 
+#: Those that lie in the IP or the transport header.
+HEADER_FIELDS = frozenset(name for name, field in FIELDS.items() if field.start in ("ip", "transport"))
+
 #: Fields that are halves of what keys have as one.
 HALVES = {"src_high": "src", "src_low": "src", "dst_high": "dst", "dst_low": "dst"}
 
@@ -142,7 +148,10 @@ FACTS: dict[str, str] = {
     "captured_length": "bytes of the frame that the capture holds",
     "time_ns": "the packet's own time, nanoseconds since 1970; may go backwards in a capture",
     "payload_length": "captured bytes after the TCP, UDP or ICMP header, padding left out",
+    "tcp_options_length": "captured bytes of TCP options",
 }
+#: The facts that are the length of something: what has to be there for it.
+SEQUENCES: dict[str, Layer] = {"payload": Layer.TCP | Layer.UDP | Layer.ICMP, "tcp_options": Layer.TCP}
 
 #: Flags: true if all bits of the layer are there.
 FLAGS: dict[str, Layer] = {
@@ -151,6 +160,12 @@ FLAGS: dict[str, Layer] = {
     "is_tcp": Layer.TCP,
     "is_udp": Layer.UDP,
     "is_icmp": Layer.ICMP,
+    "is_fragment": Layer.FRAGMENT,
+}
+
+#: Truth values that take some work to find out.
+TESTS: dict[str, str] = {
+    "checksum_valid": "neither IPv4's checksum nor that of TCP, UDP or ICMP is wrong, as far as that can be told",
 }
 
 

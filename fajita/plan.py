@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fajita.key import Key, Packing
 from fajita.nf import EXPIRE_IN, NF
 from fajita.packet import METADATA, Layer
@@ -228,7 +231,7 @@ class Plan:
     tables: list[TablePlan]
     segments: list[Segment]
     core_bytes: int
-    constants: list[int]
+    constants: NDArray[np.int64]
     sharding: Sharding
     datagrams: int = 0
     tuning: Tuning = FULL

@@ -1,5 +1,8 @@
 """From a chain to its plan: NFs checked, tables assigned, shards chosen, entries laid out."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fajita.assignment import assign_tables
 from fajita.entry_layout import aligned, lay_out
 from fajita.errors import InputError
@@ -13,8 +16,8 @@ from fajita.sharding import choose_sharding
 from fajita.translation import translate
 from fajita.tuning import FULL, Tuning
 
-#: Elements of a list among an NF's parameters.
-MAXIMUM_LIST = 1 << 24
+#: Elements of a list among an NF's parameters: 1 GiB.
+MAXIMUM_LIST = 1 << 27
 
 
 def make_plan(
@@ -104,12 +107,12 @@ def _place_core(plans: list[NFPlan]) -> int:
     return offset
 
 
-def _place_constants(plans: list[NFPlan]) -> list[int]:
-    values: list[int] = []
+def _place_constants(plans: list[NFPlan]) -> NDArray[np.int64]:
+    lists: list[NDArray[np.int64]] = []
     for plan in plans:
         for name, elements in plan.translated.lists.items():
             if len(elements) > MAXIMUM_LIST:
                 raise InputError(f"{plan.nf.name}: {name} has {len(elements)} elements", "", f"at most {MAXIMUM_LIST}")
-            plan.constant_offsets[name] = len(values) * 8
-            values.extend(elements)
-    return values
+            plan.constant_offsets[name] = sum(map(len, lists)) * 8
+            lists.append(np.asarray(elements, np.int64))
+    return np.concatenate(lists) if lists else np.zeros(1, np.int64)

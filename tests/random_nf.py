@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, TESTS
 
 _WRITABLE = [*(name for name, field in FIELDS.items() if field.write_layer), *METADATA]
 _INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
@@ -237,6 +237,7 @@ class _Writer:
             choices += [f"pkt.{self.random.choice([*METADATA])}"]
             choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]
             choices += ["self.values[pkt.src_port & 7]", "pkt.payload[pkt.src & 3]"]
+            choices += [f"pkt.tcp_options[{self.random.choice((-1, 0, 3, 39))}]", "len(pkt.tcp_options)"]
         choices += [self._map_call("get"), "len(self.core.one)"]
         return self.random.choice(choices)
 
@@ -255,7 +256,7 @@ class _Writer:
             flags = ["self.core.odd", "True", "False", f"self.core.flags[{self._index()}]"]
             if self.stateful:
                 flags += ["state.seen", f"state.marks[{self._index()}]"]
-            names = [*FLAGS, FORWARD] if self.stateful else [*FLAGS]
+            names = [*FLAGS, *TESTS, FORWARD] if self.stateful else [*FLAGS, *TESTS]
             return self.random.choice(flags + [f"pkt.{name}" for name in names] * self.packet)
         signs = self.random.choices(_COMPARISONS, k=self.random.choice((1, 1, 2)))
         operands = [*(self._pure(depth) for _ in signs[1:]), self._integer(depth)]

@@ -15,6 +15,8 @@ from fajita.packet import (
     METADATA,
     OTHER_REASONS,
     READ_ONLY,
+    SEQUENCES,
+    TESTS,
     TRANSPORT,
     Layer,
     places,
@@ -85,12 +87,12 @@ def test_a_field_in_two_places_is_the_same_field_of_either_family():
 
 
 def test_editors_are_told_of_every_attribute_and_of_no_other():
-    names = [*FIELDS, *FACTS, *FLAGS, *METADATA, "payload", FORWARD]
+    names = [*FIELDS, *FACTS, *SEQUENCES, *FLAGS, *TESTS, *METADATA, FORWARD]
     assert sorted(get_type_hints(PacketView)) == sorted(names)
 
 
 def test_every_field_and_fact_says_what_it_is():
-    texts = [field.text for field in (*FIELDS.values(), *METADATA.values())] + list(FACTS.values())
+    texts = [field.text for field in (*FIELDS.values(), *METADATA.values())] + [*FACTS.values(), *TESTS.values()]
     assert all(texts)
     assert len(set(texts)) == len(texts)
 

@@ -59,7 +59,7 @@ class CompiledEngine:
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _core_area(plan.core_bytes)
         begin_core(self._core.view(np.uint8), plan.nfs)
-        self._constants = np.array(plan.constants or [0], np.int64)
+        self._constants = plan.constants.copy()
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
         if membership is None:

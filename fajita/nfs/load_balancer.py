@@ -119,9 +119,9 @@ class LoadBalancer(NF):
 
     def packet(self, pkt: Packet, state: State) -> int:
         pkt.dst = state.server  # the IPv4, TCP and UDP checksums follow by themselves
-        if self.drop_down and self.is_down[state.number] != 0:
-            return pkt.drop("server down")
-        return PASS
+        if not self.drop_down:
+            return PASS
+        return pkt.drop("server down") if self.is_down[state.number] != 0 else PASS
 
     def expire(self, state: State) -> None:
         if self.algorithm == "least_connections":

@@ -12,6 +12,7 @@ from fajita.packet import FIELDS, FLAGS, METADATA, Field, Layer, Metadata, place
 from fajita.reference.checksum import follow, updated, updated_udp
 from fajita.reference.integer import Int64
 from fajita.reference.parse import Headers
+from fajita.reference.validity import are_checksums_valid
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Dropped:
 
 
 class Payload(Sequence[Int64]):
-    """The captured bytes after the transport header, padding left out; an index outside them reads 0."""
+    """Captured bytes, such as those after the transport header; an index outside them reads 0."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
@@ -80,6 +81,25 @@ class PacketView:
     def payload_length(self) -> Int64:
         """Bytes of `payload`."""
         return Int64(len(self.payload))
+
+    @property
+    def tcp_options(self) -> Payload:
+        """The captured bytes between the fixed TCP header and the payload; else none."""
+        start = self._headers.transport
+        if not self.has(Layer.TCP):
+            return Payload(self._frame[:0])
+        end = min(start + 4 * (self._frame[start + 12] >> 4), self._headers.ip_end)
+        return Payload(self._frame[start + 20 : max(start + 20, end)])
+
+    @property
+    def tcp_options_length(self) -> Int64:
+        """Bytes of `tcp_options`."""
+        return Int64(len(self.tcp_options))
+
+    @property
+    def checksum_valid(self) -> bool:
+        """Whether none of its checksums is known to be wrong."""
+        return are_checksums_valid(self._frame[: self._headers.end], self._headers)
 
     def drop(self, reason: str) -> Dropped:
         """The verdict to drop the packet, counted under a reason of its own."""

@@ -52,13 +52,11 @@ def call(expressions: "Expressions", node: ast.Call) -> Value:
 
 
 def _length(expressions: "Expressions", node: ast.Call) -> Value:
-    scope = expressions.scope
-    if len(node.args) == 1 and ast.unparse(node.args[0]) == f"{scope.pkt}.payload":
-        scope.used |= {"frame", "headers", "captured"}
-        return Value("payload_length(frame, headers, captured)", "int")
+    if len(node.args) == 1 and (name := expressions.sequence(node.args[0])):
+        return expressions.length(name)
     value = expressions.value(node.args[0]) if len(node.args) == 1 else None
     if value is not None and value.type == "map":
-        return size_of(scope, value.text)
+        return size_of(expressions.scope, value.text)
     if value is None or value.type not in ("list", "array"):
         expressions.refuse(node, f"`{ast.unparse(node)}` is not the length of a list or of the payload")
     length = len(value.known) if value.type == "list" else value.known.kind.length

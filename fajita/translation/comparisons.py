@@ -87,7 +87,7 @@ def _elements(expressions: "Expressions", node: ast.expr) -> list[str]:
         if collection.type != "list":
             what = f"`{ast.unparse(node)}` is not a list of integers"
             expressions.refuse(node, what, "in (53, 80), or in a list among the parameters")
-        elements = [str(element) for element in collection.known]
+        elements = [str(element) for element in collection.known[: MAXIMUM_ELEMENTS + 1]]
     if len(elements) > MAXIMUM_ELEMENTS:
         what = f"`in` looks through {len(elements)} elements one by one; at most {MAXIMUM_ELEMENTS}"
         expressions.refuse(node, what, "loop: for i in range(len(numbers)), or index a table")

@@ -8,8 +8,8 @@ import ast
 
 from fajita import nf as api
 from fajita.errors import nearest, with_article
-from fajita.integers import wrap
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA
+from fajita.integers import integers, wrap
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, HEADER_FIELDS, METADATA, SEQUENCES, TESTS
 from fajita.state_types import StateType
 from fajita.translation.arrays import array_value, arrays_in, read_element
 from fajita.translation.calls import call, has_effect
@@ -31,6 +31,7 @@ _FUNCTION_OPERATORS: dict[type[ast.operator], str] = {
     ast.LShift: "left_shift",
     ast.RShift: "right_shift",
 }
+_LENGTHS = {f"{name}_length": name for name in SEQUENCES}
 #: Expressions in expressions; Python itself gives up at 200 parentheses.
 MAXIMUM_DEPTH = 90
 
@@ -122,6 +123,8 @@ class Expressions:
             if any(not -(1 << 63) <= item < 1 << 64 for item in value):
                 self.refuse(node, f"{name} has an element that does not fit 64 bits")
             return Value(f"{self.scope.prefix}__{list_name}", "list", [wrap(int(item)) for item in value])
+        if (array := integers(value)) is not None:
+            return Value(f"{self.scope.prefix}__{list_name}", "list", array)
         self.refuse(
             node,
             f"{name} is {with_article(type(value).__name__)}, which a packet cannot use",
@@ -170,15 +173,29 @@ class Expressions:
                 self.refuse(node, f"before its state is looked up nobody knows {scope.pkt}.{FORWARD}", right)
             scope.used.add(FORWARD)
             return Value("(forward != 0)", "bool")
-        if name == "payload_length":
+        if name in TESTS:
+            scope.reads |= HEADER_FIELDS
             scope.used |= {"frame", "headers", "captured"}
-            return Value("payload_length(frame, headers, captured)", "int")
+            return Value(f"({name}(frame, headers, captured) != 0)", "bool")
+        if name in _LENGTHS:
+            return self.length(_LENGTHS[name])
         if name in FACTS:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
             return Value(argument, "int")
-        known = [*FIELDS, *FACTS, *FLAGS, FORWARD, *METADATA, "payload"]
+        known = [*FIELDS, *FACTS, *FLAGS, *TESTS, FORWARD, *METADATA, *SEQUENCES]
         self.refuse(node, f"a packet has no field {name}", nearest(name, known))
+
+    def sequence(self, node: ast.expr) -> str:
+        """Which of the packet's sequences of bytes an expression names; empty: none."""
+        if not isinstance(node, ast.Attribute) or ast.unparse(node.value) != self.scope.pkt:
+            return ""
+        return node.attr if node.attr in SEQUENCES else ""
+
+    def length(self, sequence: str) -> Value:
+        """How many bytes of one of them there are."""
+        self.scope.used |= {"frame", "headers", "captured"}
+        return Value(f"{sequence}_length(frame, headers, captured)", "int")
 
     def _stored(self, node: ast.Attribute, area: str, fields: dict[str, StateType]) -> Value:
         if array := array_value(self.scope, area, node.attr):
@@ -198,14 +215,14 @@ class Expressions:
 
     def _subscript(self, node: ast.Subscript) -> Value:
         owner = node.value
-        if isinstance(owner, ast.Attribute) and owner.attr == "payload" and ast.unparse(owner.value) == self.scope.pkt:
+        if name := self.sequence(owner):
             self.scope.used |= {"frame", "headers", "captured"}
-            return Value(f"read_payload(frame, headers, captured, {self.integer(node.slice).text})", "int")
+            return Value(f"read_{name}(frame, headers, captured, {self.integer(node.slice).text})", "int")
         value = self.value(owner)
         if value.type == "array":
             return read_element(self, node, value.known)
         if value.type != "list":
-            right = "only lists among the parameters, arrays in State and Core, and payload"
+            right = "only lists among the parameters, arrays in State and Core, payload and tcp_options"
             self.refuse(node, f"`{ast.unparse(owner)}` cannot be indexed", right)
         self.scope.used.add("constants")
         self.scope.lists[value.text] = value.known

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fajita.nf import BEFORE_LOOKUP, NF
 from fajita.translation.commuting import why_not_commuting
 from fajita.translation.foresight import foresee
@@ -85,7 +88,7 @@ class TranslatedNF:
     reads: frozenset[str]
     writes: frozenset[str]
     reasons: tuple[str, ...]
-    lists: dict[str, list[int]]
+    lists: dict[str, list[int] | NDArray[np.int64]]
     new_flow_writes: frozenset[str]
     rewrites_per_flow: bool
     stored: frozenset[str]
@@ -164,7 +167,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
     reads: set[str] = set()
     writes: set[str] = set()
     reasons: list[str] = []
-    lists: dict[str, list[int]] = {}
+    lists: dict[str, list[int] | NDArray[np.int64]] = {}
     scopes: list[Scope] = []
     for name in _PARAMETERS:
         method = find_method(type(nf), name)
