@@ -350,6 +350,91 @@ def test_hairpin_through_filters_takes_both_sides(engine: Any, filtering: str) -
     steps.check(engine, nat(filtering=filtering))
 
 
+def error(src: str, dst: str, quoted: Packet, *, bytes_after: int = 8, type: int = 3, code: int = 3) -> Packet:
+    """An ICMP error with the IP header of what it is about and so many bytes after it."""
+    return IP(src=src, dst=dst) / ICMP(type=type, code=code) / Raw(bytes(quoted)[: 20 + bytes_after])
+
+
+ROUTER, INSIDE_ROUTER = "192.0.2.99", "10.255.255.254"
+#: What an error says: port unreachable, fragmentation needed, TTL exceeded.
+ERRORS = [(3, 3), (3, 4), (11, 0)]
+
+
+@both_engines
+@pytest.mark.parametrize(("type", "code"), ERRORS)
+@pytest.mark.parametrize("bytes_after", [8, 20, 100])
+def test_errors_from_outside_come_to_the_host_that_they_are_about(
+    engine: Any, type: int, code: int, bytes_after: int
+) -> None:
+    kind = {"type": type, "code": code, "bytes_after": bytes_after}
+    steps = Steps()
+    for packet, translated in (
+        (udp(ALICE, 5000, SERVER, 53), udp(EXTERNAL, 5000, SERVER, 53)),
+        (udp(BOB, 5000, SERVER, 53), udp(EXTERNAL, 1024, SERVER, 53)),
+        (tcp(BOB, 5000, SERVER, 80), tcp(EXTERNAL, 5000, SERVER, 80)),
+        (tcp(ALICE, 5000, SERVER, 80), tcp(EXTERNAL, 1024, SERVER, 80)),
+        (echo(BOB, SERVER, 7), echo(EXTERNAL, SERVER, 7)),
+        (echo(ALICE, SERVER, 7), echo(EXTERNAL, SERVER, 1025)),
+    ):
+        steps.then(packet, translated)
+        steps.then(error(ROUTER, EXTERNAL, translated, **kind), error(ROUTER, packet[IP].src, packet, **kind))
+    steps.check(engine, nat())
+
+
+@both_engines
+@pytest.mark.parametrize("sender", [ALICE, INSIDE_ROUTER])
+@pytest.mark.parametrize("bytes_after", [8, 100])
+def test_errors_from_inside_show_what_the_outside_knows(engine: Any, sender: str, bytes_after: int) -> None:
+    steps = Steps().then(udp(BOB, 80, SERVER, 53), udp(EXTERNAL, 1024, SERVER, 53))
+    for there, back, answer, inside in (
+        (udp(ALICE, 80, SERVER, 53), udp(EXTERNAL, 1026, SERVER, 53), *answers(udp, 53, 1026, 80)),
+        (tcp(ALICE, 80, SERVER, 99), tcp(EXTERNAL, 1024, SERVER, 99), *answers(tcp, 99, 1024, 80)),
+    ):
+        steps.then(there, back).then(answer, inside)
+        steps.then(
+            error(sender, SERVER, inside, bytes_after=bytes_after),
+            error(EXTERNAL, SERVER, answer, bytes_after=bytes_after),
+        )
+    steps.check(engine, nat())
+
+
+def answers(make: Any, remote: int, external: int, inside: int) -> tuple[Packet, Packet]:
+    """What the server answers, as it comes and as it is translated back to Alice."""
+    return make(SERVER, remote, EXTERNAL, external), make(SERVER, remote, ALICE, inside)
+
+
+@both_engines
+def test_errors_between_hosts_inside(engine: Any) -> None:
+    steps = Steps().then(udp(BOB, 2000, SERVER, 53), udp(EXTERNAL, 2000, SERVER, 53))
+    sent, got = udp(ALICE, 5000, EXTERNAL, 2000), udp(EXTERNAL, 5000, BOB, 2000)
+    steps.then(sent, got).then(error(BOB, EXTERNAL, got), error(EXTERNAL, ALICE, sent))
+    sent, got = udp(BOB, 2000, EXTERNAL, 5000), udp(EXTERNAL, 2000, ALICE, 5000)
+    steps.then(sent, got).then(error(ALICE, EXTERNAL, got), error(EXTERNAL, BOB, sent))
+    steps.check(engine, nat(filtering="endpoint_independent"))
+
+
+@both_engines
+def test_errors_about_nothing_are_dropped(engine: Any) -> None:
+    steps = Steps().then(udp(ALICE, 5000, SERVER, 53), udp(EXTERNAL, 5000, SERVER, 53))
+    steps.then(error(ROUTER, EXTERNAL, udp(EXTERNAL, 5001, SERVER, 53)), "no mapping")
+    steps.then(error(ROUTER, EXTERNAL, udp(EXTERNAL, 5000, SERVER, 54)), "no session")
+    steps.then(error(ROUTER, EXTERNAL, tcp(EXTERNAL, 5000, SERVER, 53)), "no mapping")
+    steps.then(error(ROUTER, EXTERNAL, udp(OTHER, 5000, SERVER, 53)), "no mapping")
+    steps.then(error(ALICE, SERVER, udp(SERVER, 54, ALICE, 5000)), "no session")
+    steps.then(error(ROUTER, EXTERNAL, udp(EXTERNAL, 5000, SERVER, 53), bytes_after=2), "icmp type")
+    steps.then(error(ROUTER, EXTERNAL, IP(src=EXTERNAL, dst=SERVER, proto=47) / Raw(b"x" * 8)), "protocol")
+    assert steps.check(engine, nat()).summary()["sessions"] == 1
+
+
+@both_engines
+def test_an_error_does_not_keep_a_session(engine: Any) -> None:
+    sent = udp(EXTERNAL, 5000, SERVER, 53)
+    steps = Steps().then(udp(ALICE, 5000, SERVER, 53), sent)
+    steps.then(error(ROUTER, EXTERNAL, sent), error(ROUTER, ALICE, udp(ALICE, 5000, SERVER, 53)), after=200)
+    steps.others(after=101).then(udp(SERVER, 53, EXTERNAL, 5000), "no mapping")
+    steps.check(engine, nat())
+
+
 STATIC: dict[str, Any] = {
     "static": [
         {"external": f"{EXTERNAL}:80/tcp", "inside": f"{BOB}:8080"},
@@ -477,8 +562,8 @@ def test_parameters_that_make_no_sense(params: dict[str, Any], what: str) -> Non
 
 
 #: Few hosts and ports, so that mappings meet, run out, end and begin again.
-_HOSTS = (ALICE, BOB, SERVER, OTHER, EXTERNAL, "203.0.113.6")
-_PORTS = st.sampled_from((53, 80, 2000, 2001, 2002, 2003, 2004))
+_hosts = st.sampled_from((ALICE, BOB, SERVER, OTHER, EXTERNAL, "203.0.113.6"))
+_ports = st.sampled_from((53, 80, 2000, 2001, 2002, 2003, 2004))
 _flags = st.sampled_from(("S", "SA", "A", "FA", "R"))
 _packets = st.one_of(
     st.builds(udp, st.sampled_from(_HOSTS), _PORTS, st.sampled_from(_HOSTS), _PORTS),
@@ -498,7 +583,10 @@ _packets = st.one_of(
         st.sampled_from((8, 0, 13)),
     ),
 )
-_steps = st.lists(st.tuples(_packets, st.sampled_from((0, 1, SECOND, 61 * SECOND, 301 * SECOND))), max_size=40)
+_steps = st.lists(
+    st.tuples(st.one_of(_packets, _packets, _errors), st.sampled_from((0, 1, SECOND, 61 * SECOND, 301 * SECOND))),
+    max_size=40,
+)
 
 VARIANTS: list[dict[str, Any]] = [
     {"ports": "2000-2003", **STATIC},

@@ -56,6 +56,6 @@ def test_only_a_syn_reopens() -> None:
 
 def test_flags_have_a_kind_with_push_or_without() -> None:
     assert len(KINDS) == 64
-    assert KINDS == [KINDS[flags ^ 8] for flags in range(64)]
+    assert [KINDS[flags ^ 8] for flags in range(64)] == KINDS
     assert KINDS[SYN_FLAG] == SYN
     assert KINDS.count(MALFORMED) == 64 - 2 * 9
