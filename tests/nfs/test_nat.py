@@ -564,29 +564,15 @@ def test_parameters_that_make_no_sense(params: dict[str, Any], what: str) -> Non
 #: Few hosts and ports, so that mappings meet, run out, end and begin again.
 _hosts = st.sampled_from((ALICE, BOB, SERVER, OTHER, EXTERNAL, "203.0.113.6"))
 _ports = st.sampled_from((53, 80, 2000, 2001, 2002, 2003, 2004))
-_flags = st.sampled_from(("S", "SA", "A", "FA", "R"))
+_ids = st.sampled_from((0, 3, 2000, 2001, 2004))
 _packets = st.one_of(
-    st.builds(udp, st.sampled_from(_HOSTS), _PORTS, st.sampled_from(_HOSTS), _PORTS),
-    st.builds(
-        tcp,
-        st.sampled_from(_HOSTS),
-        _PORTS,
-        st.sampled_from(_HOSTS),
-        _PORTS,
-        st.sampled_from(("S", "SA", "A", "FA", "R")),
-    ),
-    st.builds(
-        echo,
-        st.sampled_from(_HOSTS),
-        st.sampled_from(_HOSTS),
-        st.sampled_from((0, 3, 2000, 2001, 2004)),
-        st.sampled_from((8, 0, 13)),
-    ),
+    st.builds(udp, _hosts, _ports, _hosts, _ports),
+    st.builds(tcp, _hosts, _ports, _hosts, _ports, st.sampled_from(("S", "SA", "A", "FA", "R"))),
+    st.builds(echo, _hosts, _hosts, _ids, st.sampled_from((8, 0, 13))),
 )
-_steps = st.lists(
-    st.tuples(st.one_of(_packets, _packets, _errors), st.sampled_from((0, 1, SECOND, 61 * SECOND, 301 * SECOND))),
-    max_size=40,
-)
+_errors = st.builds(error, _hosts, _hosts, _packets, bytes_after=st.sampled_from((4, 8, 20)))
+_gaps = st.sampled_from((0, 1, SECOND, 61 * SECOND, 301 * SECOND))
+_steps = st.lists(st.tuples(st.one_of(_packets, _packets, _errors), _gaps), max_size=40)
 
 VARIANTS: list[dict[str, Any]] = [
     {"ports": "2000-2003", **STATIC},
