@@ -147,7 +147,8 @@ class Nat(NF):
             raise ValueError("static has an external endpoint twice; give each once")
         if by_endpoint and len(set(self.static_inside)) < len(static):
             raise ValueError("static has an inside endpoint twice; give each once, or another mapping")
-        all_ports = self.addresses * KIND_COUNT * self.lists * self.free + len(static)
+        # ICMP identifiers may be any.
+        all_ports = self.addresses * (65536 + 2 * self.lists * self.free) + len(static)
         self.most_mappings = all_ports if by_endpoint else 1
         self.most_permissions = max(all_ports, 1 << 20) if self.filtering == "address_dependent" else 1
         # Sessions of all workers share the ports and what is known of them.
@@ -183,29 +184,32 @@ class Nat(NF):
                     self.core.previous_free[start + after] = (before - after + 1) % self.ring
 
         from_inside = False
-        to_inside = False
         for i in range(len(self.inside_first)):
-            from_inside = from_inside or self.inside_first[i] <= pkt.src <= self.inside_last[i]
-            to_inside = to_inside or self.inside_first[i] <= pkt.dst <= self.inside_last[i]
+            if self.inside_first[i] <= pkt.src <= self.inside_last[i]:
+                from_inside = True
         external = -1
         for i in range(len(self.external_first)):
             if self.external_first[i] <= pkt.dst <= self.external_last[i]:
                 external = self.external_before[i] + pkt.dst - self.external_first[i]
-        if external < 0 and (not from_inside or to_inside or pkt.dst >= MULTICAST):
-            return PASS
+        if external < 0:
+            if not from_inside or pkt.dst >= MULTICAST:
+                return PASS
+            for i in range(len(self.inside_first)):
+                if self.inside_first[i] <= pkt.dst <= self.inside_last[i]:
+                    return PASS
 
         kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
-        if kind == 0:
-            return pkt.drop("protocol")
-        if not pkt.is_error:
-            if kind == ICMP:
+        if not pkt.is_tcp and not pkt.is_udp:
+            if kind == 0:
+                return pkt.drop("protocol")
+            if kind == ICMP and not pkt.is_error:
+                if not pkt.is_icmp:
+                    return pkt.drop("icmp fragment")
                 if external < 0 and pkt.icmp_type != ECHO and pkt.icmp_type != TIMESTAMP:
                     return pkt.drop("icmp type")
                 if external >= 0 and pkt.icmp_type != ECHO_REPLY and pkt.icmp_type != TIMESTAMP_REPLY:
                     return pkt.drop("icmp type")
-                if not pkt.is_icmp:
-                    return pkt.drop("icmp fragment")
-            elif not pkt.is_tcp and not pkt.is_udp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
+            if not pkt.is_icmp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
                 return pkt.drop("header not captured")
         self.core.from_inside = from_inside
         self.core.place = 0

@@ -510,6 +510,14 @@ def test_no_fragment_leaves_before_its_first(engine: Any) -> None:
 
 
 @both_engines
+def test_later_fragments_of_icmp_are_not_let_through(engine: Any) -> None:
+    first, *later = fragments_of(IP(src=ALICE, dst=SERVER, id=77) / ICMP(id=7) / (b"x" * 2000))
+    result = run(engine, nat(), frames_of([first, *later]))
+    assert result.verdicts == [1] + [0] * len(later)
+    assert result.counters.nfs[0].drops["icmp fragment"] == len(later)
+
+
+@both_engines
 def test_headers_that_are_cut_off_are_not_let_through(engine: Any) -> None:
     whole = bytes(ethernet() / tcp(ALICE, 5000, SERVER, 80))
     result = run(engine, nat(), [whole[:40], whole[:50]], wire=[len(whole)] * 2)
