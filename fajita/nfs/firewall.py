@@ -3,7 +3,7 @@
 from typing import Any
 
 from fajita import NF, PASS, Array, Packet, Sum, TextFile, connection, flag, u8, u16, u64
-from fajita.nfs.connection_tracker import KNOWN, NEW, RELATED
+from fajita.nfs.connection_tracker import INVALID, KNOWN, NEW, RELATED
 from fajita.nfs.firewall_rules.classifier import (
     AGGREGATES,
     DESTINATION,
@@ -66,11 +66,14 @@ class Firewall(NF):
 
     def packet(self, pkt: Packet, state: State) -> int:
         way = FORWARD if pkt.forward else BACKWARD
-        if state.began != 0 and state.began != way:
+        if state.began != 0 and state.began != way and not pkt.is_error:
             state.answered = True
         seen = pkt.connection_state
         if seen == 0 or seen > RELATED:
             seen = KNOWN if state.answered else NEW
+            if pkt.is_error:
+                # What was dropped began no connection that an error could be about.
+                seen = RELATED if pkt.related and state.began != 0 else INVALID
         place = 4 * way + seen - 5
         decision = state.decisions[place]
         header = IPV6_HEADER if pkt.is_ipv6 else IPV4_HEADER
@@ -147,9 +150,12 @@ class Firewall(NF):
         self.core.counts[decision | 1] += pkt.length
         if decision & 1 == 0:
             return pkt.drop("policy") if decision == self.classifier[header + NO_RULE] else pkt.drop("rule")
-        if state.began == 0:
+        if state.began == 0 and not pkt.is_error:
             state.began = way
         return PASS
+
+    #: Of an ICMP error, `state` is that of the flow that it is about.
+    error = packet
 
     def summary(self, states: Any, core: dict[str, Any]) -> dict[str, Any]:
         counts = core["counts"].reshape(-1, 2).tolist()

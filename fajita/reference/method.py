@@ -81,5 +81,6 @@ def load_method(nf: NF, name: str) -> Callable[..., Any] | None:
     code = compile(module, method.file, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
     names = {global_name: _as_seen(value) for global_name, value in method.names.items()} | _BUILTINS | literals.values
     exec(code, names)
-    function: Callable[..., Any] = names[name]
+    # A class may have one method under two names.
+    function: Callable[..., Any] = names[method.tree.name]
     return function

@@ -222,3 +222,31 @@ def test_a_file_that_is_not_there_is_refused_where_it_is_named(tmp_path: Path) -
     (tmp_path / "office.yaml").write_text("nfs:\n  - firewall:\n      rules: none.nft\n")
     with pytest.raises(InputError, match=r"office.yaml:3.*none.nft cannot be read: No such file"):
         Chain.load(tmp_path / "office.yaml")
+
+
+def unreachable(quoted: ScapyPacket, router: str = "203.0.113.1") -> bytes:
+    """What a router says of a packet to who sent it."""
+    return in_ethernet(IP(src=router, dst=quoted.src) / ICMP(type=3, code=1) / quoted)
+
+
+@both_engines
+def test_icmp_errors_are_related_to_the_known_flow_that_they_quote(engine: type[Engine]) -> None:
+    nf = firewall("ct state related accept", "ct state invalid drop", "tcp dport 80 accept", policy="accept")
+    known = IP(src=CLIENT, dst=SERVER) / TCP(sport=1024, dport=80)
+    unknown = IP(src=CLIENT, dst=SERVER) / TCP(sport=1025, dport=80)
+    frames = [unreachable(known), there(), unreachable(known), unreachable(unknown), unreachable(known), there()]
+    result = run(engine, nf, frames)
+    assert result.verdicts == [0, 1, 1, 0, 1, 1]
+    assert [rule["packets"] for rule in result.summary()["rules"]] == [2, 2, 2]
+
+
+@both_engines
+def test_an_error_about_a_dropped_packet_is_invalid_and_none_is_an_answer(engine: type[Engine]) -> None:
+    nf = firewall("ct state related,established accept", "tcp dport 80 accept", "ct state invalid drop", policy="drop")
+    dropped = IP(src=CLIENT, dst=SERVER) / TCP(sport=1024, dport=81)
+    known = IP(src=CLIENT, dst=SERVER) / TCP(sport=1024, dport=80)
+    frames = [there(dport=81), unreachable(dropped), there(), unreachable(known), there(), back()]
+    result = run(engine, nf, frames)
+    assert result.verdicts == [0, 0, 1, 1, 1, 1]
+    # The error was related, not established, and the packet after it still new.
+    assert [rule["packets"] for rule in result.summary()["rules"]] == [2, 2, 1]
