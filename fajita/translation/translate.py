@@ -19,6 +19,7 @@ ARGUMENTS = (
     "frame",
     "headers",
     "metadata",
+    "flow_ports",
     "captured",
     "length",
     "time_ns",
