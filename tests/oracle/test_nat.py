@@ -36,6 +36,7 @@ EXPECTED = {
     "another port",
     "another protocol",
     "another ICMP message",
+    "a fragment",
     "a redirect",
     "an error that quotes too little",
 }

@@ -222,6 +222,8 @@ def on_purpose(packet: bytes) -> str:
     kind = packet[header_length(packet) :][:1]
     if packet[9] not in (ICMP, TCP, UDP):
         return "another protocol"
+    if is_fragment(packet):
+        return "a fragment"
     if packet[9] == ICMP and is_error(packet):
         about = quoted(packet)
         if kind == REDIRECT:
