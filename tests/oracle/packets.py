@@ -55,6 +55,11 @@ def is_fragment(packet: bytes) -> bool:
     return bool(int.from_bytes(packet[6:8], "big") & (_MORE_FRAGMENTS | _OFFSET))
 
 
+def is_later_fragment(packet: bytes) -> bool:
+    """Whether it is a part of a datagram, and not the first."""
+    return bool(int.from_bytes(packet[6:8], "big") & _OFFSET)
+
+
 def ipv4_of(frame: bytes, on_wire: int) -> bytes | None:
     """The IPv4 packet of an Ethernet frame, VLAN tags stepped over, as long as it says; None if a host would not
     take it for one."""

@@ -14,7 +14,7 @@ import pytest
 from fajita import Chain
 from fajita.nfs.nat import Nat
 from tests.oracle.packets import Renamer, with_identification
-from tests.oracle.router import INSIDE, Router, why_not_here
+from tests.oracle.router import INSIDE, OUTSIDE, Router, why_not_here
 from tests.oracle.sides import Sides
 from tests.oracle.traffic import traffic
 from tests.oracle.translation import EXTERNAL, RULES, compare, counted
@@ -30,7 +30,16 @@ AGREEMENT = 0.995
 #: The kernel as one that translates and does not judge, as nat does not.
 SETTINGS = {"net.netfilter.nf_conntrack_checksum": 0, "net.netfilter.nf_conntrack_tcp_be_liberal": 1}
 #: What the two do differently on purpose; docs/nat.md says why.
-EXPECTED = {"invalid to the kernel", "another port"}
+EXPECTED = {
+    "invalid to the kernel",
+    "of a session invalid to the kernel",
+    "another port",
+    "another protocol",
+    "another ICMP message",
+    "a fragment",
+    "a redirect",
+    "an error that quotes too little",
+}
 
 
 @cache
@@ -51,6 +60,7 @@ def translating() -> Chain:
 def router() -> Iterator[Router]:
     with Router(RULES, SETTINGS) as running:
         running.route("10.0.0.0/8", INSIDE)
+        running.route(f"{EXTERNAL}/32", OUTSIDE)
         yield running
 
 

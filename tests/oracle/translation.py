@@ -9,7 +9,7 @@ from typing import Protocol
 
 from fajita import Chain, FrameBlock
 from fajita.engine.compiled import CompiledEngine
-from tests.oracle.packets import dscp, header_length, is_fragment, with_header_checksum
+from tests.oracle.packets import dscp, header_length, is_fragment, is_later_fragment, with_header_checksum
 from tests.oracle.router import INSIDE, OUTSIDE, Came, Router, Sent
 from tests.oracle.sides import (
     Endpoints,
@@ -22,10 +22,13 @@ from tests.oracle.sides import (
     with_endpoints,
     with_quoted,
 )
+from tests.oracle.traffic import ICMP, TCP, UDP
 
 EXTERNAL = "203.0.113.7"
 _EXTERNAL = socket.inet_aton(EXTERNAL)
 _INVALID = 1
+#: ICMP types: echo and timestamp, asked and answered; redirect.
+QUERIES, REDIRECT = (b"\x00", b"\x08", b"\x0d", b"\x0e"), b"\x05"
 #: The kernel as a translator. What it finds invalid it does not translate: that is marked. What comes from outside and
 #: is of no session goes nowhere.
 RULES = f"""
@@ -37,8 +40,8 @@ oifname "r1" ip saddr 10.0.0.0/8 snat to {EXTERNAL}
 }}
 chain forward {{
 type filter hook forward priority 0; policy accept;
-iifname "r1" oifname "r1" drop
 ct state invalid ip dscp set {_INVALID} accept
+iifname "r1" oifname "r1" drop
 }}
 chain input {{
 type filter hook input priority 0; policy drop;
@@ -80,10 +83,16 @@ class FajitaTranslator:
 
 @dataclass
 class Conversation:
-    """What has been said through a translator: the external port of each session, as its packets had it outside."""
+    """What has been said through a translator.
+
+    ports: the external port of each session, as its packets had it outside. untranslated: sessions of which a packet
+    came out as it was; unknown: the numbers of packets from outside of such that had no other.
+    """
 
     translator: Translator
     ports: dict[Endpoints, int] = field(default_factory=dict)
+    untranslated: set[Endpoints] = field(default_factory=set)
+    unknown: set[int] = field(default_factory=set)
 
     def hold(self, packets: Sequence[Sent]) -> list[Came | None]:
         """What comes out for each packet; what is sent from outside goes to the external endpoint of its session."""
@@ -91,6 +100,9 @@ class Conversation:
         for side, group in groupby(packets, lambda sent: sent.side):
             listed = list(group)
             if side == OUTSIDE:
+                sessions = [endpoints(sent.packet).turned for sent in listed]
+                unknown = self.untranslated - self.ports.keys()
+                self.unknown |= {len(results) + at for at, session in enumerate(sessions) if session in unknown}
                 listed = [Sent(self._addressed(sent.packet), OUTSIDE) for sent in listed]
             came = self.translator.forward(listed)
             if side == INSIDE:
@@ -100,13 +112,18 @@ class Conversation:
 
     def _learn(self, sent: Sequence[Sent], came: Sequence[Came | None]) -> None:
         for before, after in zip(sent, came, strict=True):
-            if after is not None and not is_error(before.packet) and not is_fragment(before.packet):
+            if after is None or is_error(before.packet) or is_later_fragment(before.packet):
+                continue
+            if after.packet[12:16] == _EXTERNAL:
                 self.ports[endpoints(before.packet)] = endpoints(after.packet).source_port
+            else:
+                self.untranslated.add(endpoints(before.packet))
 
     def _outside(self, seen: Endpoints) -> Endpoints:
         """Of a packet that was sent from inside, as it is outside."""
         port = self.ports.get(seen, seen.source_port)
-        return Endpoints(seen.protocol, _EXTERNAL, port, seen.destination, seen.destination_port)
+        far_port = port if seen.protocol == ICMP else seen.destination_port
+        return Endpoints(seen.protocol, _EXTERNAL, port, seen.destination, far_port)
 
     def _addressed(self, packet: bytes) -> bytes:
         if is_error(packet):
@@ -135,7 +152,8 @@ def outcome(came: Came | None, sent: Sent) -> Outcome | None:
     right = with_header_checksum(packet) == packet
     place = sum_place(packet)
     if place is not None:
-        right = right and packet[place] == transport_sum(packet)
+        # 0 and 0xFFFF are the same number to a one's complement sum.
+        right = right and {packet[place], transport_sum(packet)} - {b"\xff\xff"} <= {packet[place], b"\0\0"}
         packet = packet[: place.start] + b"\0\0" + packet[place.stop :]
     lost = sent.packet[8] - packet[8]
     seen = endpoints(packet)
@@ -174,10 +192,12 @@ def _without_quoted_sums(packet: bytes) -> bytes:
 def compare(router: Router, chain: Chain, packets: Sequence[Sent]) -> Iterator[tuple[Sent, str]]:
     """Each packet, and how the kernel and fajita differ on it; empty if they do not."""
     router.forget()
-    kernel = Conversation(router).hold(packets)
+    conversation = Conversation(router)
+    kernel = conversation.hold(packets)
     fajita = Conversation(FajitaTranslator(chain)).hold(packets)
-    for sent, theirs, ours in zip(packets, kernel, fajita, strict=True):
-        yield sent, difference(sent, theirs, ours)
+    for number, (sent, theirs, ours) in enumerate(zip(packets, kernel, fajita, strict=True)):
+        how = difference(sent, theirs, ours)
+        yield sent, "of a session invalid to the kernel" if how and number in conversation.unknown else how
 
 
 def difference(sent: Sent, theirs: Came | None, ours: Came | None) -> str:
@@ -186,7 +206,8 @@ def difference(sent: Sent, theirs: Came | None, ours: Came | None) -> str:
         return "invalid to the kernel"
     one, other = outcome(theirs, sent), outcome(ours, sent)
     if one is None or other is None:
-        return "" if one is other else f"only {'fajita' if one is None else 'the kernel'} lets it through"
+        why = on_purpose(sent.packet) or f"only {'fajita' if one is None else 'the kernel'} lets it through"
+        return "" if one is other else why
     if not (one.are_checksums_right and other.are_checksums_right):
         return "a checksum is wrong"
     if (one.ttl_lost, other.ttl_lost) != (1, 0):
@@ -194,6 +215,21 @@ def difference(sent: Sent, theirs: Came | None, ours: Came | None) -> str:
     if (one.side, one.packet) != (other.side, other.packet):
         return "translated otherwise"
     return "" if one.port == other.port else "another port"
+
+
+def on_purpose(packet: bytes) -> str:
+    """Why one of the two does not translate a packet that the other does; empty if that is not known."""
+    kind = packet[header_length(packet) :][:1]
+    if packet[9] not in (ICMP, TCP, UDP):
+        return "another protocol"
+    if is_fragment(packet):
+        return "a fragment"
+    if packet[9] == ICMP and is_error(packet):
+        about = quoted(packet)
+        if kind == REDIRECT:
+            return "a redirect"
+        return "an error that quotes too little" if len(about) < header_length(about) + 8 else ""
+    return "another ICMP message" if packet[9] == ICMP and kind not in QUERIES else ""
 
 
 def counted(compared: Iterator[tuple[Sent, str]]) -> Counter[str]:
