@@ -15,6 +15,7 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.spraying import left_to_owner, needs_copies
 from fajita.tuning import Tuning
 from fajita.verify import both_engines, verify_blocks
+from tests.error_nfs import Errors
 from tests.traffic import Traffic, many_flows, traffic
 
 EXAMPLES = int(os.environ.get("FAJITA_EXAMPLES", "25"))
@@ -50,6 +51,7 @@ CHAINS = {
     "rewrites": Chain([LoadBalancer(servers=SERVERS), FlowCounter(key="destination"), MacSwap()], other="drop"),
     "a rewrite that is looked at": Chain([Hop(), ByHop(), FlowCounter(timeout="5us")]),
     "fragments": Chain([LoadBalancer(servers=SERVERS), FlowCounter(key="connection")], fragments="flow"),
+    "errors": Chain([Errors(timeout="1ms"), MacSwap()]),
 }
 
 
