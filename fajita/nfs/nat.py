@@ -45,7 +45,7 @@ MAXIMUM_ADDRESSES, MAXIMUM_DRAWS = 8, 8
 
 
 class Nat(NF):
-    """Translates addresses and ports between an inside and the outside: NAPT44 as RFC 4787, 5382 and 5508 want it.
+    """Translates inside addresses and ports to outside ones and back: NAPT44 of RFC 4787, 5382, 5508.
 
     What comes from inside (prefixes) gets an external address (addresses and prefixes) and a port of `ports`; what
     goes to an external address is translated back or dropped; everything else passes, multicast and what stays inside
