@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from fajita.errors import InputError, nearest
 from fajita.key import KEYS, Key, find_key
+from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.misspelling import misspellings
 from fajita.packet import Layer
 from fajita.quantities import parse_duration
@@ -184,6 +185,9 @@ class NF:
     key: ClassVar[Key | None] = None
     keys: ClassVar[Iterable[Key]] = ()
     about: ClassVar[Layer | None] = None
+
+    #: Of a State with expire_in, nanoseconds: how soon a state may end that half of it as a delay is little.
+    shortest_expire_in: int = CHOSEN_TIMEOUT_NS
 
     state_fields: ClassVar[dict[str, StateType]] = {}
     core_fields: ClassVar[dict[str, StateType]] = {}

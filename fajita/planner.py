@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from fajita.assignment import assign_tables
 from fajita.entry_layout import aligned, lay_out
 from fajita.errors import InputError
-from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import EXPIRE_IN, NF
 from fajita.packet import MAXIMUM_DATAGRAMS, Layer
 from fajita.plan import LINE_BYTES, NFPlan, Plan, TablePlan, TableSide
@@ -72,7 +71,7 @@ def _add_sides(tables: list[TablePlan], plans: list[NFPlan]) -> None:
 def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
     """When states of a table end."""
     fixed = [nf.timeout_ns for nf in nfs if nf.timeout_ns is not None]
-    chosen = [CHOSEN_TIMEOUT_NS for nf in nfs if EXPIRE_IN in nf.translated.stored]
+    chosen = [nf.nf.shortest_expire_in for nf in nfs if EXPIRE_IN in nf.translated.stored]
     if fixed or chosen:
         table.idle_ends, table.shortest_timeout_ns = True, min(fixed, default=None)
         table.has_chosen_timeouts, table.round_ns = bool(chosen), max(1, min(fixed + chosen) // 2)

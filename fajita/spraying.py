@@ -5,7 +5,7 @@ state at each packet, and the results are those of one worker; but what a packet
 NF that keeps no state, and whose work on the packet nothing later in the chain looks at, by the packet's owner alone.
 """
 
-from fajita.packet import METADATA
+from fajita.packet import ERROR_FIELDS, METADATA
 from fajita.plan import NFPlan, Plan
 
 #: What may change under the eyes of a worker that looks for headers and keys.
@@ -29,7 +29,7 @@ def _looked_at(plan: Plan, nfs: list[NFPlan]) -> set[str]:
     """The header fields that NFs look at, and what finds their entries."""
     names = set(_PORTS) if plan.datagrams else set()  # a first fragment leaves its ports for later ones
     for nf in nfs:
-        names |= nf.translated.reads
+        names |= nf.translated.reads | (ERROR_FIELDS if nf.translated.takes_errors else set())
         names |= set(nf.nf.granularity.fields) if nf.nf.granularity is not None else set()
     return names
 

@@ -66,6 +66,22 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "least_connections", "drop_down": True},
         {"servers": ["10.0.0.1", "10.0.0.9"], "down": ["10.0.0.1"], "drop_down": True},
     ],
+    "Nat": [
+        {"inside": ["10.0.0.0/8"], "external": ["192.0.2.7"], "ports": "1024-1027"},
+        {
+            "inside": ["10.0.0.1"],
+            "external": ["10.0.0.2", "192.0.2.7"],
+            "filtering": "endpoint_independent",
+            "parity": False,
+        },
+        {
+            "inside": ["10.0.0.0/8"],
+            "external": ["192.0.2.7"],
+            "mapping": "address_and_port_dependent",
+            "allocation": "random",
+            "static": [{"external": "192.0.2.7:53/udp", "inside": "10.0.0.1:53"}],
+        },
+    ],
     "Policer": [
         {"rate": "10Mbps", "burst": "64kB"},
         {"rate": "1Mbps", "burst": "100B", "excess_burst": "200B", "colour_aware": True, "red": "AF13"},

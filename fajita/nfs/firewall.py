@@ -22,13 +22,14 @@ from fajita.nfs.firewall_rules.classifier import (
     classifier,
 )
 from fajita.nfs.firewall_rules.notation import read_rules
-from fajita.nfs.firewall_rules.values import ICMP, ICMPV6
+from fajita.nfs.firewall_rules.values import ICMP, ICMPV6, SCTP, TCP, UDP
 
 #: IPv6's halves compare as numbers without a sign if this is taken off.
 SIGN = 1 << 63
 #: The place of the only bit in a word: a multiple of a de Bruijn sequence has it in its upper six bits.
 DE_BRUIJN = 0x03F79D71B4CB0A89
 BIT_AT = sorted(range(64), key=lambda bit: ((DE_BRUIJN << bit) & (2**64 - 1)) >> 58)
+WITH_PORTS = (TCP, UDP, SCTP)
 FORWARD, BACKWARD = 1, 2
 LEAST_COUNTERS = 1 << 11
 
@@ -75,6 +76,9 @@ class Firewall(NF):
         header = IPV6_HEADER if pkt.is_ipv6 else IPV4_HEADER
         if decision == 0:
             is_message = pkt.protocol == ICMP or pkt.protocol == ICMPV6
+            # A later fragment has none; what is decided without them is for no other packet.
+            lacks_ports = not (pkt.is_tcp or pkt.is_udp) and pkt.src_port | pkt.dst_port == 0
+            lacks_ports = lacks_ports and pkt.protocol in WITH_PORTS
             source, destination, source_port, destination_port = 0, 0, 0, 0
             for field in range(FIELDS):
                 lower = 0
@@ -86,10 +90,10 @@ class Firewall(NF):
                     lower = pkt.dst_low ^ SIGN if pkt.is_ipv6 else 0
                 elif is_message:
                     number = pkt.icmp_type << 8 | pkt.icmp_code if pkt.is_icmp else UNREADABLE
+                elif lacks_ports:
+                    number = UNREADABLE
                 else:
                     number = pkt.src_port if field == SOURCE_PORT else pkt.dst_port
-                    if not (pkt.is_tcp or pkt.is_udp) and pkt.src_port | pkt.dst_port == 0:
-                        number = UNREADABLE  # a later fragment, or no ports
                 steps = self.classifier[header + STEPS + field]
                 first = self.classifier[header + INTERVALS + field]
                 size = 1 << steps
@@ -137,7 +141,7 @@ class Firewall(NF):
                         break
                 if matching != 0:
                     break
-            if not is_message:
+            if not (is_message or lacks_ports):
                 state.decisions[place] = decision
         self.core.counts[decision & ~1] += 1
         self.core.counts[decision | 1] += pkt.length

@@ -1,6 +1,6 @@
 """A network address and port translator for IPv4."""
 
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, collapse_addresses
+from ipaddress import IPv4Address
 from typing import Any, Literal
 
 import numpy as np
@@ -24,18 +24,20 @@ from fajita import (
     u32,
     u64,
 )
+from fajita.nfs._nat_parameters import StaticMapping, is_in, port_range, ranges, static_mapping
 
 TCP, UDP, ICMP = 1, 2, 3
 KIND_COUNT = 3
-PROTOCOLS = {"tcp": (6, TCP), "udp": (17, UDP), "icmp": (1, ICMP)}
+KIND = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
 #: By protocol number; 0 is what cannot be translated.
-KINDS = [dict(PROTOCOLS.values()).get(number, 0) for number in range(256)]
+KINDS = [{6: TCP, 17: UDP, 1: ICMP}.get(number, 0) for number in range(256)]
 ECHO, ECHO_REPLY, TIMESTAMP, TIMESTAMP_REPLY = 8, 0, 13, 14
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 #: What is known of a TCP connection: who has sent something, who has finished, a reset.
 OWNER_SENT, REMOTE_SENT, OWNER_FINISHED, REMOTE_FINISHED, RESET = 1, 2, 4, 8, 16
 BOTH_SENT, BOTH_FINISHED = OWNER_SENT | REMOTE_SENT, OWNER_FINISHED | REMOTE_FINISHED
 MULTICAST = 224 << 24
+SECOND = 10**9
 #: In what lies at a place, beside protocol, address and port: it stays for ever, and lets everybody in.
 STATIC = 1 << 52
 #: Of a pool that is nearly exhausted: addresses, and ports drawn at random, that are tried for a new mapping.
@@ -96,7 +98,7 @@ class Nat(NF):
         tcp: u8
         owner_forward: flag  # the owner has begun the session
         permitted: flag  # the remote, for the owner's mapping
-        peer_sent: flag
+        open: flag  # the remote, who is inside, lets the owner in
 
     class Core:
         begun: flag
@@ -124,8 +126,11 @@ class Nat(NF):
         sizes = [last - first + 1 for first, last in zip(self.external_first, self.external_last, strict=True)]
         self.external_before = [sum(sizes[:index]) for index in range(len(sizes))]
         self.addresses = sum(sizes)
-        if any(self.is_inside(first) or self.is_inside(last) for first, last in self.external_ranges()):
-            raise ValueError("external addresses are inside, too; give others")
+        for edge in (*self.external_first, *self.external_last):
+            if is_in(edge, self.inside_first, self.inside_last):
+                raise ValueError(f"the external address {IPv4Address(edge)} is inside, too; give others")
+        if is_in(self.inside_first[0], self.external_first, self.external_last):
+            raise ValueError(f"the inside address {IPv4Address(self.inside_first[0])} is external, too; give others")
         self.first, self.last = port_range(self.ports)
         self.lists = 2 if self.parity else 1
         if (self.last + 1 - self.first) % self.lists or self.first % self.lists:
@@ -134,85 +139,77 @@ class Nat(NF):
         self.ring = self.free + 1
         self.size = 65536 // self.lists + 1
         self.places = 1 + self.addresses * KIND_COUNT * self.lists * self.size
-        static = [self.static_mapping(one) for one in self.static]
-        self.static_places, self.static_inside, self.static_ports = ([one[i] for one in static] for i in range(3))
+        static = [static_mapping(given) for given in self.static]
+        self.static_places = [self.static_place(one) for one in static]
+        self.static_inside = [KIND[one.protocol] << 48 | one.inside << 16 | one.inside_port for one in static]
+        by_endpoint = self.mapping == "endpoint_independent"
         if len(set(self.static_places)) < len(static):
             raise ValueError("static has an external endpoint twice; give each once")
-        by_endpoint = self.mapping == "endpoint_independent"
-        if by_endpoint and len({inside & (STATIC - 1) for inside in self.static_inside}) < len(static):
+        if by_endpoint and len(set(self.static_inside)) < len(static):
             raise ValueError("static has an inside endpoint twice; give each once, or another mapping")
-        all_ports = self.addresses * KIND_COUNT * self.lists * self.free + len(static)
+        # ICMP identifiers may be any.
+        all_ports = self.addresses * (65536 + 2 * self.lists * self.free) + len(static)
         self.most_mappings = all_ports if by_endpoint else 1
         self.most_permissions = max(all_ports, 1 << 20) if self.filtering == "address_dependent" else 1
         # Sessions of all workers share the ports and what is known of them.
         self.together = everything
+        # Half of it is the longest that a port is kept after a session's end.
+        self.shortest_expire_in = min(10 * SECOND, self.established, self.transitory, self.udp, self.icmp)
 
-    def external_ranges(self) -> list[tuple[int, int]]:
-        return list(zip(self.external_first, self.external_last, strict=True))
-
-    def is_inside(self, address: int) -> bool:
-        return any(a <= address <= b for a, b in zip(self.inside_first, self.inside_last, strict=True))
-
-    def static_mapping(self, given: dict[str, str]) -> tuple[int, int, int]:
-        """Its place, what lies there, and its external port."""
-        right = '{external: "203.0.113.7:80/tcp", inside: "10.0.0.5:8080"}'
-        if given.keys() != {"external", "inside"}:
-            raise ValueError(f"static has {given}; write {right}")
-        endpoint, _, protocol = given["external"].partition("/")
-        if protocol not in ("tcp", "udp"):
-            raise ValueError(f"static has the protocol {protocol!r}; give tcp or udp: {right}")
-        address, port = endpoint_of(endpoint, right)
-        inside, inside_port = endpoint_of(given["inside"], right)
-        if not self.is_inside(inside):
-            raise ValueError(f"static leads to {IPv4Address(inside)}, which is not inside; give an address of inside")
-        for before, (first, last) in zip(self.external_before, self.external_ranges(), strict=True):
-            if first <= address <= last:
-                kind = PROTOCOLS[protocol][1]
-                number = (before + address - first) * KIND_COUNT + kind - 1
-                place = 1 + (number * self.lists + port % self.lists) * self.size + port // self.lists
-                return place, STATIC | kind << 48 | inside << 16 | inside_port, port
-        raise ValueError(f"static has {IPv4Address(address)}, which is not external; give one of external")
+    def static_place(self, mapping: StaticMapping) -> int:
+        """Where the mapping lies; ValueError if its addresses are not external and inside."""
+        if not is_in(mapping.inside, self.inside_first, self.inside_last):
+            raise ValueError(f"static leads to {IPv4Address(mapping.inside)}, which is not among inside")
+        for i, (first, last) in enumerate(zip(self.external_first, self.external_last, strict=True)):
+            if first <= mapping.external <= last:
+                external = self.external_before[i] + mapping.external - first
+                number = (external * KIND_COUNT + KIND[mapping.protocol] - 1) * self.lists + mapping.port % self.lists
+                return 1 + number * self.size + mapping.port // self.lists
+        raise ValueError(f"static has {IPv4Address(mapping.external)}, which is not among external")
 
     def before_lookup(self, pkt: Packet) -> int:
         if len(self.static_places) > 0 and not self.core.begun:
             self.core.begun = True
             for i in range(len(self.static_places)):
                 place = self.static_places[i]
-                self.core.inside[place] = self.static_inside[i]
+                self.core.inside[place] = STATIC | self.static_inside[i]
                 self.core.sessions[place] = 1
                 if self.mapping == "endpoint_independent":
-                    self.core.mappings.set(self.static_inside[i] & (STATIC - 1), place)
-                if self.first <= self.static_ports[i] <= self.last:
-                    start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
+                    self.core.mappings.set(self.static_inside[i], place)
+                start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
+                if 0 <= place - start < self.free:
                     after = (place - start + 1 + self.core.next_free[place]) % self.ring
                     before = (place - start - 1 + self.core.previous_free[place]) % self.ring
                     self.core.next_free[start + before] = (after - before - 1) % self.ring
                     self.core.previous_free[start + after] = (before - after + 1) % self.ring
 
         from_inside = False
-        to_inside = False
         for i in range(len(self.inside_first)):
-            from_inside = from_inside or self.inside_first[i] <= pkt.src <= self.inside_last[i]
-            to_inside = to_inside or self.inside_first[i] <= pkt.dst <= self.inside_last[i]
+            if self.inside_first[i] <= pkt.src <= self.inside_last[i]:
+                from_inside = True
         external = -1
         for i in range(len(self.external_first)):
             if self.external_first[i] <= pkt.dst <= self.external_last[i]:
                 external = self.external_before[i] + pkt.dst - self.external_first[i]
-        if external < 0 and (not from_inside or to_inside or pkt.dst >= MULTICAST):
-            return PASS
+        if external < 0:
+            if not from_inside or pkt.dst >= MULTICAST:
+                return PASS
+            for i in range(len(self.inside_first)):
+                if self.inside_first[i] <= pkt.dst <= self.inside_last[i]:
+                    return PASS
 
         kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
-        if kind == 0:
-            return pkt.drop("protocol")
-        if not pkt.is_error:
-            if kind == ICMP:
+        if not pkt.is_tcp and not pkt.is_udp:
+            if kind == 0:
+                return pkt.drop("protocol")
+            if kind == ICMP and not pkt.is_error:
+                if not pkt.is_icmp:
+                    return pkt.drop("icmp fragment")
                 if external < 0 and pkt.icmp_type != ECHO and pkt.icmp_type != TIMESTAMP:
                     return pkt.drop("icmp type")
                 if external >= 0 and pkt.icmp_type != ECHO_REPLY and pkt.icmp_type != TIMESTAMP_REPLY:
                     return pkt.drop("icmp type")
-                if not pkt.is_icmp:
-                    return pkt.drop("icmp fragment")
-            elif not pkt.is_tcp and not pkt.is_udp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
+            if not pkt.is_icmp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
                 return pkt.drop("header not captured")
         self.core.from_inside = from_inside
         self.core.place = 0
@@ -248,6 +245,10 @@ class Nat(NF):
         kind = KINDS[pkt.protocol]
         place = 0
         state.expire_in = 1  # unless there is a session
+        target = self.core.inside[self.core.place]
+        if self.core.place != 0 and target == 0:
+            return  # its last session was this one, or had to make room for it: it has just ended
+        open_to_all = self.filtering == "endpoint_independent" or target >= STATIC
         if self.core.from_inside:
             state.owner_forward = True
             state.remote = pkt.dst
@@ -260,13 +261,13 @@ class Nat(NF):
                     external = (hash_of(pkt.src) + attempt) % self.addresses
                     base = 1 + (external * KIND_COUNT + kind - 1) * self.lists * self.size
                     own = base + port % self.lists * self.size + port // self.lists
-                    if self.allocation == "preserve" and self.core.inside[own] == 0:
-                        if self.first <= port <= self.last or kind == ICMP:
-                            place = own
+                    may_keep = self.allocation == "preserve" and (self.first <= port <= self.last or kind == ICMP)
+                    if may_keep and self.core.inside[own] == 0:
+                        place = own
                     for turn in range(self.lists):
                         start = base + (port + turn) % self.lists * self.size + self.first // self.lists
                         if self.allocation == "random":
-                            for draw in range(MAXIMUM_DRAWS):
+                            for _ in range(MAXIMUM_DRAWS):
                                 drawn = start + self.random(self.free)
                                 if place == 0 and self.core.inside[drawn] == 0:
                                     place = drawn
@@ -278,10 +279,11 @@ class Nat(NF):
                 if place == 0:
                     return
                 start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
-                after = (place - start + 1 + self.core.next_free[place]) % self.ring
-                before = (place - start - 1 + self.core.previous_free[place]) % self.ring
-                self.core.next_free[start + before] = (after - before - 1) % self.ring
-                self.core.previous_free[start + after] = (before - after + 1) % self.ring
+                if 0 <= place - start < self.free:
+                    after = (place - start + 1 + self.core.next_free[place]) % self.ring
+                    before = (place - start - 1 + self.core.previous_free[place]) % self.ring
+                    self.core.next_free[start + before] = (after - before - 1) % self.ring
+                    self.core.previous_free[start + after] = (before - after + 1) % self.ring
                 self.core.inside[place] = source
                 if self.mapping == "endpoint_independent":
                     self.core.mappings.set(source, place)
@@ -289,14 +291,15 @@ class Nat(NF):
                 state.peer_place = self.core.place
                 state.remote = self.core.address
                 state.peer_port = self.core.port
+                state.open = open_to_all
                 self.core.sessions[self.core.place] += 1
         else:
             state.remote = pkt.src
-            allowed = self.filtering == "endpoint_independent" or self.core.inside[self.core.place] >= STATIC
-            if self.filtering == "address_dependent":
-                allowed = allowed or self.core.permissions.get(self.core.place << 32 | pkt.src) > 0
-            if not allowed:
-                return
+            if not open_to_all:
+                if self.filtering == "address_and_port_dependent":
+                    return
+                if self.core.permissions.get(self.core.place << 32 | pkt.src) < 0:
+                    return
             place = self.core.place
 
         state.place = place
@@ -332,17 +335,16 @@ class Nat(NF):
             state.expire_in = self.established if lasts else self.transitory
 
         if from_owner:
-            if state.peer_place != 0 and not state.peer_sent and self.filtering != "endpoint_independent":
-                known = self.core.inside[state.peer_place] >= STATIC
+            if state.peer_place != 0 and not state.open:
                 if self.filtering == "address_dependent":
-                    known = known or self.core.permissions.get(state.peer_place << 32 | state.external) > 0
-                if not known:
+                    state.open = self.core.permissions.get(state.peer_place << 32 | state.external) > 0
+                if not state.open:
                     return pkt.drop("filtered")
             pkt.src = state.external
             pkt.src_port = state.port
             pkt.icmp_id = state.port
         elif state.peer_place != 0:
-            state.peer_sent = True
+            state.open = True
             pkt.src = state.remote
             pkt.src_port = state.peer_port
             pkt.icmp_id = state.peer_port
@@ -382,54 +384,15 @@ class Nat(NF):
                     self.core.inside[place] = 0
                     # Behind all others that are free, so that it rests as long as it may.
                     start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
-                    last = (self.free - 1 + self.core.previous_free[start + self.free]) % self.ring
-                    self.core.next_free[start + last] = (place - start - last - 1) % self.ring
-                    self.core.previous_free[place] = (last - place + start + 1) % self.ring
-                    self.core.next_free[place] = (self.free - place + start - 1) % self.ring
-                    self.core.previous_free[start + self.free] = (place - start - self.free + 1) % self.ring
+                    if 0 <= place - start < self.free:
+                        last = (self.free - 1 + self.core.previous_free[start + self.free]) % self.ring
+                        self.core.next_free[start + last] = (place - start - last - 1) % self.ring
+                        self.core.previous_free[place] = (last - place + start + 1) % self.ring
+                        self.core.next_free[place] = (self.free - place + start - 1) % self.ring
+                        self.core.previous_free[start + self.free] = (place - start - self.free + 1) % self.ring
 
     def summary(self, states: Any, core: dict[str, Any]) -> dict[str, Any]:
-        kinds = sum(np.bincount(inside >> np.uint64(48) & np.uint64(3), minlength=4) for inside in core["inside"])
-        counts = {f"{name}_mappings": int(kinds[kind]) for name, (_, kind) in PROTOCOLS.items()}
+        taken = np.concatenate([inside[inside != 0] for inside in core["inside"]])
+        kinds = np.bincount((taken >> np.uint64(48)).astype(np.int64) & 3, minlength=4)
+        counts = {f"{name}_mappings": int(kinds[kind]) for name, kind in KIND.items()}
         return {"sessions": int((states["place"] != 0).sum())} | counts
-
-
-def ranges(name: str, given: list[str]) -> tuple[list[int], list[int]]:
-    """The first and the last addresses of ranges that do not touch, in order."""
-    if not given:
-        raise ValueError(f"{name} is empty; give addresses or prefixes, such as 10.0.0.0/8")
-    networks = []
-    for text in given:
-        try:
-            networks.append(IPv4Network(text))
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}; give IPv4 addresses or prefixes, such as 10.0.0.0/8") from None
-    first: list[int] = []
-    last: list[int] = []
-    for network in sorted(collapse_addresses(networks)):
-        begin, end = int(network.network_address), int(network.broadcast_address)
-        if last and last[-1] + 1 == begin:
-            last[-1] = end
-        else:
-            first.append(begin)
-            last.append(end)
-    return first, last
-
-
-def port_range(text: str) -> tuple[int, int]:
-    """The first and the last of `1024-65535`."""
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= 65535):
-        raise ValueError(f"ports is {text!r}; give two of 1 to 65535, such as 1024-65535")
-    return int(first), int(last)
-
-
-def endpoint_of(text: str, right: str) -> tuple[int, int]:
-    """Address and port of `10.0.0.5:8080`."""
-    address, _, port = text.partition(":")
-    try:
-        if port.isdecimal() and 1 <= int(port) <= 65535:
-            return int(IPv4Address(address)), int(port)
-    except AddressValueError:
-        pass
-    raise ValueError(f"static has {text!r}, which is no address and port; write {right}")

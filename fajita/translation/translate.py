@@ -40,6 +40,10 @@ _PARAMETERS = {
 }
 
 
+#: A new_flow of more lines stays out of the way of the packets of known flows: a call is little beside what it does.
+LONG = 32
+
+
 @dataclass(frozen=True)
 class Hook:
     """A method, translated: the name of its function in the kernel, the arguments it takes, its lines, its origin."""
@@ -52,7 +56,9 @@ class Hook:
 
     def text(self) -> str:
         """The function as source."""
-        head = f"@kernel_function\ndef {self.function}({', '.join(self.arguments)}):"
+        apart = self.name == "new_flow" and len(self.lines) > LONG
+        decorator = "rare_function" if apart else "kernel_function"
+        head = f"@{decorator}\ndef {self.function}({', '.join(self.arguments)}):"
         return "\n".join([head, f"    # {ascii(self.origin)[1:-1]}", *self.lines])
 
     def call(self) -> str:

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
+from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
-from fajita import NF, PASS, Chain, Packet, connection, five_tuple, source, u8, u64
+from fajita import NF, PASS, Chain, Min, Packet, connection, five_tuple, flag, source, u8, u64
 from fajita.errors import InputError
+from fajita.explain import explain
 from tests.nfs.running import both_engines, run
 from tests.nfs.scapy_frames import ethernet
 
@@ -206,6 +208,72 @@ def test_a_write_in_an_error_of_ipv6(engine: Any) -> None:
     before = unreachable("2001:db8::1", "2001:db8::2", 1, 2)
     after = unreachable("2001:db8:0:1::7", "2001:db8:0:2::8", 1234, 4321)
     assert run(engine, Translates(), [before]).frames == [after]
+
+
+def vxlan(packet: bytes) -> bytes:
+    return framed(IP(src="10.9.9.1", dst="10.9.9.2") / UDP(sport=5, dport=4789) / VXLAN(vni=7) / Raw(packet))
+
+
+@both_engines
+def test_a_write_in_a_tunnel_leaves_the_tunnels_checksum_right(engine: Any) -> None:
+    before, after = (vxlan(error(about)) for about in QUOTED["tcp"])
+    assert run(engine, Translates(), [before], inner=True).frames == [after]
+
+
+class Reads(NF):
+    """Takes errors for packets, and says what they quote."""
+
+    key = source
+
+    class State:
+        is_error: flag
+        src: u64
+        dst: u64
+        ports: u64
+        protocol: u64
+        icmp_id: u64
+
+    def packet(self, pkt: Packet, state: Any) -> int:
+        state.is_error = pkt.is_error and pkt.related
+        state.src, state.dst = pkt.quoted_src, pkt.quoted_dst
+        state.ports = pkt.quoted_src_port << 16 | pkt.quoted_dst_port
+        state.protocol, state.icmp_id = pkt.quoted_protocol, pkt.quoted_icmp_id
+        return PASS
+
+
+@both_engines
+def test_what_is_quoted_can_be_read_without_error_too(engine: Any) -> None:
+    client, server = 0x0A000001, 0xC0000207
+    expected = (True, client, server, 4000 << 16 | 53, 17, 0)
+    assert [row[1:] for row in run(engine, Reads(), [error(REQUEST, cut=28)]).rows()] == [expected]
+    echo = QUOTED["icmp"][0]
+    assert [row[1:] for row in run(engine, Reads(), [error(echo)]).rows()] == [(True, client, server, 0, 1, 5)]
+    assert [row[1:] for row in run(engine, Reads(), [framed(REQUEST)]).rows()] == [(False, 0, 0, 0, 0, 0)]
+
+
+class CountsMin(Tracks):
+    class State:
+        packets: u64
+        errors: u64
+        last: u8
+        least: Min[u8]
+
+    def error(self, pkt: Packet, state: Any) -> int:
+        state.least = min(state.least, 200)
+        pkt.eth_src = state.least
+        return PASS
+
+
+@both_engines
+def test_a_state_of_no_flow_begins_as_any(engine: Any) -> None:
+    assert noted(engine, [error(REQUEST), error(REQUEST)], CountsMin()) == [200, 200]
+
+
+def test_explain_tells_tables_with_errors_from_others() -> None:
+    text = explain(Chain([Counts(), Tracks()]).plan)
+    assert text.count("an ICMP error has the key of the packet that it quotes") == 1
+    assert "only one of the network functions with this key has the method error" in text
+    assert "what would change that: a method error of counts" in text
 
 
 def test_wrong_uses_are_refused() -> None:

@@ -175,6 +175,21 @@ def test_later_fragments_go_the_way_of_their_first(engine: type[Engine]) -> None
     assert lost.verdicts == [0]
 
 
+@both_engines
+def test_what_a_later_fragment_is_judged_by_is_not_remembered(engine: type[Engine]) -> None:
+    def datagram(src: str, dst: str, *, sport: int, dport: int) -> ScapyPacket:
+        return IP(src=src, dst=dst, id=5) / UDP(sport=sport, dport=dport) / Raw(b"x" * 64)
+
+    whole = bytes(datagram(CLIENT, SERVER, sport=7, dport=53))[20:]
+    first = IP(src=CLIENT, dst=SERVER, id=5, flags="MF", proto=17) / Raw(whole[:32])
+    later = IP(src=CLIENT, dst=SERVER, id=5, frag=4, proto=17) / Raw(whole[32:])
+    answer = datagram(SERVER, CLIENT, sport=53, dport=7)
+    again = datagram(CLIENT, SERVER, sport=7, dport=53)
+    # The answer makes the connection established, of which no packet went there before the later fragment.
+    frames = [in_ethernet(packet) for packet in (first, answer, later, again)]
+    assert run(engine, firewall("udp dport 53 accept", "udp sport 53 accept"), frames).verdicts == [1, 1, 0, 1]
+
+
 def test_results_do_not_depend_on_engine_or_number_of_workers() -> None:
     sent = many_flows(300, repeats=3)
     chain = Chain([firewall("ct state established accept", "udp sport 0-100 drop", "udp dport 53 accept")])

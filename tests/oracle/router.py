@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from types import TracebackType
 
 from tests.oracle.packets import IDENTIFICATION, with_identification
@@ -75,12 +76,16 @@ class Router:
 
     rules: str
     settings: dict[str, int] = field(default_factory=dict)
+    _number: int = field(default_factory=count().__next__)
     _sockets: list[socket.socket] = field(default_factory=list)
 
     @property
     def _names(self) -> tuple[str, str, str]:
         """Of the host inside, the host outside, the router."""
-        return tuple(f"fajita-{os.getpid()}-{what}" for what in ("inside", "outside", "router"))  # type: ignore[return-value]
+        inside, outside, router = (
+            f"fajita-{os.getpid()}-{self._number}-{what}" for what in ("inside", "outside", "router")
+        )
+        return inside, outside, router
 
     def __enter__(self) -> "Router":
         try:
