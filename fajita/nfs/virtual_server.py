@@ -136,7 +136,12 @@ class VirtualServer(NF):
         return [number_of[endpoint] for endpoint in chosen]
 
     def before_lookup(self, pkt: Packet) -> int:
-        front = pkt.dst << 24 | pkt.dst_port << 8 | pkt.protocol
+        if pkt.is_error:  # about an answer that did not get to its client; or a packet that did not get to its server
+            front = pkt.quoted_src << 24 | pkt.quoted_src_port << 8 | pkt.quoted_protocol
+            back = pkt.quoted_dst << 24 | pkt.quoted_dst_port << 8 | pkt.quoted_protocol
+        else:
+            front = pkt.dst << 24 | pkt.dst_port << 8 | pkt.protocol
+            back = pkt.src << 24 | pkt.src_port << 8 | pkt.protocol
         first = (front * self.front_factor >> HASH_SHIFT) & self.front_mask
         for place in range(first, first + self.front_probes):
             if self.fronts[place] == front:
@@ -144,13 +149,16 @@ class VirtualServer(NF):
                 self.core.is_answer = False
                 return LOOK_UP
         if self.has_nat:
-            back = pkt.src << 24 | pkt.src_port << 8 | pkt.protocol
             first = (back * self.back_factor >> HASH_SHIFT) & self.back_mask
             for place in range(first, first + self.back_probes):
                 if self.backs[place] == back:
                     self.core.is_answer = True
-                    pkt.src = self.service_addresses[self.back_numbers[place]]
-                    pkt.src_port = self.service_ports[self.back_numbers[place]]
+                    if pkt.is_error:
+                        pkt.quoted_dst = self.service_addresses[self.back_numbers[place]]
+                        pkt.quoted_dst_port = self.service_ports[self.back_numbers[place]]
+                    else:
+                        pkt.src = self.service_addresses[self.back_numbers[place]]
+                        pkt.src_port = self.service_ports[self.back_numbers[place]]
                     return LOOK_UP
         return PASS
 
@@ -206,6 +214,20 @@ class VirtualServer(NF):
             elif pkt.forward and pkt.tcp_flags & ACK == 0:  # the client uses its port again
                 state.closed = 0
                 state.expire_in = 0
+        return PASS
+
+    def error(self, pkt: Packet, state: State) -> int:
+        if not pkt.related or state.number in (NO_SERVER, NO_CONNECTION):
+            return pkt.drop("no connection")
+        if not pkt.forward:
+            if pkt.src == state.server:
+                pkt.src = pkt.quoted_dst
+        elif self.has_direct and (not self.has_nat or self.is_direct[state.number] != 0):
+            pkt.eth_dst = self.macs[state.number]
+        else:
+            pkt.dst = state.server
+            pkt.quoted_src = state.server
+            pkt.quoted_src_port = state.port
         return PASS
 
     def expire(self, state: State) -> None:
