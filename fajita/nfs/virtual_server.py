@@ -140,8 +140,8 @@ class VirtualServer(NF):
             front = pkt.quoted_src << 24 | pkt.quoted_src_port << 8 | pkt.quoted_protocol
             back = pkt.quoted_dst << 24 | pkt.quoted_dst_port << 8 | pkt.quoted_protocol
         else:
-            front = pkt.dst << 24 | pkt.dst_port << 8 | pkt.protocol
-            back = pkt.src << 24 | pkt.src_port << 8 | pkt.protocol
+            front = pkt.dst << 24 | pkt.flow_dst_port << 8 | pkt.protocol
+            back = pkt.src << 24 | pkt.flow_src_port << 8 | pkt.protocol
         first = (front * self.front_factor >> HASH_SHIFT) & self.front_mask
         for place in range(first, first + self.front_probes):
             if self.fronts[place] == front:

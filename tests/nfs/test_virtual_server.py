@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.packet import Packet, Raw
 
 from fajita import Chain, FrameBlock, InputError
@@ -260,6 +260,19 @@ def test_a_closed_connection_ends_soon(engine: Any, end: list[bytes], ends: bool
     assert running.send(to_service(1000), at_ns=9 + MILLISECOND) == [to_server(1000)]
     # A millisecond and more after the last packet: another turn, if it has ended.
     assert running.send(to_service(1000), at_ns=10 + 2 * MILLISECOND) == [to_server(1000, 1 if ends else 0)]
+
+
+@both_engines
+def test_fragments_go_with_their_first_both_ways(engine: Any) -> None:
+    def parts(src: str, sport: int, dst: str, dport: int) -> list[bytes]:
+        packet = IP(src=src, dst=dst, id=9) / UDP(sport=sport, dport=dport) / (b"x" * 100)
+        return [bytes(ethernet() / part) for part in fragment(packet, fragsize=40)]
+
+    sent = [*parts(CLIENT, 9, SERVICE, 53), *parts(SERVERS[0], 53, CLIENT, 9)]
+    expected = [*parts(CLIENT, 9, SERVERS[0], 53), *parts(SERVICE, 53, CLIENT, 9)]
+    assert len(sent) == 6
+    names = NAMES | {"servers": [{"address": SERVERS[0], "port": 53}]}
+    assert run(engine, VirtualServer(services=[names]), sent).frames == expected
 
 
 def about(quoted: bytes, src: str, dst: str) -> bytes:
