@@ -10,20 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel
 
 from fajita.nf import NF
-from fajita.packet import (
-    FACTS,
-    FIELDS,
-    FLAGS,
-    FLOW_PORTS,
-    FORWARD,
-    METADATA,
-    QUOTED,
-    RELATED,
-    SEQUENCES,
-    TESTS,
-    Layer,
-    places,
-)
+from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, QUOTED, RELATED, SEQUENCES, TESTS, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, MapType, StateType
 from fajita.text_file import TextFile
@@ -98,12 +85,6 @@ def describe_fields() -> tuple[FieldDescription, ...]:
         )
         for name, each in QUOTED.items()
     ]
-    flow = [
-        FieldDescription(
-            name, "TCP, UDP, SCTP", "", f"{name.removeprefix('flow_')}, of a later fragment that of its first"
-        )
-        for name in FLOW_PORTS
-    ]
     facts = [FieldDescription(name, "all", "", text) for name, text in FACTS.items()]
     bytes_ = [
         FieldDescription(name, _packets(layers), "", f"{name}[i] is one of these bytes, 0 outside them")
@@ -114,7 +95,7 @@ def describe_fields() -> tuple[FieldDescription, ...]:
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
     related = FieldDescription(RELATED, "all", "", "in the method error: the flow has a state; in others: true")
     metadata = [FieldDescription(name, "all", "all", each.text) for name, each in METADATA.items()]
-    return (*fields, *flow, *quoted, *facts, *bytes_, *flags, *tests, forward, related, *metadata)
+    return (*fields, *quoted, *facts, *bytes_, *flags, *tests, forward, related, *metadata)
 
 
 def _flag_text(layer: Layer) -> str:

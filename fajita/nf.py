@@ -201,9 +201,6 @@ class NF:
     core: Any
     #: For `prepare`: the NF that this one is made to take the place of, when its parameters change during a run.
     replaces: "NF | None" = None
-    #: What a class or `prepare` may set: packets that agree in this key come to one worker, as Core has something for
-    #: all of them.
-    together: "Key | None" = None
 
     if TYPE_CHECKING:
 
@@ -444,8 +441,6 @@ class PacketView:
     is_fragment: bool
     checksum_valid: bool
     is_error: bool
-    flow_src_port: int
-    flow_dst_port: int
     related: bool
     forward: bool
     mark: int

@@ -205,10 +205,6 @@ FLAGS: dict[str, Layer] = {
     "is_fragment": Layer.FRAGMENT,
 }
 
-#: The ports of a packet's flow, by bytes into them: of a later fragment those that its first had where the segment
-#: of the NF begins, 0 if that is not known. Of any other packet its own.
-FLOW_PORTS: dict[str, int] = {"flow_src_port": 0, "flow_dst_port": 2}
-
 #: Truth values that take some work to find out.
 TESTS: dict[str, str] = {
     "checksum_valid": "neither IPv4's checksum nor that of TCP, UDP or ICMP is wrong, as far as that can be told",

@@ -7,7 +7,7 @@ from fajita.assignment import assign_tables
 from fajita.entry_layout import aligned, lay_out
 from fajita.errors import InputError
 from fajita.nf import EXPIRE_IN, NF
-from fajita.packet import FLOW_PORTS, MAXIMUM_DATAGRAMS, Layer
+from fajita.packet import MAXIMUM_DATAGRAMS, Layer
 from fajita.plan import LINE_BYTES, NFPlan, Plan, TablePlan, TableSide
 from fajita.prefetching import add_prefetch
 from fajita.rss import HashFields
@@ -82,7 +82,6 @@ def _datagrams(plans: list[NFPlan], tables: list[TablePlan], settings: Settings)
     needed = [side.packing.layer for table in tables for side in table.sides]
     needed += [plan.layer for plan in plans if plan.table is None]
     has_ports = any({"src_port", "dst_port"} & set(table.key.fields) for table in tables)
-    has_ports |= any(FLOW_PORTS.keys() & plan.translated.reads for plan in plans)
     asks = has_ports or any(layer & Layer.FLOW for layer in needed) or settings.fragments == "drop"
     return MAXIMUM_DATAGRAMS if asks else 0
 

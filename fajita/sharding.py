@@ -64,7 +64,7 @@ def choose_sharding(
     if sharing not in (None, REPLICATED, SHARED):
         raise InputError(f"tables cannot be {sharing!r}", "", f"{REPLICATED} or {SHARED}")
     choice = _Choice(tables, segments, nfs, settings)
-    possible = [each for each in CANDIDATES if not choice.why_refused(each)]
+    possible = [each for each in CANDIDATES if not any(choice.why_one(table) for table in choice.met(each))]
     usual = min(possible, key=lambda each: len(choice.met(each)), default=None)
     if fields is None and (usual is not None or sharing is None):
         fields = usual
@@ -123,22 +123,6 @@ def _before_key(table: "TablePlan", segments: "list[Segment]", nfs: "list[NFPlan
     return [nfs[index] for segment in segments[: table.segment] for index in segment.nfs]
 
 
-def why_apart(nf: "NFPlan", fields: HashFields, nfs: "list[NFPlan]") -> str:
-    """Why packets that agree in what an NF wants together (NF.together) may come to several workers."""
-    key = nf.nf.together
-    if key is None:
-        return ""
-    for name in fields.fields:
-        if name not in key.fields:
-            return f"the key {key} has no {name}"
-        writer = next((before for before in nfs[: nf.index] if name in before.translated.writes), None)
-        if writer is not None:
-            return f"{writer.nf.name} rewrites {name} before {nf.nf.name}"
-    if key.symmetric and not fields.symmetric:
-        return f"the key {key} is the same in both directions, a hash of {fields.name} is not"
-    return ""
-
-
 def ends(table: "TablePlan", nfs: "list[NFPlan]") -> str:
     """Why the end of an entry of a table needs all packets of its key to be known; empty if it does not."""
     if table.idle_ends:
@@ -175,25 +159,17 @@ class _Choice:
             return "a full table evicts flows (full: evict)"
         return "its flows are limited (capacity)" if self.settings.capacity is not None else ""
 
-    def why_refused(self, fields: HashFields) -> str:
-        """Why these fields cannot be hashed; empty if they can."""
-        for nf in self.nfs:
-            if why := why_apart(nf, fields, self.nfs):
-                return f"{why}, and {nf.nf.name} wants packets together that agree in its key {nf.nf.together}"
-        for table in self.met(fields):
-            if why := self.why_one(table):
-                return f"{self.why_not_own(table, fields)}, and {why}"
-        return ""
-
     def nearest(self) -> HashFields:
         """The fields with the fewest tables in which workers meet and must not, the finest of them."""
         return min(CANDIDATES, key=lambda fields: sum(bool(self.why_one(table)) for table in self.met(fields)))
 
     def check(self, fields: HashFields, usual: HashFields | None) -> None:
         """InputError for fields with which workers would meet where they must not. usual: what can be."""
-        if why := self.why_refused(fields):
-            right = "one worker" if usual is None else f"{usual.name}, as without this option"
-            raise InputError(f"packets cannot be spread by {fields.name}: {why}", "", right)
+        for table in self.met(fields):
+            if why := self.why_one(table):
+                right = "one worker" if usual is None else f"{usual.name}, as without this option"
+                what = f"packets cannot be spread by {fields.name}: {self.why_not_own(table, fields)}, and {why}"
+                raise InputError(what, "", right)
 
     def sharing_of(self, table: "TablePlan", fields: HashFields | None, wanted: str | None) -> str:
         """Whose the entries of a table are; InputError if they cannot be what is wanted."""
@@ -225,11 +201,7 @@ class _Choice:
 
     def _one(self) -> Sharding:
         fields = self.nearest()
-        table = next((table for table in self.met(fields) if self.why_one(table)), None)
-        if table is None:
-            why = f"however packets are spread, some come to the wrong worker; by {fields.name}: "
-            wanting = ", ".join(nf.nf.name for nf in self.nfs if nf.nf.together is not None)
-            return Sharding(None, why + self.why_refused(fields), f"parameters with which {wanting} does not want that")
+        table = next(table for table in self.met(fields) if self.why_one(table))
         why = (
             f"however packets are spread, workers meet where they must not; by {fields.name}: "
             f"{self.why_not_own(table, fields)}, and {self.why_one(table)}"

@@ -18,14 +18,11 @@ from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 from fajita.translation.scope import LOOK_UP_CODE
 
 _FRAGMENT = int(Layer.FRAGMENT)
-#: Where the ports of a packet lie that is no fragment.
-OWN_PORTS = f"(start_of_transport(frame, headers) if headers & {int(Layer.PORTS)} else 0)"
 #: What foresight may need of a packet, by the names of arguments.
 _FACTS = {
     "captured": "load_u32(captured + 4 * (position + j))",
     "length": "load_u32(wire + 4 * (position + j))",
     "time_ns": "load_i64(time_ns + 8 * (position + j))",
-    "flow_ports": OWN_PORTS,
 }
 _WORDS = ("address", "captured", "wire", "time_ns", "core", "constants")
 

@@ -140,26 +140,16 @@ def protocol_bits(headers):
     return shift_right_unsigned(headers, PROTOCOL_SHIFT) << PROTOCOL_SHIFT
 
 
-@kernel_function
-def read_flow_port(ports, offset):
-    """A port of a packet's flow; 0 if there are none."""
-    if ports == 0:
-        return 0
-    return load_be16(ports + offset)
-
-
 @cache
 def fragment_functions(
     capacity: int, segments: int, setting: str
-) -> tuple[KernelFunction, KernelFunction, KernelFunction, KernelFunction]:
+) -> tuple[KernelFunction, KernelFunction, KernelFunction]:
     """The functions of a memory that counts the newest `capacity` first fragments: follow, ports_at, with_ports.
 
     follow(memory, frame, time, index, headers_at, datagram_at): remember a fragment or find its first. It is frame
     `index` of its block, its headers lie at `headers_at` and are completed; left at `datagram_at`: which slot it is
     about, or 0. ports_at(segment, frame, headers, datagram): where the ports for a key lie; a first fragment leaves its
-    own. with_ports(headers, datagram): the headers with what a key may ask for. flow_ports_of(segment, frame, headers,
-    datagram): where the ports lie that a packet of a flow with ports has, or of a later fragment those of its first; 0:
-    it has none.
+    own. with_ports(headers, datagram): the headers with what a key may ask for.
     """
     layout = place_fragments(capacity, segments)
     slots, slot_bytes, head_mask, first_slot = layout.slots, layout.slot_bytes, layout.heads - 1, layout.first_slot
@@ -249,14 +239,7 @@ def fragment_functions(
         return transport
 
     @kernel_function
-    def flow_ports_of(segment, frame, headers, datagram):
-        if datagram & _LATER:
-            slot = datagram - _LATER
-            return slot + _PORTS + 4 * segment if load_u64(slot + _HEADERS) & _HAS_PORTS else 0
-        return start_of_transport(frame, headers) if headers & _HAS_PORTS else 0
-
-    @kernel_function
     def with_ports(headers, datagram):
         return headers | (load_u64(datagram - _LATER + _HEADERS) & _HAS_PORTS) if datagram & _LATER else headers
 
-    return follow, ports_at, with_ports, flow_ports_of
+    return follow, ports_at, with_ports

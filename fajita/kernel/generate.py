@@ -36,7 +36,7 @@ from fajita.kernel.direction import is_turned_4, is_turned_6, turned_addresses, 
 from fajita.kernel.draw import *
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.fields import *
-from fajita.kernel.fragments import DROPPED, fragment_functions, read_flow_port
+from fajita.kernel.fragments import DROPPED, fragment_functions
 from fajita.kernel.function import burst_function, kernel_function, rare_function
 from fajita.kernel.hash import HASHES, SECOND_SIDE
 from fajita.kernel.layout import DONE, RECORDS_FULL
@@ -117,7 +117,7 @@ def _emit_constants(text: Text, plan: Plan) -> None:
         text.line()
         text.line(f"# later fragments find the flow of their first, one of the newest {plan.datagrams}")
         arguments = f"{plan.datagrams}, {plan.moments}, {plan.settings.fragments!r}"
-        text.line("follow_fragment, ports_of_fragment, with_ports_of_first, flow_ports_of = fragment_functions(")
+        text.line("follow_fragment, ports_of_fragment, with_ports_of_first = fragment_functions(")
         text.line(f"    {arguments}")
         text.line(")")
     for table in plan.tables:

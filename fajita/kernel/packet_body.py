@@ -259,7 +259,6 @@ class PacketBody:
             "captured": "captured_bytes",
             # Not kept in a variable from the packet's beginning on: registers are scarce.
             "time_ns": "load_i64(time_ns + 8 * (position + j))",
-            "flow_ports": self._flow_ports(),
             "state": f"state_{nf.table}",
             "forward": f"forward_{nf.table}",
         }
@@ -267,13 +266,6 @@ class PacketBody:
             names["records"] = records_of_side(self.plan, side)
         translated = nf.translated.hooks[hook]
         return f"{translated.function}({', '.join(names.get(name, name) for name in translated.arguments)})"
-
-    def _flow_ports(self) -> str:
-        """Where the ports of the packet's flow lie, as they were where the segment begins."""
-        if not self.plan.datagrams:
-            return "0"
-        datagram = f"load_i64(scratch + {self.scratch.datagram} + 8 * j) if headers & {int(Layer.FRAGMENT)} else 0"
-        return f"flow_ports_of({self.plan.moment_of(self.number)}, frame, headers, {datagram})"
 
 
 def _may_begin_early(group: list[NFPlan]) -> list[NFPlan]:

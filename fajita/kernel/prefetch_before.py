@@ -5,11 +5,10 @@ The next pass, which guesses the key (ask_pass), then finds them on their way.
 
 from fajita.kernel.prologue import emit_words
 from fajita.kernel.text import Text
-from fajita.packet import Layer
 from fajita.plan import NFPlan, Plan, TablePlan
 
 #: What the hook may need.
-_KNOWN = {"frame", "headers", "flow_ports", "core", "constants"}
+_KNOWN = {"frame", "headers", "core", "constants"}
 _WORDS = ("core", "constants")
 
 
@@ -32,6 +31,4 @@ def emit_prefetch_before(text: Text, plan: Plan, table: TablePlan, family: int) 
     hook, layer = nf.translated.prefetch_before, int(side.packing.layer)
     assert hook is not None
     text.line(f"if (headers & {layer}) == {layer}:  # {nf.nf.name}")
-    if "flow_ports" in hook.arguments:
-        text.line(f"    flow_ports = start_of_transport(frame, headers) if headers & {int(Layer.PORTS)} else 0")
     text.line(f"    {hook.call()}")

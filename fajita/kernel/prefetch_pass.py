@@ -109,9 +109,6 @@ def _emit_facts(text: Text, nfs: list[NFPlan], scratch: Scratch) -> None:
         "time_ns": "load_i64(time_ns + 8 * (position + j))",
     }
     text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
-    if "flow_ports" in needed:
-        start = "start_of_transport(load_i64(address + 8 * (position + j)), headers)"
-        text.line(f"flow_ports_of_it = {start} if headers & {int(Layer.PORTS)} else 0")
     for name, load in facts.items():
         if name in needed:
             text.line(f"{name}_of_it = {load}")
@@ -196,6 +193,6 @@ def _call(nf: NFPlan) -> str:
     """A call of an NF's hook in the names of this pass."""
     hook = nf.translated.prefetch
     assert hook is not None
-    names = {name: f"{name}_of_it" for name in ("frame", "flow_ports", "length", "captured", "time_ns")}
+    names = {name: f"{name}_of_it" for name in ("frame", "length", "captured", "time_ns")}
     names |= {"state": f"state_{nf.table}", "forward": f"forward_{nf.table}"}
     return f"{hook.function}({', '.join(names.get(name, name) for name in hook.arguments)})"

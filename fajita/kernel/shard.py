@@ -79,7 +79,7 @@ def shard_functions(
     addresses = has_source + has_destination
     follows = datagrams != 0
     quoted_headers = (tunnel_quoted if inner else quoted).quoted_headers
-    follow, ports_at, with_ports, _ = fragment_functions(datagrams or 1, segments, fragments)
+    follow, ports_at, with_ports = fragment_functions(datagrams or 1, segments, fragments)
 
     @kernel_function
     def hash_ports(tables, place, transport):

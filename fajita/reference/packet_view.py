@@ -39,17 +39,7 @@ class Payload(Sequence[Int64]):
 class PacketView:
     """One packet. frame: its captured bytes, writable; wire: bytes it had on the wire; times in nanoseconds."""
 
-    __slots__ = (
-        "_frame",
-        "_headers",
-        "_metadata",
-        "_time_ns",
-        "_wire",
-        "flow_ports",
-        "forward",
-        "ports_of_first",
-        "related",
-    )
+    __slots__ = ("_frame", "_headers", "_metadata", "_time_ns", "_wire", "forward", "ports_of_first", "related")
 
     def __init__(self, frame: memoryview, headers: Headers, wire: int, time_ns: int) -> None:
         self._frame, self._headers = frame, headers
@@ -61,7 +51,6 @@ class PacketView:
         self.related = True
         #: Of a later fragment that has found its first: the ports for its keys. An NF does not see them.
         self.ports_of_first: dict[str, int] | None = None
-        self.flow_ports: dict[str, int] | None = None
 
     @property
     def length(self) -> Int64:
@@ -114,21 +103,6 @@ class PacketView:
     def checksum_valid(self) -> bool:
         """Whether none of its checksums is known to be wrong."""
         return are_checksums_valid(self._frame[: self._headers.end], self._headers)
-
-    @property
-    def flow_src_port(self) -> Int64:
-        """The source port, of a later fragment that of its first."""
-        return self._flow_port("src_port")
-
-    @property
-    def flow_dst_port(self) -> Int64:
-        """The destination port, of a later fragment that of its first."""
-        return self._flow_port("dst_port")
-
-    def _flow_port(self, name: str) -> Int64:
-        if self.is_later_fragment:
-            return Int64(0 if self.flow_ports is None else self.flow_ports[name])
-        return Int64(self.read(FIELDS[name]))
 
     def drop(self, reason: str) -> Dropped:
         """The verdict to drop the packet, counted under a reason of its own."""

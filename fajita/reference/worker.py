@@ -98,7 +98,6 @@ class Worker:
         for number, segment in enumerate(self.plan.segments):
             if first is not None:
                 first.enter(self.plan.moment_of(number), pkt)
-                pkt.flow_ports = pkt.ports_of_first
             for table in (index for index in segment.tables if self.plan.tables[index].link is None):
                 keys[table] = self._read_key(table, pkt, errors)
             for nf in (self.nfs[index] for index in segment.nfs):

@@ -14,7 +14,6 @@ from fajita.packet import (
     FACTS,
     FIELDS,
     FLAGS,
-    FLOW_PORTS,
     FORWARD,
     HEADER_FIELDS,
     METADATA,
@@ -174,10 +173,6 @@ class Expressions:
             scope.used.add("headers")
             layer = int(FLAGS[name])
             return Value(f"((headers & {layer}) == {layer})", "bool")
-        if name in FLOW_PORTS:
-            scope.reads |= {name, name.removeprefix("flow_")}
-            scope.used.add("flow_ports")
-            return Value(f"read_flow_port(flow_ports, {FLOW_PORTS[name]})", "int")
         if name in QUOTED:
             scope.reads |= ERROR_FIELDS
             scope.used |= {"frame", "headers", "captured"}
@@ -209,7 +204,7 @@ class Expressions:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
             return Value(argument, "int")
-        known = [*FIELDS, *QUOTED, *FACTS, *FLAGS, *FLOW_PORTS, *TESTS, FORWARD, RELATED, *METADATA, *SEQUENCES]
+        known = [*FIELDS, *QUOTED, *FACTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA, *SEQUENCES]
         self.refuse(node, f"a packet has no field {name}", nearest(name, known))
 
     def sequence(self, node: ast.expr) -> str:

@@ -22,7 +22,7 @@ _HARMLESS = re.compile(
 )
 _CALL = re.compile(r"\b(\w+)\(")
 #: What there is of a packet before its NFs run.
-_KNOWN = {"frame", "headers", "flow_ports", "captured", "length", "time_ns", "core", "constants", "context"}
+_KNOWN = {"frame", "headers", "captured", "length", "time_ns", "core", "constants", "context"}
 
 
 def foresee(scope: Scope, reads: frozenset[str]) -> tuple[list[str], tuple[str, ...]] | None:

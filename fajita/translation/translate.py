@@ -19,7 +19,6 @@ ARGUMENTS = (
     "frame",
     "headers",
     "metadata",
-    "flow_ports",
     "captured",
     "length",
     "time_ns",
