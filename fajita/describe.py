@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, Layer, places
+from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD, Layer, places
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, StateType
 
@@ -66,7 +66,8 @@ def describe_fields() -> tuple[FieldDescription, ...]:
         FieldDescription(name, _packets(layer), "", "true: the whole header is there") for name, layer in FLAGS.items()
     ]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
-    return (*fields, *facts, payload, *flags, forward)
+    ports = [FieldDescription(name, "TCP, UDP, SCTP", "", text) for name, (_, text) in FLOW_PORTS.items()]
+    return (*fields, *facts, payload, *ports, *flags, forward)
 
 
 def _packets(*layers: Layer) -> str:

@@ -378,6 +378,8 @@ class PacketView:
     time_ns: int
     payload_length: int
     payload: Sequence[int]
+    flow_src_port: int
+    flow_dst_port: int
     is_ipv4: bool
     is_ipv6: bool
     is_tcp: bool

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
+from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD
 
 _WRITABLE = [name for name, field in FIELDS.items() if field.write_layer]
 _INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
@@ -211,7 +211,7 @@ class _Writer:
         kept = "state.s_i8" if self.stateful else "self.core.c_i8"
         choices.append(f"hash_of({', '.join(self.random.choices(('1', 'self.step', kept), k=3))})")
         if self.packet:
-            names = [*FIELDS, *FACTS]
+            names = [*FIELDS, *FACTS, *FLOW_PORTS, *FLOW_PORTS]
             choices += [f"pkt.{name}" for name in self.random.sample(names, 4)]
             choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]
             choices += ["self.values[pkt.src_port & 7]", "pkt.payload[pkt.src & 3]"]

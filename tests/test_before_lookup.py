@@ -15,7 +15,7 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.plan import Plan
 from fajita.verify import both_engines, verify_blocks
-from tests.before_lookup_nfs import Chatter, Only, Ports, Translator
+from tests.before_lookup_nfs import Chatter, FlowPorts, Only, Ports, Sees, Translator
 from tests.traffic import Traffic, many_flows, traffic
 
 EXAMPLES = int(os.environ.get("FAJITA_EXAMPLES", "25"))
@@ -46,6 +46,9 @@ CHAINS = {
     "ports of fragments": Chain([Only(), Ports(key="destination_port"), Ports(name="again")], fragments="flow"),
     "no early fragments": Chain([Ports(key="all"), Translator(), Chatter(key="vlan")], fragments="drop"),
     "inside tunnels": Chain([Translator(), Ports(), Chatter()], inner=True),
+    "flow ports": Chain([FlowPorts(timeout="1ms"), Sees(), FlowPorts(name="again", key="source"), FlowCounter()]),
+    "flow ports alone": Chain([Sees(), Ports(key="source"), Sees(name="after")], fragments="flow"),
+    "flow ports in tunnels": Chain([Sees(), FlowPorts(), Ports(), Sees(name="after")], inner=True, fragments="drop"),
     "without effect": Chain([FlowCounter(), Only(timeout="1ms"), SourceCounter(), Only(name="too", key="source")]),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from fajita import Chain
 from fajita.key import KEYS, find_key
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
+from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD
 from fajita.quantities import parse_duration, parse_rate, parse_size
 from fajita.verify import both_engines, verify_blocks
 from tests.command import call, call_process, write_capture
@@ -87,7 +87,7 @@ def test_fields_are_documented_as_the_command_prints_them(capsys: pytest.Capture
     printed = call(capsys, "fields").out
     assert blocks(WRITING, "text") == [printed]
     names = [line.split()[0] for line in printed.splitlines()[1:]]
-    assert sorted(names) == sorted([*FIELDS, *FACTS, *FLAGS, FORWARD, "payload"])
+    assert sorted(names) == sorted([*FIELDS, *FACTS, *FLAGS, *FLOW_PORTS, FORWARD, "payload"])
 
 
 def test_fields_says_where_a_field_can_be_written(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from fajita.packet import (
     FACTS,
     FIELDS,
     FLAGS,
+    FLOW_PORTS,
     FORWARD,
     IPV6_FIELDS,
     OTHER_REASONS,
@@ -84,7 +85,7 @@ def test_a_field_in_two_places_is_the_same_field_of_either_family():
 
 
 def test_editors_are_told_of_every_attribute_and_of_no_other():
-    assert get_type_hints(PacketView).keys() == FIELDS.keys() | FACTS.keys() | FLAGS.keys() | {"payload", FORWARD}
+    assert get_type_hints(PacketView).keys() == {*FIELDS, *FACTS, *FLAGS, *FLOW_PORTS, "payload", FORWARD}
     assert len(FIELDS.keys() | FACTS.keys() | FLAGS.keys()) == len(FIELDS) + len(FACTS) + len(FLAGS)
 
 

@@ -51,6 +51,10 @@ from fajita.kernel.tunnel_fields import *
 from fajita.kernel.tunnels import parse_inner as parse
 """
 
+_FLOW_PORTS_IMPORTS = """\
+from fajita.kernel.fragments import place_of_flow_ports, read_flow_port
+"""
+
 _ENTRY = """
 
 enter = entry(run_chain)
@@ -72,6 +76,8 @@ def generate(plan: Plan) -> str:
         text.lines(_INNER_IMPORTS)
     if shared_tables(plan):
         text.lines(SHARED_IMPORTS)
+    if any(nf.translated.reads_flow_ports for nf in plan.nfs):
+        text.lines(_FLOW_PORTS_IMPORTS)
     if plan.asks_landing:
         text.lines(LANDING_IMPORTS)
     _emit_constants(text, plan)

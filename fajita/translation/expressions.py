@@ -9,7 +9,7 @@ import ast
 from fajita import nf as api
 from fajita.errors import nearest, with_article
 from fajita.integers import wrap
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD
+from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD
 from fajita.state_types import StateType
 from fajita.translation.arrays import array_value, arrays_in, read_element
 from fajita.translation.calls import call, draws
@@ -153,6 +153,8 @@ class Expressions:
             scope.reads.add(name)
             scope.used |= {"frame", "headers"}
             return Value(f"read_{name}(frame, headers)", "int")
+        if name in FLOW_PORTS:
+            return self._flow_port(name)
         if name in FLAGS:
             scope.used.add("headers")
             layer = int(FLAGS[name])
@@ -172,7 +174,22 @@ class Expressions:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
             return Value(argument, "int")
-        self.refuse(node, f"a packet has no field {name}", nearest(name, [*FIELDS, *FACTS, *FLAGS, FORWARD, "payload"]))
+        self.refuse(
+            node,
+            f"a packet has no field {name}",
+            nearest(name, [*FIELDS, *FACTS, *FLAGS, *FLOW_PORTS, FORWARD, "payload"]),
+        )
+
+    def _flow_port(self, name: str) -> Value:
+        """A port of the packet's flow; where what is translated is a hint, the packet's own."""
+        scope, (field, _) = self.scope, FLOW_PORTS[name]
+        scope.reads.add(field)
+        if scope.is_hint:
+            scope.used |= {"frame", "headers"}
+            return Value(f"read_{field}(frame, headers)", "int")
+        scope.reads.add(name)
+        scope.used.add("flow_ports")
+        return Value(f"read_flow_port(flow_ports, {FIELDS[field].offset})", "int")
 
     def _stored(self, node: ast.Attribute, area: str, fields: dict[str, StateType]) -> Value:
         if array := array_value(self.scope, area, node.attr):

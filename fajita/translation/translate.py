@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fajita.nf import BEFORE_LOOKUP, NF
+from fajita.packet import FLOW_PORTS
 from fajita.translation.commuting import why_not_commuting
 from fajita.translation.foresight import foresee
 from fajita.translation.locate import Method, find_method
@@ -23,6 +24,7 @@ ARGUMENTS = (
     "constants",
     "records",
     "forward",
+    "flow_ports",
     "context",
 )
 
@@ -98,6 +100,11 @@ class TranslatedNF:
     def asks(self) -> bool:
         """Whether it has a before_lookup, which says whether the packet is one for it, and by which key."""
         return BEFORE_LOOKUP in self.hooks
+
+    @property
+    def reads_flow_ports(self) -> bool:
+        """Whether it reads ports that later fragments have of their first."""
+        return not FLOW_PORTS.keys().isdisjoint(self.reads)
 
     @property
     def commutes(self) -> bool:
