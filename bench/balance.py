@@ -2,7 +2,7 @@
 
     python bench/balance.py [--cores 2] [--orders uniform,caida,campus] [--flows 32,64,…] [--plot FILE.png]
 
-Traffic is that of bench/imbalance.py, window by window. Of each window a worker has its packets in memory of its own,
+Traffic is that of the suite imbalance, window by window. Of each window a worker has its packets in memory of its own,
 as a NIC's queue would have them; then all run, and what is timed is from when the first begins to when the last is
 done, and for the rewriting also the rewriting, with moving the state of the flows that change their worker. Both take
 the same windows in turn; rates are of the median window. Chains: flow_counter → 64 rounds of arithmetic a packet;
@@ -16,7 +16,6 @@ import time
 
 import numpy as np
 from heavy import CpuHeavy, MemoryHeavy
-from imbalance import ActiveFlows
 
 from fajita import Chain
 from fajita.benchmark import load_pyplot, own_frames
@@ -24,6 +23,7 @@ from fajita.engine.parallel import ParallelEngine
 from fajita.io.frames import FrameBlock
 from fajita.io.synthetic import MINIMUM_SIZE, make_frames, packet_times
 from fajita.nfs.flow_counter import FlowCounter
+from fajita.suite.imbalance import ActiveFlows
 
 CHAINS = {
     "cpu-heavy": Chain([FlowCounter(), CpuHeavy(rounds=64)]),

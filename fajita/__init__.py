@@ -3,6 +3,7 @@
 from typing import Any
 
 from fajita.chain import Chain
+from fajita.change import Change
 from fajita.errors import InputError
 from fajita.fixed_hash import hash_of
 from fajita.io.frames import FrameBlock
@@ -24,7 +25,27 @@ from fajita.nf import ANY_KEY, DROP, LOOK_UP, NF, PASS
 from fajita.nf import PacketView as Packet
 from fajita.packet import Layer
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
-from fajita.state_types import Array, Bits, Max, Min, Or, Sum, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
+from fajita.state_types import (
+    Array,
+    Bits,
+    Map,
+    Max,
+    Min,
+    Or,
+    Sum,
+    flag,
+    i8,
+    i16,
+    i32,
+    i64,
+    ipv4,
+    mac,
+    u8,
+    u16,
+    u32,
+    u64,
+)
+from fajita.text_file import TextFile, TextFileValue
 
 __all__ = [
     "ANY_KEY",
@@ -37,18 +58,22 @@ __all__ = [
     "Burst",
     "ByteSize",
     "Chain",
+    "Change",
     "Duration",
     "FrameBlock",
     "IPv4",
     "InputError",
     "Key",
     "Layer",
+    "Map",
     "Max",
     "Min",
     "Or",
     "Packet",
     "Rate",
     "Sum",
+    "TextFile",
+    "TextFileValue",
     "address_pair",
     "connection",
     "destination",

@@ -39,7 +39,8 @@ class _Assignment:
     unlinked: set[int]
     tables: list[TablePlan] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=lambda: [Segment()])
-    current: dict[str, TablePlan] = field(default_factory=dict)
+    #: By the key's name and whether ICMP errors have the key of what they quote.
+    current: dict[tuple[str, bool], TablePlan] = field(default_factory=dict)
     rewritten_ever: dict[str, str] = field(default_factory=dict)
     #: By field, who has rewritten it in this segment.
     rewritten: dict[str, list[NFPlan]] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class _Assignment:
             if key is not None and plan.translated.asks:
                 self._own_table(plan, key)
             elif key is not None:
-                table = self.current.get(key.name)
+                table = self.current.get((key.name, plan.translated.takes_errors))
                 refusal = "" if table is None else _refusal_to_share(table, plan, self.plans, self.segments[-1])
                 if table is not None and table.link is not None and (refusal or self._widens(table, plan)):
                     self.unlinked.add(table.nfs[0])
@@ -69,23 +70,35 @@ class _Assignment:
     def _new_table(self, plan: NFPlan, key: Key, shared: TablePlan | None, refusal: str) -> TablePlan:
         link = None if refusal or plan.index in self.unlinked else self._link(plan, key)
         linked = () if link is None else link.families
-        if shared is None and any(self._is_stale(key, family) for family in _families(plan) if family not in linked):
+        if shared is None and any(
+            self._is_stale(plan, key, family) for family in _families(plan) if family not in linked
+        ):
             self._open_segment()
             link = None
         lookup = len(self.segments) - 1 if shared is None else shared.segment
         why = refusal or _why(key, self.rewritten_ever)
+        if shared is None and (key.name, not plan.translated.takes_errors) in self.current:
+            why = "only one of the network functions with this key has the method error"
         table = TablePlan(len(self.tables), key, why, lookup, evicts=self.evicts, link=link)
+        table.errors = plan.translated.takes_errors
         self.tables.append(table)
         if any(not table.is_linked(family) for family in _families(plan)):
             self.segments[lookup].tables.append(table.index)
-        self.current[key.name] = table
+        self.current[key.name, table.errors] = table
         return table
 
     def _own_table(self, plan: NFPlan, key: Key) -> None:
         """A table for an NF with a before_lookup."""
         why = f"{plan.nf.name} has a {BEFORE_LOOKUP}, after which the key is read"
         table = TablePlan(
-            len(self.tables), key, why, len(self.segments) - 1, [plan.index], evicts=self.evicts, asks=True
+            len(self.tables),
+            key,
+            why,
+            len(self.segments) - 1,
+            [plan.index],
+            evicts=self.evicts,
+            asks=True,
+            errors=plan.translated.takes_errors,
         )
         self.tables.append(table)
         self.segments[-1].tables.append(table.index)
@@ -99,9 +112,10 @@ class _Assignment:
         """Whether an NF sees packets of a family that the first NF of its table, where the key is read, does not."""
         return not set(_families(plan)) <= set(_families(self.plans[table.nfs[0]]))
 
-    def _is_stale(self, key: Key, family: int) -> bool:
+    def _is_stale(self, plan: NFPlan, key: Key, family: int) -> bool:
         """Whether packets of a family have a field of the key rewritten since the segment began."""
-        return any(self._is_rewritten(name, family) for name in key.fields)
+        names = (*key.fields, "icmp_type") if plan.translated.takes_errors else key.fields
+        return any(self._is_rewritten(name, family) for name in names)
 
     def _is_rewritten(self, name: str, family: int) -> bool:
         return any(family in _families(writer) for writer in self.rewritten.get(name, ()))
@@ -109,14 +123,20 @@ class _Assignment:
     def _link(self, plan: NFPlan, key: Key) -> Link | None:
         """The first table looked up in this segment whose entries can know where those of the key are."""
         # A later fragment has no ports: what its key has for them is known where it is looked up.
-        if not self.links or {"src_port", "dst_port"} & set(key.fields):
+        # An ICMP error may have no entry in the finer table, and there is none to begin in the coarser one.
+        if not self.links or plan.translated.takes_errors or {"src_port", "dst_port"} & set(key.fields):
             return None
         found_before = dict.fromkeys(self.plans[index].table for index in self.segments[-1].nfs)
         for number in found_before:
             if number is None or self.tables[number].segment != len(self.segments) - 1 or self.tables[number].asks:
                 continue
             finer = self.tables[number]
-            if finer.link is None and _is_function_of(key, finer.key) and self._is_fixed_per_flow(key, finer):
+            if (
+                finer.link is None
+                and not finer.errors
+                and _is_function_of(key, finer.key)
+                and self._is_fixed_per_flow(key, finer)
+            ):
                 has = {family for index in finer.nfs for family in _families(self.plans[index])}
                 families = tuple(family for family in _families(plan) if family in has)
                 if families:
@@ -136,7 +156,7 @@ class _Assignment:
         self.current = {
             name: table
             for name, table in self.current.items()
-            if not writes & set(table.key.fields) or (table.index == plan.table and plan.translated.rewrites_per_flow)
+            if not writes & table.decided_by or (table.index == plan.table and plan.translated.rewrites_per_flow)
         }
 
 

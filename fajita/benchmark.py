@@ -139,9 +139,9 @@ def make_every_flow(engine: Engine, flows: int, size: int = MINIMUM_SIZE, traffi
 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:
-    """Rows of measurements as CSV (RFC 4180, but with plain line ends), names first."""
+    """Rows of measurements as CSV (RFC 4180, but with plain line ends), names first; what a row lacks is empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -13,6 +13,7 @@ from fajita.key import find_key
 from fajita.nf import NF, ParameterError
 from fajita.registry import find_nf
 from fajita.settings import SettingError, check_settings
+from fajita.text_file import relative_to
 from fajita.yaml_tree import YamlTree
 
 _SETTINGS = tuple(inspect.signature(check_settings).parameters)
@@ -104,7 +105,7 @@ class _ChainFile:
         if "as" in options:
             options["name"] = options.pop("as")
         try:
-            return nf_class(**options)
+            return nf_class(**relative_to(self.path.parent, options, nf_class.params_model.model_fields))
         except ParameterError as error:
             place = self._place(error.path, entries, item)
             raise InputError(error.what, self.tree.where(place), error.right) from None
@@ -140,7 +141,8 @@ class _ChainFile:
         if not rest:
             return key
         for step in rest:
-            if not isinstance(node, SequenceNode) or not isinstance(step, int):
-                break
-            node = node.value[step]
+            if isinstance(node, SequenceNode) and isinstance(step, int):
+                node = node.value[step]
+            elif isinstance(node, MappingNode):
+                node = next((value for name, value in node.value if name.value == step), node)
         return node

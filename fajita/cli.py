@@ -5,21 +5,21 @@ What is imported at the top is what every command needs; the rest, numba above a
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fajita import console
+from fajita.bench_command import bench
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.io.frames import FrameBlock
 from fajita.options import (
     Balance,
     ChainFile,
-    CoreCounts,
     Cores,
     Drain,
     EngineName,
@@ -37,10 +37,8 @@ from fajita.options import (
     Size,
     Spray,
     Strict,
-    Traffic,
-    numbers,
 )
-from fajita.output_file import check_outputs, write_json, write_text
+from fajita.output_file import check_outputs, failures, write_json
 from fajita.quantities import given_duration, given_size
 from fajita.rss import check_workers
 from fajita.tuning import Tuning
@@ -133,9 +131,9 @@ def run(
     if export is not None:
         from fajita.export import export_state
 
-        errors += _failure(lambda: export_state(done.engine, plan, export))
+        errors += failures(lambda: export_state(done.engine, plan, export))
     if json_file is not None:
-        errors += _failure(lambda: write_json(json_file, report))
+        errors += failures(lambda: write_json(json_file, report))
     for warning in done.warnings:
         console.complain(f"warning: {warning}")
     if shows_report:
@@ -274,87 +272,7 @@ def gen(
     return 0
 
 
-@app.command()
-def bench(
-    chain: ChainFile,
-    flows: Annotated[str, typer.Option("--flows", metavar="F[,F…]", help="Flows.")] = "65536",
-    packets: Annotated[int, typer.Option("--packets", help="Packets of a pass.")] = 1 << 21,
-    cores: CoreCounts = "1",
-    shard: Shard = None,
-    sharing: SharingName = None,
-    spray: Spray = False,
-    order: Annotated[Order, typer.Option("--order", help="Which flow each packet belongs to.")] = Order.uniform,
-    repeat: Annotated[int, typer.Option("--repeat", help="Timed passes.")] = 5,
-    json_file: JsonFile = None,
-    csv_file: Annotated[str | None, typer.Option("--csv", metavar="FILE", help="Write it as CSV.")] = None,
-    plot_file: Annotated[
-        str | None, typer.Option("--plot", metavar="FILE.png", help="Draw rate against flows.")
-    ] = None,
-    traffic: Annotated[Traffic, typer.Option("--traffic", help="Protocols of the packets.")] = Traffic.udp,
-    size: Size = 60,
-    seed: Seed = 1,
-    no_prefetch: NoPrefetch = False,
-    no_auxiliary: NoAuxiliary = False,
-    quiet: Quiet = False,
-) -> int:
-    """Measure how fast a chain is on packets in memory."""
-    from fajita.benchmark import csv_text, load_pyplot, measure, plot
-
-    flow_counts, core_counts = numbers(flows, "--flows", "1024,65536"), numbers(cores, "--cores", "1,2,4")
-    check_workers(max(core_counts))
-    outputs = {"--json": json_file, "--csv": csv_file, "--plot": plot_file}
-    check_outputs(outputs, inputs=(chain,))
-    if plot_file is not None:
-        load_pyplot()
-    tuning = Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary, sprays=spray)
-    plan = Chain.load(chain).plan_with(tuning, shard=shard, sharing=sharing)
-    rows: list[dict[str, Any]] = []
-    status = 0
-    with console.progress_bar(f"bench {plan.name}", False, quiet) as update:
-        settings = [(count, workers) for count in flow_counts for workers in core_counts]
-        total = len(settings) * (repeat + 1)
-        done = iter(range(1, total + 1))
-        try:
-            for count, workers in settings:
-                measurement = measure(
-                    plan,
-                    flows=count,
-                    packets=packets,
-                    cores=workers,
-                    order=order.value,
-                    repeat=repeat,
-                    traffic=traffic.value,
-                    size=size,
-                    seed=seed,
-                    progress=lambda: update(next(done), total),
-                )
-                rows.append(measurement.as_row())
-        except KeyboardInterrupt:
-            console.complain(f"interrupted after {len(rows)} of {len(settings)} settings")
-            status = 130
-    if not rows:
-        return status
-    errors: list[InputError] = []
-    if json_file is not None:
-        errors += _failure(lambda: write_json(json_file, rows))
-    if csv_file is not None:
-        errors += _failure(lambda: write_text(csv_file, csv_text(rows)))
-    if plot_file is not None:
-        errors += _failure(lambda: plot(rows, plot_file))
-    if not quiet and "-" not in outputs.values():
-        console.print_measurements(rows)
-    for error in errors:
-        console.complain(str(error))
-    return 2 if errors else status
-
-
-def _failure(write: Callable[[], object]) -> list[InputError]:
-    """What goes wrong in writing one result, which must not cost the others."""
-    try:
-        write()
-    except InputError as error:
-        return [error]
-    return []
+app.command()(bench)
 
 
 def _usage(error: typer.TyperException) -> str:

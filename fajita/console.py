@@ -90,6 +90,20 @@ def progress_bar(description: str, unit_is_bytes: bool, quiet: bool) -> Iterator
 
 
 @contextmanager
+def experiment_progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """The same for a suite; gives what to call with the experiment at hand, the passes done and the total."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda title, done, total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda title, done, total: progress.update(task, description=title, completed=done, total=total)
+
+
+@contextmanager
 def reading_progress(description: str, quiet: bool) -> Iterator[Callable[["Capture | None", int], None]]:
     """A progress bar over the bytes of a capture, as `execute` calls it."""
     with progress_bar(description, True, quiet) as update:
@@ -203,6 +217,8 @@ def _inline(summary: dict[str, Any]) -> str:
     for name, value in summary.items():
         if isinstance(value, dict):
             parts.append(f"{name} ({_inline(value)})")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            parts.append(f"{len(value):,} {name}")  # as many lines as there are is not for a cell of a table
         else:
             parts.append(f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}")
     return ", ".join(parts)

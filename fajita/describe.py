@@ -3,13 +3,30 @@
 import inspect
 import json
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pydantic import BaseModel
+
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD, Layer, places
+from fajita.packet import (
+    FACTS,
+    FIELDS,
+    FLAGS,
+    FLOW_PORTS,
+    FORWARD,
+    METADATA,
+    QUOTED,
+    RELATED,
+    SEQUENCES,
+    TESTS,
+    Layer,
+    places,
+)
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
-from fajita.state_types import ArrayType, StateType
+from fajita.state_types import ArrayType, MapType, StateType
+from fajita.text_file import TextFile
 
 #: How a chain writes a value of a type. Not a dict: a type with a pydantic constraint cannot be hashed.
 _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
@@ -18,6 +35,7 @@ _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
     (Burst, "size, such as 64kB, or a number of packets"),
     (Duration, "time, such as 30s"),
     (IPv4, "IPv4 address"),
+    (TextFile, "file, relative to the chain's"),
     (str, "text"),
     (bool, "true or false"),
     (int, "integer"),
@@ -36,6 +54,17 @@ _PACKETS: dict[Layer, str] = {
     Layer.TCP: "TCP",
     Layer.UDP: "UDP",
     Layer.ICMP: "ICMP, ICMPv6",
+    Layer.FRAGMENT: "fragments",
+}
+
+
+#: By the layer of a field of a quoted packet: which packets have that.
+_ERRORS: dict[Layer, str] = {
+    Layer.IP: "ICMP errors",
+    Layer.IPV4: "of IPv4",
+    Layer.IPV6: "of IPv6",
+    Layer.PORTS: "of TCP, UDP, SCTP",
+    Layer.ICMP: "of ICMP, ICMPv6",
 }
 
 
@@ -50,7 +79,7 @@ class FieldDescription:
 
 
 def describe_fields() -> tuple[FieldDescription, ...]:
-    """Everything an NF can read of a packet: header fields, then facts, then flags."""
+    """Everything an NF can read of a packet: header fields, then facts, flags, metadata."""
     fields = [
         FieldDescription(
             name,
@@ -60,14 +89,31 @@ def describe_fields() -> tuple[FieldDescription, ...]:
         )
         for name, field in FIELDS.items()
     ]
-    facts = [FieldDescription(name, "all", "", text) for name, text in FACTS.items()]
-    payload = FieldDescription("payload", "TCP, UDP, ICMP, ICMPv6", "", "payload[i] is one of them, 0 outside them")
-    flags = [
-        FieldDescription(name, _packets(layer), "", "true: the whole header is there") for name, layer in FLAGS.items()
+    quoted = [
+        FieldDescription(
+            name,
+            _ERRORS[each.field.layer],
+            _ERRORS[each.field.layer].replace(", SCTP", "") if each.is_writable else "",
+            each.text,
+        )
+        for name, each in QUOTED.items()
     ]
+    facts = [FieldDescription(name, "all", "", text) for name, text in FACTS.items()]
+    bytes_ = [
+        FieldDescription(name, _packets(layers), "", f"{name}[i] is one of these bytes, 0 outside them")
+        for name, layers in SEQUENCES.items()
+    ]
+    flags = [FieldDescription(name, _packets(layer), "", _flag_text(layer)) for name, layer in FLAGS.items()]
+    tests = [FieldDescription(name, "all", "", text) for name, text in TESTS.items()]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
+    related = FieldDescription(RELATED, "all", "", "in the method error: the flow has a state; in others: true")
+    metadata = [FieldDescription(name, "all", "all", each.text) for name, each in METADATA.items()]
     ports = [FieldDescription(name, "TCP, UDP, SCTP", "", text) for name, (_, text) in FLOW_PORTS.items()]
-    return (*fields, *facts, payload, *ports, *flags, forward)
+    return (*fields, *quoted, *facts, *bytes_, *ports, *flags, *tests, forward, related, *metadata)
+
+
+def _flag_text(layer: Layer) -> str:
+    return "true: a part of an IP packet" if layer == Layer.FRAGMENT else "true: the whole header is there"
 
 
 def _packets(*layers: Layer) -> str:
@@ -112,12 +158,12 @@ def describe(name: str, nf_class: type[NF]) -> NFDescription:
         keys=tuple(key.name for key in keys),
         parameters=_parameters(nf_class),
         state=_types(nf_class.state_fields, nf_class.state_arrays),
-        core=_types(nf_class.core_fields, nf_class.core_arrays),
+        core=_types(nf_class.core_fields, nf_class.core_arrays, nf_class.core_maps),
     )
 
 
-def _types(fields: dict[str, StateType], arrays: dict[str, ArrayType]) -> dict[str, str]:
-    return {name: kind.declared for name, kind in (fields | arrays).items()}
+def _types(*kinds: Mapping[str, StateType | ArrayType | MapType]) -> dict[str, str]:
+    return {name: kind.declared for some in kinds for name, kind in some.items()}
 
 
 def _parameters(nf_class: type[NF]) -> tuple[ParameterDescription, ...]:
@@ -149,6 +195,8 @@ def _type_text(hint: Any) -> str:
         return f"list of {_type_text(arguments[0])}"
     if origin is Literal:
         return " or ".join(str(choice) for choice in arguments)
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return f"{{{', '.join(hint.model_fields)}}}"
     if origin in (Union, types.UnionType):
         return " or ".join(_type_text(choice) for choice in arguments)
     return str(getattr(hint, "__name__", hint))

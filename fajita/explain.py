@@ -48,7 +48,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield "no tables: no network function keeps state per key"
     if plan.settings.inner:
         yield "keys and fields are those of the packet inside tunnels: GRE, IP in IP, VXLAN, GENEVE, GTP-U"
-    if any(nf.nf.state_arrays or nf.nf.core_arrays for nf in plan.nfs):
+    if any(nf.nf.state_arrays or nf.nf.core_arrays or nf.nf.core_maps for nf in plan.nfs):
         yield ""
         yield from array_lines(plan)
     yield ""
@@ -124,6 +124,8 @@ def _table_lines(plan: Plan, table: TablePlan) -> Iterator[str]:
         only = "" if len(table.link.families) == len(FAMILIES) else f", IPv{table.link.families[0]} only"
         yield f"  found by a link from {_named(plan, table.link.table)}{only}"
         yield f"  a table of its own because: {table.why}"
+    if table.errors:
+        yield "  an ICMP error has the key of the packet that it quotes (method error)"
     for side in table.sides:
         yield from _side_lines(plan, table, side)
     yield "  after the key, whose top byte marks whose state is there:"

@@ -1,4 +1,4 @@
-"""The arrays of a chain's NFs, for people: their sizes, which of their elements are prefetched, and why others not."""
+"""The arrays and maps of a chain's NFs, for people: their sizes, which elements are prefetched, and why others not."""
 
 from collections.abc import Iterator
 
@@ -20,6 +20,8 @@ def array_lines(plan: Plan) -> Iterator[str]:
                 for access in nf.translated.accesses:
                     if (access.area, access.array) == (area, name):
                         yield f"    {access.text}: {_prefetched(plan, nf, access)}"
+        for name, map_ in nf.nf.core_maps.items():
+            yield f"  {nf.nf.name}: {name} of each worker, {map_.name}, {_size(map_.bytes)}"
 
 
 def _size(size: int) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from socket import AF_INET6, inet_ntop
 
@@ -21,13 +22,8 @@ _DECIMAL = pa.array([str(byte) for byte in range(256)])
 _HEXADECIMAL = pa.array([f"{byte:02x}" for byte in range(256)])
 
 
-def state_table(engine: Engine, plan: Plan, nf: NFPlan) -> pa.Table:
-    """The state of an NF: a row per entry, IPv4 before IPv6, sorted by key; columns as of `rows_table`."""
-    return rows_table(plan, nf, engine.rows(nf))
-
-
 def rows_table(plan: Plan, nf: NFPlan, sides: list[NDArray[np.void]]) -> pa.Table:
-    """Rows of an NF by side of its table, in their order: the key's fields, then the state's.
+    """Rows of an NF by side of its table, in their order, IPv4 before IPv6: the key's fields, then the state's.
 
     Addresses are text, flags booleans, everything else integers of the width they are kept in; arrays are lists.
     """
@@ -66,6 +62,13 @@ def _address_text(values: NDArray[np.generic], size: int, texts: pa.Array, separ
     return pc.binary_join_element_wise(*parts, separator)
 
 
+def _states(engine: Engine, plan: Plan) -> Iterator[tuple[NFPlan, list[NDArray[np.void]]]]:
+    """The rows of each NF with state, table by table."""
+    for table in plan.tables:
+        nfs = [plan.nfs[index] for index in table.nfs]
+        yield from zip(nfs, engine.rows_of(nfs), strict=True)
+
+
 def check_folder(folder: str | Path) -> None:
     """Make the folder of an export, before the work; InputError if that cannot be."""
     try:
@@ -80,13 +83,11 @@ def check_folder(folder: str | Path) -> None:
 def export_state(engine: Engine, plan: Plan, folder: str | Path) -> list[Path]:
     """Write one Parquet file per NF with state, named after the NF, whole or not at all; InputError on failure."""
     written = []
-    for nf in plan.nfs:
-        if nf.table is None:
-            continue
+    for nf, sides in _states(engine, plan):
         path = Path(folder) / f"{nf.nf.name}.parquet"
         partial = path.with_suffix(".partial")
         try:
-            pq.write_table(state_table(engine, plan, nf), partial)
+            pq.write_table(rows_table(plan, nf, sides), partial)
             os.replace(partial, path)
         except OSError as error:
             raise InputError(f"cannot write: {error.strerror or error}", str(path), "name a folder with room") from None

@@ -24,7 +24,8 @@ SWEPT_AT_ONCE = 64
 #: Slots that are looked at to evict one; if all flows had a packet in between, the last of them goes. A flow that is
 #: passed by has had a packet for that, so that on average an eviction looks at no more slots than packets came.
 EXAMINED_PER_EVICTION = 256
-#: The shortest timeout of a table whose NFs choose their timeouts packet by packet, for the round of its hand.
+#: The shortest timeout of a table whose NFs choose their timeouts packet by packet, for the round of its hand, if they
+#: do not say more (NF.shortest_expire_in).
 CHOSEN_TIMEOUT_NS = 10**9
 #: The clock before the first packet.
 FIRST_CLOCK_NS = -(1 << 63)

@@ -4,7 +4,7 @@ import difflib
 import inspect
 from collections.abc import Iterable, Iterator
 
-_HOOKS = ("packet", "new_flow", "expire", "before_lookup", "prepare", "summary")
+_HOOKS = ("packet", "new_flow", "expire", "before_lookup", "error", "prepare", "summary")
 _DECLARATIONS = ("State", "Core", "Params")
 #: How like a name must be (difflib's ratio): `on_packet` and `Parameters` are.
 _LIKENESS = 0.75

@@ -8,7 +8,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from fajita.errors import InputError, nearest
 from fajita.key import KEYS, Key, find_key
+from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.misspelling import misspellings
 from fajita.packet import Layer
 from fajita.quantities import parse_duration
-from fajita.state_types import STATE_TYPES, ArrayType, StateType, array_of, check_length, scalar_of
+from fajita.state_types import (
+    CORE_TYPES,
+    STATE_TYPES,
+    ArrayType,
+    MapType,
+    StateType,
+    array_of,
+    check_length,
+    map_of,
+    scalar_of,
+)
 
 PASS = 0
 DROP = 1
@@ -70,28 +81,38 @@ def _typed_names(owner: type, inner: type, what: str, right: str) -> dict[str, A
     return hints
 
 
-def _declared_fields(owner: type, what: str, begins: str) -> tuple[dict[str, StateType], dict[str, ArrayType]]:
-    """The fields of `State` or `Core`, and its arrays; begins: what to say of one that is given a value."""
+#: The fields of a State or Core, its arrays and its maps, by name.
+_Declared = tuple[dict[str, StateType], dict[str, ArrayType], dict[str, MapType]]
+
+
+def _declared_fields(owner: type, what: str, begins: str) -> _Declared:
+    """What `State` or `Core` declares; begins: what to say of a field that is given a value."""
     inner = getattr(owner, what, None)
     fields: dict[str, StateType] = {}
     arrays: dict[str, ArrayType] = {}
+    maps: dict[str, MapType] = {}
     if inner is None:
-        return fields, arrays
+        return fields, arrays, maps
     for name, hint in _typed_names(owner, inner, what, "write `{}: u64`").items():
         try:
-            scalar, array = scalar_of(hint), array_of(hint)
+            scalar, array, map_ = scalar_of(hint), array_of(hint), map_of(hint)
         except ValueError as error:
             _refuse_class(owner, f".{what}.{name} {error.args[0]}", error.args[1])
-        if scalar is None and array is None:
+        if map_ is not None and what == "State":
+            _refuse_class(owner, f".State.{name} is a map", "maps are for Core, which each worker has once")
+        if scalar is None and array is None and map_ is None:
             shown = getattr(hint, "__name__", hint)
-            _refuse_class(owner, f".{what}.{name} has the type {shown}", f"use one of {STATE_TYPES}")
+            known = STATE_TYPES if what == "State" else CORE_TYPES
+            _refuse_class(owner, f".{what}.{name} has the type {shown}", f"use one of {known}")
         if any(name in vars(declared) for declared in inner.__mro__[:-1]):
             _refuse_class(owner, f".{what}.{name} has a default", begins)
         if scalar is not None:
             fields[name] = scalar
         elif array is not None:
             arrays[name] = array
-    return fields, arrays
+        elif map_ is not None:
+            maps[name] = map_
+    return fields, arrays, maps
 
 
 def _params_model(owner: type) -> type[BaseModel]:
@@ -99,11 +120,14 @@ def _params_model(owner: type) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     if inner is not None:
         hints = _typed_names(owner, inner, "Params", "give it one")
-        for name in sorted(hints.keys() & (_SETTINGS | {"core"} | set(dir(owner)))):
+        for name in sorted(hints.keys() & (_SETTINGS | {"core", "given"} | set(dir(owner)))):
             _refuse_class(owner, f".Params.{name} has a name that the NF uses itself", "choose another")
         fields = {name: (hint, getattr(inner, name, ...)) for name, hint in hints.items()}
     config = ConfigDict(extra="forbid", strict=True, validate_default=True)
     return create_model(f"{owner.__name__}Params", __config__=config, **fields)
+
+
+_Sizable = TypeVar("_Sizable", ArrayType, MapType)
 
 
 class AnyKey:
@@ -153,23 +177,30 @@ class NF:
     `new_flow(self, pkt, state)` fills a new state, all zeros before; `expire(self, state)` gives back what a state
     holds when it has been idle for `timeout`; `before_lookup(self, pkt)` of an NF with a key may rewrite the packet
     before that is read, and returns LOOK_UP, or PASS for a packet that the NF is not about, or drops it;
-    `prepare(self)` runs once, in ordinary Python, to derive attributes from the parameters;
-    `summary(self, states, core)` makes the NF's summary in the report.
+    `error(self, pkt, state)` takes ICMP errors about packets of its flows instead of `packet`; `prepare(self)` runs
+    once, in ordinary Python, to derive attributes from the parameters; `summary(self, states, core)` makes the NF's
+    summary in the report.
     """
 
     key: ClassVar[Key | None] = None
     keys: ClassVar[Iterable[Key]] = ()
     about: ClassVar[Layer | None] = None
 
+    #: Of a State with expire_in, nanoseconds: how soon a state may end that half of it as a delay is little.
+    shortest_expire_in: int = CHOSEN_TIMEOUT_NS
+
     state_fields: ClassVar[dict[str, StateType]] = {}
     core_fields: ClassVar[dict[str, StateType]] = {}
     #: Of the class as they are declared, of an NF with their lengths.
     state_arrays: dict[str, ArrayType] = {}  # noqa: RUF012
     core_arrays: dict[str, ArrayType] = {}  # noqa: RUF012
+    core_maps: dict[str, MapType] = {}  # noqa: RUF012
     params_model: ClassVar[type[BaseModel]] = BaseModel
 
     #: Set by an engine before the first packet: the variables of `Core`.
     core: Any
+    #: For `prepare`: the NF that this one is made to take the place of, when its parameters change during a run.
+    replaces: "NF | None" = None
 
     if TYPE_CHECKING:
 
@@ -181,8 +212,8 @@ class NF:
         for what, near in misspellings(cls):
             _refuse_class(cls, f".{what}", f"did you mean {near}?")
         states_begin, variables_begin = "states begin at 0, set it in new_flow", "variables begin at 0"
-        cls.state_fields, cls.state_arrays = _declared_fields(cls, "State", states_begin)
-        cls.core_fields, cls.core_arrays = _declared_fields(cls, "Core", variables_begin)
+        cls.state_fields, cls.state_arrays, _ = _declared_fields(cls, "State", states_begin)
+        cls.core_fields, cls.core_arrays, cls.core_maps = _declared_fields(cls, "Core", variables_begin)
         cls.params_model = _params_model(cls)
         if cls.key is not None and not isinstance(cls.key, Key):
             _refuse_class(cls, ".key is not a granularity", "for example: key = five_tuple")
@@ -199,6 +230,8 @@ class NF:
                 _refuse_class(cls, f".{name} has a name that the NF uses itself", "choose another")
         if hasattr(cls, BEFORE_LOOKUP) and cls.key is None:
             _refuse_class(cls, f" has {BEFORE_LOOKUP} but no key", "for example: key = connection")
+        if callable(getattr(cls, "error", None)) and cls.key is None:
+            _refuse_class(cls, " has error but no key", "ICMP errors come to packet; pkt.is_error tells which they are")
         if not callable(getattr(cls, "packet", None)):
             _refuse_class(cls, " has no method packet", "write: def packet(self, pkt, state)")
 
@@ -221,9 +254,13 @@ class NF:
             raise _first_problem(cls, error, cls.params_model) from None
         for field in cls.params_model.model_fields:
             setattr(self, field, getattr(values, field))
+        #: The parameters as the chain gives them.
+        self.given = params
         self._prepare()
         self.state_arrays = self._sized("State", cls.state_arrays)
         self.core_arrays = self._sized("Core", cls.core_arrays)
+        before = sum(array.shown_bytes for array in self.core_arrays.values())
+        self.core_maps = self._sized("Core", cls.core_maps, before)
 
     def __repr__(self) -> str:
         key = "" if self.granularity is None else f" by {self.granularity}"
@@ -242,10 +279,13 @@ class NF:
             what = f"{name}.prepare failed: {type(error).__name__}: {error}"
             raise InputError(what, f"{frame.filename}:{frame.lineno}") from None
 
-    def _sized(self, what: str, arrays: dict[str, ArrayType]) -> dict[str, ArrayType]:
-        """The arrays with their lengths, which may be parameters or what `prepare` made of them."""
-        sized: dict[str, ArrayType] = {}
-        total = 0
+    def _sized(self, what: str, arrays: dict[str, _Sizable], before: int = 0) -> dict[str, _Sizable]:
+        """The arrays or maps with their lengths, which may be parameters or what `prepare` made of them.
+
+        before: bytes of others that count with them.
+        """
+        sized: dict[str, _Sizable] = {}
+        total = before
         for name, array in arrays.items():
             length, by = array.length, ""
             if isinstance(length, str):
@@ -260,7 +300,8 @@ class NF:
             sized[name] = array.with_length(length)
             total += sized[name].shown_bytes
             if total > MAXIMUM_ARRAYS[what]:
-                right = f"at most {MAXIMUM_ARRAYS[what]:,} bytes of arrays in {what}, a truth value counted as one"
+                kinds = "arrays and maps" if self.core_maps and what == "Core" else "arrays"
+                right = f"at most {MAXIMUM_ARRAYS[what]:,} bytes of {kinds} in {what}, a truth value counted as one"
                 self._refuse_size(what, name, f"has the size {length:,}{by}", right)
         return sized
 
@@ -311,11 +352,12 @@ class NF:
         """What the report says of this NF; `states` is a structured array of all its entries, fields as in State.
 
         Of the variables that are declared (Sum, Max, Min, Or), `core` has what all workers have together, of others a
-        list with a value for each worker. Arrays are arrays of numpy in both, of truth values for Bits. By default the
-        report leaves them out.
+        list with a value for each worker. Arrays are arrays of numpy in both, of truth values for Bits; a map is a
+        dict, its keys tuples. By default the report leaves out both.
         """
         counted = {"entries": len(states)} if self.granularity is not None else {}
-        return counted | {name: value for name, value in core.items() if name not in self.core_arrays}
+        large = self.core_arrays.keys() | self.core_maps.keys()
+        return counted | {name: value for name, value in core.items() if name not in large}
 
     def random(self, limit: int) -> int:
         """A number from 0 to limit - 1, 0 if the limit is below 1: for the methods that run per packet.
@@ -368,16 +410,29 @@ class PacketView:
     tcp_acknowledgment: int
     tcp_flags: int
     tcp_window: int
+    tcp_data_offset: int
     udp_length: int
     icmp_type: int
     icmp_code: int
     icmp_id: int
     icmp_sequence: int
+    quoted_protocol: int
+    quoted_src: int
+    quoted_dst: int
+    quoted_src_high: int
+    quoted_src_low: int
+    quoted_dst_high: int
+    quoted_dst_low: int
+    quoted_src_port: int
+    quoted_dst_port: int
+    quoted_icmp_id: int
     length: int
     captured_length: int
     time_ns: int
     payload_length: int
     payload: Sequence[int]
+    tcp_options_length: int
+    tcp_options: Sequence[int]
     flow_src_port: int
     flow_dst_port: int
     is_ipv4: bool
@@ -385,7 +440,13 @@ class PacketView:
     is_tcp: bool
     is_udp: bool
     is_icmp: bool
+    is_fragment: bool
+    checksum_valid: bool
+    is_error: bool
+    related: bool
     forward: bool
+    mark: int
+    connection_state: int
 
     def drop(self, reason: str) -> int:
         """The verdict DROP, counted under a reason of its own."""

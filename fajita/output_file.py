@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +59,12 @@ def write_text(path: str, text: str) -> None:
 def write_json(path: str, value: Any) -> None:
     """Write a value as JSON, indented; InputError if that cannot be."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def failures(write: Callable[[], object]) -> list[InputError]:
+    """What goes wrong in writing one result, which must not cost the others."""
+    try:
+        write()
+    except InputError as error:
+        return [error]
+    return []

@@ -108,6 +108,9 @@ FIELDS: dict[str, Field] = {
             text="CWR ECE URG ACK PSH RST SYN FIN, FIN the lowest bit",
         ),
         Field("tcp_window", "transport", 14, 16, _TCP, _TCP, "transport", text="TCP window, not scaled"),
+        Field(
+            "tcp_data_offset", "transport", 12, 8, _TCP, shift=4, mask=0xF, text="TCP header length in words of 4 bytes"
+        ),
         Field("udp_length", "transport", 4, 16, _UDP, text="UDP length in bytes"),
         Field("icmp_type", "transport", 0, 8, _ICMP, _ICMP, "transport", text="ICMP type"),
         Field("icmp_code", "transport", 1, 8, _ICMP, _ICMP, "transport", text="ICMP code"),
@@ -127,6 +130,9 @@ IPV6_FIELDS: dict[str, Field] = {
 }
 
 
+#: Those that lie in the IP or the transport header.
+HEADER_FIELDS = frozenset(name for name, field in FIELDS.items() if field.start in ("ip", "transport"))
+
 #: Fields that are halves of what keys have as one.
 HALVES = {"src_high": "src", "src_low": "src", "dst_high": "dst", "dst_low": "dst"}
 
@@ -136,13 +142,58 @@ def places(name: str) -> tuple[Field, ...]:
     return (FIELDS[name], IPV6_FIELDS[name]) if name in IPV6_FIELDS else (FIELDS[name],)
 
 
+#: Types of ICMP (RFC 792) and ICMPv6 (RFC 4443) messages that quote the packet that they are about.
+ICMP_ERRORS, ICMPV6_ERRORS = (3, 4, 5, 11, 12), (1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class QuotedField:
+    """A field of the packet that an ICMP error quotes. field: what it is in that packet."""
+
+    name: str
+    field: Field
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it can be written: in every quoted packet that has it, but for the ports of SCTP."""
+        return self.field.write_layer != READ_ONLY
+
+    @property
+    def text(self) -> str:
+        """What it is."""
+        return f"quoted in an ICMP error: {self.field.text.removeprefix('and ')}"
+
+
+QUOTED: dict[str, QuotedField] = {
+    f"quoted_{name}": QuotedField(f"quoted_{name}", FIELDS[name])
+    for name in (
+        "protocol",
+        "src",
+        "dst",
+        "src_high",
+        "src_low",
+        "dst_high",
+        "dst_low",
+        "src_port",
+        "dst_port",
+        "icmp_id",
+    )
+}
+#: What decides whether a packet is an error, and of what flow.
+ERROR_FIELDS = frozenset({"icmp_type", *QUOTED})
+#: In the method `error`: whether the flow that the ICMP error is about has a state. In others it is true.
+RELATED = "related"
+
 #: Facts about a packet that are not header fields: name, what it is.
 FACTS: dict[str, str] = {
     "length": "bytes of the frame on the wire, without the Ethernet checksum",
     "captured_length": "bytes of the frame that the capture holds",
     "time_ns": "the packet's own time, nanoseconds since 1970; may go backwards in a capture",
     "payload_length": "captured bytes after the TCP, UDP or ICMP header, padding left out",
+    "tcp_options_length": "captured bytes of TCP options",
 }
+#: The facts that are the length of something: what has to be there for it.
+SEQUENCES: dict[str, Layer] = {"payload": Layer.TCP | Layer.UDP | Layer.ICMP, "tcp_options": Layer.TCP}
 
 #: Flags: true if all bits of the layer are there.
 FLAGS: dict[str, Layer] = {
@@ -151,6 +202,40 @@ FLAGS: dict[str, Layer] = {
     "is_tcp": Layer.TCP,
     "is_udp": Layer.UDP,
     "is_icmp": Layer.ICMP,
+    "is_fragment": Layer.FRAGMENT,
+}
+
+#: Truth values that take some work to find out.
+TESTS: dict[str, str] = {
+    "checksum_valid": "neither IPv4's checksum nor that of TCP, UDP or ICMP is wrong, as far as that can be told",
+    "is_error": "an ICMP error, of which is known what flow it is about",
+}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What NFs of a chain tell each other about a packet. It is 0 when the packet comes in, and leaves no trace after.
+
+    offset: bytes into the word that the kernel has for each packet.
+    """
+
+    name: str
+    offset: int
+    bits: int
+    text: str
+
+    @property
+    def value_mask(self) -> int:
+        """The bits of a value that fit."""
+        return (1 << self.bits) - 1
+
+
+METADATA: dict[str, Metadata] = {
+    each.name: each
+    for each in (
+        Metadata("mark", 0, 32, "a number of your own: not in the frame, seen by the NFs after this one"),
+        Metadata("connection_state", 4, 8, "likewise, what a connection tracker says; 0: none saw the packet"),
+    )
 }
 
 #: Ports of a packet's flow, which later fragments have too: name, the header field, what it is.

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fajita.key import Key, Packing
 from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
-from fajita.packet import Layer
+from fajita.packet import METADATA, Layer
 from fajita.settings import Settings
 from fajita.sharding import OWN, SHARED, Sharding
 from fajita.translation import TranslatedNF
@@ -157,7 +160,8 @@ class TablePlan:
     is then read where the first NF of the table runs. links: where an entry has its links to entries of coarser tables,
     by their indices. asks: its NF has a before_lookup, after which the key is read, where the NF runs.
     scalar_bytes: from the end of the key to that of all this and of all states but for their arrays,
-    which follow. sharing: of several workers, whose the entries are (fajita.sharding). foreign: in an entry that they
+    which follow. errors: its NFs have `error`, so that an ICMP error has the key of what it quotes. sharing: of several
+    workers, whose the entries are (fajita.sharding). foreign: in an entry that they
     share, where those have their part that did not begin it.
     """
 
@@ -181,6 +185,12 @@ class TablePlan:
     asks: bool = False
     sharing: str = OWN
     foreign: ForeignArea | None = None
+    errors: bool = False
+
+    @property
+    def decided_by(self) -> frozenset[str]:
+        """The fields of a packet that decide its key."""
+        return frozenset(self.key.fields) | ({"icmp_type"} if self.errors else frozenset())
 
     @property
     def ends_at_ticks(self) -> bool:
@@ -228,7 +238,7 @@ class Plan:
     tables: list[TablePlan]
     segments: list[Segment]
     core_bytes: int
-    constants: list[int]
+    constants: NDArray[np.int64]
     sharding: Sharding
     datagrams: int = 0
     tuning: Tuning = FULL
@@ -247,6 +257,10 @@ class Plan:
         """The tables of NFs of a segment."""
         used = {self.nfs[index].table for index in self.segments[number].nfs}
         return [table for table in self.tables if table.index in used]
+
+    def hashes_errors(self, number: int) -> bool:
+        """Whether a table looked up ahead in a segment has ICMP errors under the keys of what they quote."""
+        return any(self.tables[t].errors and not self.tables[t].asks for t in self.segments[number].tables)
 
     def asking(self, number: int) -> list[NFPlan]:
         """The NFs of a segment with a before_lookup, each of which has a table of its own."""
@@ -290,6 +304,16 @@ class Plan:
     def asks_landing(self) -> bool:
         """Whether some NF asks where packets would land."""
         return any(nf.translated.asks_landing for nf in self.nfs)
+
+    @property
+    def takes_errors(self) -> bool:
+        """Whether some NF has `error`."""
+        return any(table.errors for table in self.tables)
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether some NF reads or writes what is noted with a packet."""
+        return any(METADATA.keys() & (nf.translated.reads | nf.translated.writes) for nf in self.nfs)
 
     @property
     def drops_fragments(self) -> bool:

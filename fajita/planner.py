@@ -1,9 +1,11 @@
 """From a chain to its plan: NFs checked, tables assigned, shards chosen, entries laid out."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fajita.assignment import assign_tables
 from fajita.entry_layout import aligned, lay_out
 from fajita.errors import InputError
-from fajita.lifetime import CHOSEN_TIMEOUT_NS
 from fajita.nf import EXPIRE_IN, NF
 from fajita.packet import MAXIMUM_DATAGRAMS, Layer
 from fajita.plan import LINE_BYTES, NFPlan, Plan, TablePlan, TableSide
@@ -14,8 +16,8 @@ from fajita.sharding import choose_sharding
 from fajita.translation import translate
 from fajita.tuning import FULL, Tuning
 
-#: Elements of a list among an NF's parameters.
-MAXIMUM_LIST = 1 << 24
+#: Elements of a list among an NF's parameters: 1 GiB.
+MAXIMUM_LIST = 1 << 27
 
 
 def make_plan(
@@ -69,7 +71,7 @@ def _add_sides(tables: list[TablePlan], plans: list[NFPlan]) -> None:
 def _time(table: TablePlan, nfs: list[NFPlan]) -> None:
     """When states of a table end."""
     fixed = [nf.timeout_ns for nf in nfs if nf.timeout_ns is not None]
-    chosen = [CHOSEN_TIMEOUT_NS for nf in nfs if EXPIRE_IN in nf.translated.stored]
+    chosen = [nf.nf.shortest_expire_in for nf in nfs if EXPIRE_IN in nf.translated.stored]
     if fixed or chosen:
         table.idle_ends, table.shortest_timeout_ns = True, min(fixed, default=None)
         table.has_chosen_timeouts, table.round_ns = bool(chosen), max(1, min(fixed + chosen) // 2)
@@ -100,15 +102,18 @@ def _place_core(plans: list[NFPlan]) -> int:
         for name, array in plan.nf.core_arrays.items():
             plan.core_offsets[name] = offset = aligned(offset, LINE_BYTES)
             offset = aligned(offset + array.bytes, 8)
+        for name, map_ in plan.nf.core_maps.items():
+            plan.core_offsets[name] = offset = aligned(offset, LINE_BYTES)
+            offset += map_.bytes
     return offset
 
 
-def _place_constants(plans: list[NFPlan]) -> list[int]:
-    values: list[int] = []
+def _place_constants(plans: list[NFPlan]) -> NDArray[np.int64]:
+    lists: list[NDArray[np.int64]] = []
     for plan in plans:
         for name, elements in plan.translated.lists.items():
             if len(elements) > MAXIMUM_LIST:
                 raise InputError(f"{plan.nf.name}: {name} has {len(elements)} elements", "", f"at most {MAXIMUM_LIST}")
-            plan.constant_offsets[name] = len(values) * 8
-            values.extend(elements)
-    return values
+            plan.constant_offsets[name] = sum(map(len, lists)) * 8
+            lists.append(np.asarray(elements, np.int64))
+    return np.concatenate(lists) if lists else np.zeros(1, np.int64)

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator
 
@@ -120,13 +120,21 @@ def parse_ipv4(value: Any) -> int:
     raise ValueError(f"{value!r} is not an IPv4 address such as 10.0.0.1")
 
 
-#: Types for the `Params` of an NF. A chain gives text, the NF gets numbers.
-Rate = Annotated[RateValue, BeforeValidator(parse_rate)]
-#: Bytes.
-ByteSize = Annotated[int, BeforeValidator(parse_size)]
-#: A number of bytes with a unit, or a whole number of packets.
-Burst = Annotated[BurstValue, BeforeValidator(parse_burst)]
-#: Nanoseconds.
-Duration = Annotated[int, BeforeValidator(parse_duration)]
+# Types for the `Params` of an NF. A chain gives text, as does a default, and the NF gets numbers.
+if TYPE_CHECKING:
+    Rate: TypeAlias = RateValue | str
+    ByteSize: TypeAlias = int | str
+    Burst: TypeAlias = BurstValue | str | int
+    Duration: TypeAlias = int | str
+else:
+    #: Bits or packets per second.
+    Rate = Annotated[RateValue, BeforeValidator(parse_rate)]
+    #: Bytes.
+    ByteSize = Annotated[int, BeforeValidator(parse_size)]
+    #: A number of bytes with a unit, or a whole number of packets.
+    Burst = Annotated[BurstValue, BeforeValidator(parse_burst)]
+    #: Nanoseconds.
+    Duration = Annotated[int, BeforeValidator(parse_duration)]
+
 #: An IPv4 address as a number in host order.
 IPv4 = Annotated[int, BeforeValidator(parse_ipv4)]

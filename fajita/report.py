@@ -5,9 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters, TableCounters
-from fajita.engine.rows import states_only
 from fajita.nf import NF
 from fajita.plan import NFPlan, Plan
 from fajita.run import Run
@@ -39,7 +39,7 @@ def make_report(run: Run) -> dict[str, Any]:
         "flows": _flows(plan, counters),
         "tables": tables,
         "memory": {"limit_bytes": run.engine.memory_bytes, "used_bytes": sum(table["bytes"] for table in tables)},
-        "nfs": [_nf(run, nf, counters) for nf in plan.nfs],
+        "nfs": [_nf(nf, counters, summary) for nf, summary in zip(plan.nfs, _summaries(run), strict=True)],
         "shards": [
             {"core": number, "packets": load.packets, "busy_seconds": round(load.busy_seconds, 6)}
             for number, load in enumerate(loads)
@@ -109,7 +109,7 @@ def _tables(run: Run, counters: Counters) -> list[dict[str, Any]]:
     ]
 
 
-def _nf(run: Run, nf: NFPlan, counters: Counters) -> dict[str, Any]:
+def _nf(nf: NFPlan, counters: Counters, summary: dict[str, Any]) -> dict[str, Any]:
     counted = counters.nfs[nf.index]
     dropped = sum(counted.drops.values())
     return {
@@ -119,21 +119,33 @@ def _nf(run: Run, nf: NFPlan, counters: Counters) -> dict[str, Any]:
         "out": counted.received - dropped,
         "dropped": dropped,
         "records": counted.records,
-        "summary": _summary(run, nf),
+        "summary": summary,
     }
 
 
-def _summary(run: Run, nf: NFPlan) -> dict[str, Any]:
-    # To take the arrays of every entry would be for nothing where nobody looks at them.
-    arrays = type(nf.nf).summary is not NF.summary
-    if nf.table is None:
-        states = np.empty(0, [])
-    else:
-        key = run.plan.tables[nf.table].key
-        states = states_only(run.engine.rows(nf, arrays=arrays), key, nf, arrays=arrays)
+def _summaries(run: Run) -> list[dict[str, Any]]:
+    """What each NF says of its states; those of a table are read together."""
+    summaries = {nf.index: _summary(run, nf, np.empty(0, [])) for nf in run.plan.nfs if nf.table is None}
+    for table in run.plan.tables:
+        # To take the arrays of every entry would be for nothing where nobody looks at them.
+        for arrays in (True, False):
+            nfs = [run.plan.nfs[index] for index in table.nfs if _sees_arrays(run.plan.nfs[index]) == arrays]
+            states = run.engine.rows_of(nfs, arrays=arrays, keys=False) if nfs else ()
+            for nf, sides in zip(nfs, states, strict=True):
+                # To put together what is in one piece would be to copy it.
+                found = [side for side in sides if len(side)] or sides[:1]
+                summaries[nf.index] = _summary(run, nf, found[0] if len(found) == 1 else np.concatenate(found))
+    return [summaries[nf.index] for nf in run.plan.nfs]
+
+
+def _sees_arrays(nf: NFPlan) -> bool:
+    return type(nf.nf).summary is not NF.summary
+
+
+def _summary(run: Run, nf: NFPlan, states: NDArray[np.void]) -> dict[str, Any]:
     # A user's own code, whose mistake must not cost the rest of the report.
     try:
-        summary = _plain(nf.nf.summary(states, run.engine.core(nf, arrays=arrays)))
+        summary = _plain(run.nf_now(nf).summary(states, run.engine.core(nf, arrays=_sees_arrays(nf))))
         if not isinstance(summary, dict):
             raise TypeError(f"a dict is needed, not {summary!r}")
     except Exception as error:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from fajita.change import Change, Schedule, changed_nf, check_changes
 from fajita.engine.interface import Engine
 from fajita.errors import InputError, nearest
 from fajita.interruption import Interruption
 from fajita.io.frames import FrameBlock, limited
+from fajita.nf import NF
 from fajita.plan import NFPlan, Plan
 from fajita.records import KeptRecords, RecordSink, hand_over
 from fajita.rss import check_workers
@@ -69,6 +71,25 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     error: InputError | None = None
     interrupted: bool = False
+    is_over: bool = False
+    _changed: dict[str, NF] = field(default_factory=dict)
+
+    def change(self, name: str, **params: Any) -> None:
+        """From the next packet on, give the NF with that name in the chain these parameters; the others stay.
+
+        InputError for parameters that are wrong, or that decide more than the elements of lists that its methods read,
+        which is what a kernel stands on (fajita.change). What flows have in their states stays as it is.
+        """
+        nf = self.nf(name)
+        if self.is_over:
+            raise InputError(f"{name} cannot be changed: the run is over", self.plan.name, "change it between blocks")
+        translated = changed_nf(nf, self.nf_now(nf), params)
+        self.engine.change(nf, translated)
+        self._changed[name] = translated.nf
+
+    def nf_now(self, nf: NFPlan) -> NF:
+        """An NF with the parameters that it has now."""
+        return self._changed.get(nf.nf.name, nf.nf)
 
     @property
     def report(self) -> dict[str, Any]:
@@ -84,16 +105,16 @@ class Run:
 
     def table(self, name: str) -> "pa.Table":
         """The state of the NF with that name in the chain: the fields of its key, then those of its state."""
-        from fajita.export import state_table
+        from fajita.export import rows_table
 
         nf = self.nf(name)
         if nf.table is None:
             stateful = [each.nf.name for each in self.plan.nfs if each.table is not None]
             right = f"one of {', '.join(stateful)}" if stateful else ""
-            if type(nf.nf).core_fields or nf.nf.core_arrays:
+            if type(nf.nf).core_fields or nf.nf.core_arrays or nf.nf.core_maps:
                 right = f"its variables are in run.core({name!r})"
             raise InputError(f"{name} keeps no state per key", self.plan.name, right)
-        return state_table(self.engine, self.plan, nf)
+        return rows_table(self.plan, nf, self.engine.rows(nf))
 
     def records(self, name: str) -> "pa.Table":
         """The records that the NF with that name has emitted, columns as in `table`, each family's in their order."""
@@ -135,6 +156,8 @@ def execute(
     memory_bytes: int | None = None,
     balance_ns: int | None = None,
     drain: bool = False,
+    changes: Sequence[Change] = (),
+    before_block: Callable[[Run], None] | None = None,
     progress: Callable[["Capture | None", int], None] = lambda capture, packets: None,
     interruption: Interruption | None = None,
 ) -> Run:
@@ -145,11 +168,14 @@ def execute(
     emit, after each block; None: they are counted and dropped. memory_bytes: what flow tables may take at most; None:
     half of what the machine has free. balance_ns: how often, in the time of packets, the compiled engine changes which
     flows are whose by load; None: never. drain: at the end, however it came, all flows end as if they were idle.
-    progress is called with the capture and the packets so far after each block. interruption: signals that end the run
-    between two blocks, or while it waits for the next; so does a KeyboardInterrupt among the blocks.
+    changes: parameters of NFs that change at a time. before_block: called with the run before each block; it may look
+    at what there is, and change NFs. progress is called with the capture and the packets so far after each block.
+    interruption: signals that end the run between two blocks, or while it waits for the next; so does a
+    KeyboardInterrupt among the blocks.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}", "", "at least 1")
+    check_changes(plan, changes)
     seconds, interruption = Seconds(), interruption or Interruption()
     with seconds.spent_on("total"), ExitStack() as open_files:
         with seconds.spent_on("compile"):
@@ -164,11 +190,14 @@ def execute(
         with seconds.spent_on("compile"), interruption.immediate():
             capture, blocks = _open_source(source, strict, limit, cores, open_files)
             writer = _open_writer(out, source, open_files)
-        packets = 0
+        packets, schedule = 0, Schedule(changes, lambda change: run.change(change.nf, **change.params))
         with _kept_in(run):
             for block in _timed(blocks, cores, seconds, interruption):
+                if before_block is not None:
+                    before_block(run)
                 with seconds.spent_on("process"):
-                    run.engine.process(block)
+                    for part in schedule.parts(block):
+                        run.engine.process(part)
                 with seconds.spent_on("write"):
                     hand_over(run.engine, plan, records)
                 if writer is not None:
@@ -188,7 +217,8 @@ def execute(
         with _kept_in(run), seconds.spent_on("write"):
             if records is not None:
                 records.close()
-        run.warnings = capture.warnings if capture is not None else []
+        run.warnings = [*(capture.warnings if capture is not None else []), *schedule.warnings()]
+        run.is_over = True
     return run
 
 

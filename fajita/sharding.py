@@ -88,9 +88,22 @@ def why_not_own(table: "TablePlan", fields: HashFields, segments: "list[Segment]
             writer = nfs[table.nfs[0]]
         if writer is not None:
             return f"{writer.nf.name} rewrites {name} before the key {table.key} is read"
+    if why := _why_errors_meet(table, segments, nfs):
+        return why
     if table.key.symmetric and not fields.symmetric:
         return f"the key {table.key} is the same in both directions, a hash of {fields.name} is not"
     return ""
+
+
+def _why_errors_meet(table: "TablePlan", segments: "list[Segment]", nfs: "list[NFPlan]") -> str:
+    """Why ICMP errors may come to other workers than their entry of a table: they go where what they quote goes."""
+    taking = next((nf for nf in nfs if nf.translated.takes_errors), None)
+    if taking is None:
+        return ""
+    if not table.errors:
+        return f"ICMP errors go where their flow goes, for {taking.nf.name}, and have another key {table.key}"
+    writer = next((nf for nf in _before_key(table, segments, nfs) if "icmp_type" in nf.translated.writes), None)
+    return "" if writer is None else f"{writer.nf.name} rewrites icmp_type before the key {table.key} is read"
 
 
 def _is_whole(table: "TablePlan", name: str) -> bool:
@@ -194,7 +207,9 @@ class _Choice:
             f"{self.why_not_own(table, fields)}, and {self.why_one(table)}"
         )
         change = f"a key of {self._names([table])} that has {', '.join(fields.fields)}"
-        if all(self.nfs[index].translated.commutes for index in table.nfs):
+        if _why_errors_meet(table, self.segments, self.nfs) and not table.errors:
+            change = f"a method error of {self._names([table])}, with which ICMP errors are of their flow there too"
+        elif all(self.nfs[index].translated.commutes for index in table.nfs):
             limit = "full: evict" if table.evicts else "capacity"
             change += "" if table.key.symmetric else f"; or a chain without {limit}"
         else:

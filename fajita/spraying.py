@@ -5,6 +5,7 @@ state at each packet, and the results are those of one worker; but what a packet
 NF that keeps no state, and whose work on the packet nothing later in the chain looks at, by the packet's owner alone.
 """
 
+from fajita.packet import ERROR_FIELDS, METADATA
 from fajita.plan import NFPlan, Plan
 
 #: What may change under the eyes of a worker that looks for headers and keys.
@@ -28,7 +29,7 @@ def _looked_at(plan: Plan, nfs: list[NFPlan]) -> set[str]:
     """The header fields that NFs look at, and what finds their entries."""
     names = set(_PORTS) if plan.datagrams else set()  # a first fragment leaves its ports for later ones
     for nf in nfs:
-        names |= nf.translated.reads
+        names |= nf.translated.reads | (ERROR_FIELDS if nf.translated.takes_errors else set())
         names |= set(nf.nf.granularity.fields) if nf.nf.granularity is not None else set()
     return names
 
@@ -37,4 +38,4 @@ def needs_copies(plan: Plan) -> bool:
     """Whether a worker would rewrite what others look at of the same packet, so that each needs a copy of it."""
     owners = left_to_owner(plan)
     harmless = _HARMLESS - _looked_at(plan, [nf for nf in plan.nfs if nf.index not in owners])
-    return any(nf.translated.writes - (harmless if nf.index in owners else set()) for nf in plan.nfs)
+    return any(nf.translated.writes - METADATA.keys() - (harmless if nf.index in owners else set()) for nf in plan.nfs)

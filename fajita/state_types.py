@@ -56,6 +56,8 @@ UNSIGNED = ("u8", "u16", "u32", "u64")
 SCALARS = "u8 u16 u32 u64 i8 i16 i32 i64 flag ipv4 mac"
 #: What a field may be, for messages.
 STATE_TYPES = f"{SCALARS}, Array[u32, 64], Bits[1024], Sum[u64]"
+#: What else a variable may be.
+CORE_TYPES = f"{STATE_TYPES}, Map[2, 65536]"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,52 @@ class ArrayType:
         return replace(self, length=length)
 
 
+#: The numbers that a key of a map may have.
+MAXIMUM_MAP_KEY = 4
+#: What a map has in memory beside its slots.
+MAP_HEADER_BYTES = 64
+
+
+@dataclass(frozen=True)
+class MapType:
+    """How a map is kept: from so many integers to one that is not negative.
+
+    length: the most keys it may have; in a class also the name of what gives it, of an NF always a number.
+    """
+
+    words: int
+    length: Any
+
+    @property
+    def name(self) -> str:
+        """As it is written in an NF."""
+        return f"Map[{self.words}, {self.length!r}]".replace("'", '"')
+
+    @property
+    def declared(self) -> str:
+        """As it is written in an NF."""
+        return self.name
+
+    @property
+    def slots(self) -> int:
+        """Places for a key and its value, a power of two: half as many again as there may be keys, or more."""
+        return 1 << (int(self.length) + int(self.length) // 2).bit_length()
+
+    @property
+    def bytes(self) -> int:
+        """Its size in memory."""
+        return MAP_HEADER_BYTES + self.slots * 8 * (self.words + 1)
+
+    @property
+    def shown_bytes(self) -> int:
+        """The same: nothing shows it otherwise."""
+        return self.bytes
+
+    def with_length(self, length: int) -> "MapType":
+        """The map of an NF of which the length is known."""
+        return replace(self, length=length)
+
+
 def scalar_of(hint: Any) -> StateType | None:
     """The scalar that a type hint stands for, if it does; ValueError (what is wrong, what would be right)."""
     found = _part_of(hint, (StateType, MergeHint))
@@ -119,6 +167,12 @@ def array_of(hint: Any) -> ArrayType | None:
     if isinstance(found, MergeHint):
         return found.array()
     return None if found is None else found.array_type()
+
+
+def map_of(hint: Any) -> MapType | None:
+    """The map that a type hint stands for, if it does; ValueError (what is wrong, what would be right)."""
+    found = _part_of(hint, (MapHint,))
+    return None if found is None else found.map_type()
 
 
 def _part_of(hint: Any, kinds: tuple[type, ...]) -> Any:
@@ -137,6 +191,22 @@ class ArrayHint:
     def array_type(self) -> ArrayType:
         """The type; ValueError says what is wrong and what would be right."""
         return self.read(self.given)
+
+
+@dataclass(frozen=True)
+class MapHint:
+    """A map as a class body has it, yet to be checked. given: what stands in the brackets."""
+
+    given: Any
+
+    def map_type(self) -> MapType:
+        """The type; ValueError says what is wrong and what would be right."""
+        if not isinstance(self.given, tuple) or len(self.given) != 2:
+            raise ValueError("is a Map that lacks the length of its key or its size", "write Map[2, 65536]")
+        words, length = self.given
+        if not isinstance(words, int) or not 1 <= words <= MAXIMUM_MAP_KEY:
+            raise ValueError(f"has keys of {words!r} numbers", f"1 to {MAXIMUM_MAP_KEY}")
+        return MapType(words, _declared_length(length))
 
 
 @dataclass(frozen=True)
@@ -203,6 +273,7 @@ if TYPE_CHECKING:
     # A number cannot be an argument of a type, so to a type checker they are Any, which can be indexed.
     Array: Any
     Bits: Any
+    Map: Any
     _Kept = TypeVar("_Kept")
     Sum = Annotated[_Kept, "sum"]
     Max = Annotated[_Kept, "max"]
@@ -221,6 +292,12 @@ else:
 
         def __class_getitem__(cls, given: Any) -> Any:
             return Annotated[cls, ArrayHint(given, _read_bits)]
+
+    class Map:
+        """`Map[2, 65536]`: from two integers to a number, for so many pairs at most. In Core alone."""
+
+        def __class_getitem__(cls, given: Any) -> Any:
+            return Annotated[cls, MapHint(given)]
 
     class _Merge:
         def __class_getitem__(cls, given: Any) -> Any:

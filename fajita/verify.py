@@ -235,8 +235,11 @@ def _unequal_arrays(what: str, left: NDArray[Any], right: NDArray[Any], names: l
 
 
 def _named_scalars(nf: NFPlan, core: dict[str, Any]) -> dict[str, int]:
-    scalars = (name for name in core if name not in nf.nf.core_arrays)
-    return {what: value for name in scalars for what, value in _of_workers(nf, name, core[name])}
+    """Variables and what is in maps."""
+    scalars = (name for name in core if name not in nf.nf.core_arrays and name not in nf.nf.core_maps)
+    named = {what: value for name in scalars for what, value in _of_workers(nf, name, core[name])}
+    maps = [(what, map_) for name in nf.nf.core_maps for what, map_ in _of_workers(nf, name, core[name])]
+    return named | {f"{what}, {key}": value for what, map_ in maps for key, value in map_.items()}
 
 
 def _named_arrays(

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import fajita.nfs
+from fajita import TextFileValue
 from fajita.chain import Chain
 from fajita.nf import NF
 from fajita.settings import CHOICES
@@ -13,8 +14,44 @@ from fajita.settings import CHOICES
 #: Idle times between the steps of `traffic.traffic`, so that some flows time out.
 _TIMEOUTS = (None, None, "5us", "1ms", "1s")
 
+#: Services at addresses of `traffic`.
+_HTTPS = {
+    "address": "192.0.2.7",
+    "port": 443,
+    "servers": [{"address": "10.0.0.1", "port": 53, "weight": 2}, {"address": "10.0.0.2"}],
+}
+_NAMES = {"address": "255.255.255.255", "port": 53, "protocol": "udp", "servers": [{"address": "10.0.0.2"}]}
+_DIRECT = {
+    "address": "192.0.2.7",
+    "port": 53,
+    "protocol": "udp",
+    "forwarding": "direct",
+    "servers": [{"address": f"10.0.0.{n}", "mac": f"02:00:00:00:00:0{n}"} for n in (1, 2, 3)],
+}
+#: Rules that part of `traffic.traffic` meets.
+_RULES = (
+    """table inet t { chain c { type filter hook forward priority 0; policy drop
+        ct state established,related accept
+        ip saddr { 10.0.0.0/8, 192.0.0.0/16 } meta l4proto { tcp, udp } th dport != 53 accept
+        ip6 saddr ::/1 accept
+        icmp type { echo-request, 3 } accept
+        }
+    }""",
+    """table ip t { chain c { type filter hook forward priority 0; policy accept
+        ct state invalid drop
+        meta l4proto udp ct state new drop
+        tcp sport > 1000 ip daddr < 128.0.0.0 drop
+        }
+    }""",
+)
 #: Parameters to choose from, for the NFs that cannot do without or that have more than one way to run.
 _PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "ConnectionTracker": [
+        {},
+        {"checksums": False, "drop_invalid": True},
+        {"loose": False, "liberal": True, "syn_sent": "1us", "udp": "1ms", "icmp": "1ms", "generic": "5us"},
+    ],
+    "Firewall": [{"rules": TextFileValue("random.nft", text)} for text in _RULES],
     "FlowCounter": [{}, {"records": True}],
     "LoadBalancer": [
         {"servers": ["10.0.0.1"]},
@@ -24,6 +61,26 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "maglev", "weights": [1, 4], "table_size": 13},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "weights": [3, 1, 1]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "hash", "weights": [1, 2, 5]},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "least_connections", "weights": [2, 1]},
+        {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"], "algorithm": "least_connections", "down": ["10.0.0.9"]},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "algorithm": "least_connections", "drop_down": True},
+        {"servers": ["10.0.0.1", "10.0.0.9"], "down": ["10.0.0.1"], "drop_down": True},
+    ],
+    "Nat": [
+        {"inside": ["10.0.0.0/8"], "external": ["192.0.2.7"], "ports": "1024-1027"},
+        {
+            "inside": ["10.0.0.1"],
+            "external": ["10.0.0.2", "192.0.2.7"],
+            "filtering": "endpoint_independent",
+            "parity": False,
+        },
+        {
+            "inside": ["10.0.0.0/8"],
+            "external": ["192.0.2.7"],
+            "mapping": "address_and_port_dependent",
+            "allocation": "random",
+            "static": [{"external": "192.0.2.7:53/udp", "inside": "10.0.0.1:53"}],
+        },
     ],
     "Policer": [
         {"rate": "10Mbps", "burst": "64kB"},
@@ -37,6 +94,12 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"rate": "10Gbps", "burst": "1B"},
         {"rate": "100kpps", "burst": 1},
         {"rate": "1Mpps", "burst": 4},
+    ],
+    "VirtualServer": [
+        {"services": [_HTTPS, _NAMES]},
+        {"services": [_HTTPS | {"algorithm": "least_connections"}, _DIRECT], "down": ["10.0.0.1"], "drop_down": True},
+        {"services": [_DIRECT | {"algorithm": "maglev", "table_size": 13}]},
+        {"services": [_NAMES | {"algorithm": "hash"}], "down": ["10.0.0.2"], "closed_timeout": "5us"},
     ],
 }
 

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD
+from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD, METADATA, QUOTED, RELATED, TESTS
 
-_WRITABLE = [name for name, field in FIELDS.items() if field.write_layer]
+_WRITABLE = [*(name for name, field in FIELDS.items() if field.write_layer), *METADATA]
+_WRITABLE += [name for name, field in QUOTED.items() if field.is_writable]
 _INTEGER_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "ipv4", "mac")
 #: Some are declared with what they are merged by, which matters to what they begin as.
 _DECLARED = {kind: kind for kind in _INTEGER_TYPES} | {"u16": "Min[u16]", "u32": "Sum[u32]", "u64": "Min[u64]"}
@@ -49,7 +50,7 @@ _KEYS = (
 
 _HEAD = """\
 from fajita import DROP, NF, PASS, Layer, connection, everything, flag, five_tuple, key_of, source, source_prefix, vlan
-from fajita import LOOK_UP, Array, Bits, Min, Sum, hash_of
+from fajita import LOOK_UP, Array, Bits, Map, Min, Sum, hash_of
 from fajita import i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
 
 LIMIT = 0x123456789ABCDEF0
@@ -73,7 +74,12 @@ class RandomNF(NF):
 {core}
         odd: flag
         flags: Array[flag, "width"]
+        one: Map[1, 3]
+        two: Map[2, "width"]
+        four: Map[4, 1]
 """
+#: Words of the keys of its maps.
+_MAPS = {"one": 1, "two": 2, "four": 4}
 
 
 class _Writer:
@@ -104,14 +110,16 @@ class _Writer:
         parts += self._method("new_flow", "pkt, state", 4, packet=True)
         parts += self._method("expire", "state", 3, packet=False)
         parts += self._method("packet", "pkt, state", 14, packet=True, last="return " + self._verdict())
+        if self.random.random() < 0.5:
+            parts += self._method("error", "pkt, state", 8, packet=True, last="return " + self._verdict())
         return "\n".join(parts) + "\n"
 
     def _method(self, name: str, parameters: str, statements: int, *, packet: bool, last: str = "return") -> list[str]:
         self.packet, self.locals = packet, []
         lines = ["", f"    def {name}(self, {parameters}):"]
         for _ in range(statements):
-            lines += self._statement(2, name in ("packet", "before_lookup"))
-            if not self.stateful:
+            lines += self._statement(2, name in ("packet", "before_lookup", "error"))
+            if name == "error" or not self.stateful:
                 continue
             if self.random.random() < 0.1:
                 lines += ["        self.emit(state)"]
@@ -140,8 +148,10 @@ class _Writer:
             if self.stateful:
                 flags += ["state.seen", f"state.marks[{self._index()}]"]
             return [f"{pad}{self.random.choice(flags)} = {self._condition(2)}"]
-        if choice < 0.62:
+        if choice < 0.6:
             return [f"{pad}{self._target()}, {self._target()} = {self._integer(2)}, {self._integer(2)}"]
+        if choice < 0.62:
+            return [f"{pad}{self._change_of_map()}"]
         if choice < 0.72 and level < 4:
             bounds = self.random.choice(("{0} & 7", "-3, {0} & 7", "{0} & 7, -2, -1", "0, {0} & 15, 3"))
             loop = f"step{level}"
@@ -174,6 +184,20 @@ class _Writer:
         if self.random.random() < 0.3:
             return f"{area}.a_{self.random.choice(_INTEGER_TYPES)}[{self._index()}]"
         return f"{area}.{short}_{self.random.choice(_INTEGER_TYPES)}"
+
+    def _map_call(self, method: str) -> str:
+        name = self.random.choice(tuple(_MAPS))
+        # Of few keys, so that there are some to be found.
+        arguments = [f"{self._leaf_of_key()} & 3" for _ in range(_MAPS[name])]
+        arguments += [self._leaf_of_key()] * (method == "set")
+        return f"self.core.{name}.{method}({', '.join(arguments)})"
+
+    def _leaf_of_key(self) -> str:
+        names = [*self.locals, "self.core.c_u8", "self.core.c_i64", "len(self.core.two)", "5", "-1"]
+        return self.random.choice(names + ["pkt.src_port", "pkt.length", "pkt.src"] * self.packet)
+
+    def _change_of_map(self) -> str:
+        return self._map_call(self.random.choice(("set", "set", "remove")))
 
     def _index(self) -> str:
         """Of an element: a small number mostly, as arrays are short."""
@@ -211,10 +235,13 @@ class _Writer:
         kept = "state.s_i8" if self.stateful else "self.core.c_i8"
         choices.append(f"hash_of({', '.join(self.random.choices(('1', 'self.step', kept), k=3))})")
         if self.packet:
-            names = [*FIELDS, *FACTS, *FLOW_PORTS, *FLOW_PORTS]
+            names = [*FIELDS, *FACTS, *QUOTED, *FLOW_PORTS, *FLOW_PORTS]
             choices += [f"pkt.{name}" for name in self.random.sample(names, 4)]
+            choices += [f"pkt.{self.random.choice([*METADATA])}"]
             choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]
             choices += ["self.values[pkt.src_port & 7]", "pkt.payload[pkt.src & 3]"]
+            choices += [f"pkt.tcp_options[{self.random.choice((-1, 0, 3, 39))}]", "len(pkt.tcp_options)"]
+        choices += [self._map_call("get"), "len(self.core.one)"]
         return self.random.choice(choices)
 
     def _condition(self, depth: int) -> str:
@@ -226,11 +253,13 @@ class _Writer:
         if choice < 0.47:
             among = self.random.choice(("self.values", f"({self._integer(1)}, {self._pure(0)}, 80)"))
             return f"({self._pure(1)} {self.random.choice(('in', 'not in'))} {among})"
+        if choice < 0.48:
+            return self._change_of_map()
         if choice < 0.55:
             flags = ["self.core.odd", "True", "False", f"self.core.flags[{self._index()}]"]
             if self.stateful:
                 flags += ["state.seen", f"state.marks[{self._index()}]"]
-            names = [*FLAGS, FORWARD] if self.stateful else [*FLAGS]
+            names = [*FLAGS, *TESTS, FORWARD, RELATED] if self.stateful else [*FLAGS, *TESTS]
             return self.random.choice(flags + [f"pkt.{name}" for name in names] * self.packet)
         signs = self.random.choices(_COMPARISONS, k=self.random.choice((1, 1, 2)))
         operands = [*(self._pure(depth) for _ in signs[1:]), self._integer(depth)]
@@ -242,10 +271,11 @@ class _Writer:
         )
 
     def _pure(self, depth: int) -> str:
-        """An integer that draws no random number: where the translation has it more than once, that is refused."""
-        while "random" in (text := self._integer(depth)):
-            pass
-        return text
+        """An integer without an effect: where the translation has it more than once, that is refused."""
+        while True:
+            text = self._integer(depth)
+            if not any(effect in text for effect in ("random", ".set(", ".remove(")):
+                return text
 
 
 def random_nf(seed: int, folder: Path) -> type[NF]:

@@ -134,13 +134,17 @@ def test_descriptions(capsys):
 key: five_tuple (or source)
 parameters:
   servers: list of IPv4 address
-  algorithm: round_robin or hash or maglev; round_robin if left out
+  algorithm: round_robin or least_connections or hash or maglev; round_robin if left out
   weights: list of integer; [] if left out
   table_size: integer; 65537 if left out
+  down: list of IPv4 address; [] if left out
+  drop_down: true or false; false if left out
 state per key:
   server: ipv4
+  number: u16
 variables per worker:
   turn: u32
+  connections: Array[u32, "counted"]
 """
     )
     console.print_description(describe("mac_swap", MacSwap))

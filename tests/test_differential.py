@@ -25,6 +25,7 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.verify import verify_blocks
 from tests.chains import describe, random_chain, random_settings, shipped_nfs, variants
+from tests.error_nfs import Errors
 from tests.random_nf import random_nf
 from tests.traffic import Traffic, many_flows, traffic
 
@@ -141,6 +142,26 @@ CHAINS = {
     "full: drop": Chain([Ends(), Ends(name="sources", key="source")], capacity=3, timeout="5us"),
     "full: bypass": Chain(
         [FlowCounter(), Ends(name="sources", key="source"), FlowCounter(name="again")], capacity=2, full="bypass"
+    ),
+    "errors": Chain(
+        [
+            Errors(timeout="1ms"),
+            FlowCounter(key="connection", timeout="1s"),
+            Errors(name="sources", key="source", timeout="5us"),
+            Errors(name="again", timeout="1ms"),
+        ]
+    ),
+    "errors, before and after another lookup": Chain(
+        [
+            Errors(key="source", writes=False),
+            LoadBalancer(servers=SERVERS, key="source"),
+            Ends(key="destination"),
+            Errors(name="again", key="source"),
+            Errors(name="rewritten", key="source"),
+        ],
+        capacity=2,
+        full="drop",
+        inner=True,
     ),
     "timeouts of their own": Chain([Chooses(), Ends(key="source", timeout="1s"), Chooses(name="more", timeout="5us")]),
 }

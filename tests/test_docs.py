@@ -10,7 +10,7 @@ import pytest
 
 from fajita import Chain
 from fajita.key import KEYS, find_key
-from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD
+from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD, METADATA, QUOTED, RELATED, SEQUENCES, TESTS
 from fajita.quantities import parse_duration, parse_rate, parse_size
 from fajita.verify import both_engines, verify_blocks
 from tests.command import call, call_process, write_capture
@@ -39,8 +39,21 @@ def pasted(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def example(name: str) -> str:
+    """The file of an example NF."""
+    (source,) = (block for block in blocks(WRITING, "python") if f"class {name}(NF)" in block)
+    return source
+
+
+def test_engines_agree_on_the_example_about_errors(tmp_path: Path) -> None:
+    (tmp_path / "related.py").write_text(example("Related"))
+    (tmp_path / "related.yaml").write_text("nfs: [./related.py:Related]\n")
+    packets = many_flows(500, 2).blocks()
+    assert verify_blocks(Chain.load(tmp_path / "related.yaml").plan, packets).difference is None
+
+
 def test_engines_agree_on_the_example_with_arrays(tmp_path: Path) -> None:
-    (tmp_path / "sketch.py").write_text(blocks(WRITING, "python")[2])
+    (tmp_path / "sketch.py").write_text(example("Sketch"))
     (tmp_path / "sketch.yaml").write_text("nfs:\n- ./sketch.py:Sketch: {width: 1024}\n")
     packets = many_flows(500, 2).blocks()
     assert verify_blocks(Chain.load(tmp_path / "sketch.yaml").plan, packets).difference is None
@@ -48,7 +61,7 @@ def test_engines_agree_on_the_example_with_arrays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_engines_agree_on_the_example_that_asks_where_packets_land(tmp_path: Path, workers: int) -> None:
-    (tmp_path / "masquerade.py").write_text(blocks(WRITING, "python")[4])
+    (tmp_path / "masquerade.py").write_text(example("Masquerade"))
     (tmp_path / "masquerade.yaml").write_text("nfs:\n- ./masquerade.py:Masquerade: {address: 192.0.2.1}\n")
     plan, packets = Chain.load(tmp_path / "masquerade.yaml").plan, many_flows(500, 2).blocks()
     result = verify_blocks(plan, packets, partial(both_engines, cores=workers))
@@ -87,7 +100,8 @@ def test_fields_are_documented_as_the_command_prints_them(capsys: pytest.Capture
     printed = call(capsys, "fields").out
     assert blocks(WRITING, "text") == [printed]
     names = [line.split()[0] for line in printed.splitlines()[1:]]
-    assert sorted(names) == sorted([*FIELDS, *FACTS, *FLAGS, *FLOW_PORTS, FORWARD, "payload"])
+    known = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLOW_PORTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA]
+    assert sorted(names) == sorted(known)
 
 
 def test_fields_says_where_a_field_can_be_written(capsys: pytest.CaptureFixture[str]) -> None:

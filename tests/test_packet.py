@@ -13,8 +13,13 @@ from fajita.packet import (
     FLOW_PORTS,
     FORWARD,
     IPV6_FIELDS,
+    METADATA,
     OTHER_REASONS,
+    QUOTED,
     READ_ONLY,
+    RELATED,
+    SEQUENCES,
+    TESTS,
     TRANSPORT,
     Layer,
     places,
@@ -85,14 +90,20 @@ def test_a_field_in_two_places_is_the_same_field_of_either_family():
 
 
 def test_editors_are_told_of_every_attribute_and_of_no_other():
-    assert get_type_hints(PacketView).keys() == {*FIELDS, *FACTS, *FLAGS, *FLOW_PORTS, "payload", FORWARD}
-    assert len(FIELDS.keys() | FACTS.keys() | FLAGS.keys()) == len(FIELDS) + len(FACTS) + len(FLAGS)
+    names = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLOW_PORTS, *FLAGS, *TESTS, *METADATA, FORWARD, RELATED]
+    assert sorted(get_type_hints(PacketView)) == sorted(names)
 
 
 def test_every_field_and_fact_says_what_it_is():
-    texts = [field.text for field in FIELDS.values()] + list(FACTS.values())
+    texts = [field.text for field in (*FIELDS.values(), *METADATA.values())] + [*FACTS.values(), *TESTS.values()]
     assert all(texts)
     assert len(set(texts)) == len(texts)
+
+
+def test_metadata_fits_one_word_side_by_side():
+    bits = [set(range(8 * each.offset, 8 * each.offset + each.bits)) for each in METADATA.values()]
+    assert sum(len(each) for each in bits) == len(set().union(*bits))
+    assert set().union(*bits) <= set(range(64))
 
 
 def test_a_layer_is_one_bit_of_sixteen():

@@ -364,7 +364,7 @@ SQUARES = [0, 1, 4, 2**63]
 def test_lists_that_are_indexed_become_constants_and_only_those() -> None:
     planned = plan(Lists(numbers=[7, 8]), Lists(numbers=[9], name="second"))
     squares = [0, 1, 4, -(2**63)]
-    assert planned.constants == [7, 8, 1, 2, 3, *squares, 9, 1, 2, 3, *squares]
+    assert list(planned.constants) == [7, 8, 1, 2, 3, *squares, 9, 1, 2, 3, *squares]
     assert planned.nfs[1].constant_offsets == {
         "second__list_numbers": 72,
         "second__list_NUMBERS": 80,

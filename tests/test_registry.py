@@ -67,7 +67,7 @@ def test_unknown_name_gives_the_nearest(name: str, tmp_path: Path) -> None:
 
 
 def test_unknown_name_far_from_all_gives_the_known_ones(tmp_path: Path) -> None:
-    assert "known: destination_counter, flow_counter" in refused("zzzzzz", tmp_path).right
+    assert "known: connection_tracker, destination_counter" in refused("zzzzzz", tmp_path).right
 
 
 @pytest.mark.parametrize("name", ["./own.py:Own", "own:Own", "own.py:Own", "sub/../own.py:Own"])

@@ -30,6 +30,7 @@ from fajita.run import Run, execute
 from fajita.sharding import OWN, REPLICATED, SHARED
 from fajita.verify import both_engines, verify_blocks
 from tests.chains import describe, random_chain
+from tests.error_nfs import CountsErrors
 from tests.traffic import Traffic, many_flows, traffic
 
 EXAMPLES = int(os.environ.get("FAJITA_EXAMPLES", "25"))
@@ -88,6 +89,9 @@ CHAINS = {
     ),
     "maglev": Chain([LoadBalancer(servers=SERVERS, algorithm="maglev", weights=[3, 1, 1], table_size=251)]),
     "limited": Chain([FlowCounter(timeout="1ms")], capacity=7, full="evict"),
+    "errors": Chain([CountsErrors(timeout="1ms"), SourceCounter(), CountsErrors(name="again", timeout="5us")]),
+    "errors of one direction": Chain([CountsErrors(key="five_tuple"), MacSwap()], inner=True, fragments="flow"),
+    "errors that some take for packets": Chain([CountsErrors(), FlowCounter(key="connection")]),
     "inside tunnels": Chain([FlowCounter(key="connection"), SourceCounter(timeout="5us")], inner=True),
 }
 KINDS = {
@@ -101,6 +105,9 @@ KINDS = {
     "one worker": {OWN},
     "maglev": {OWN},
     "limited": {OWN},
+    "errors": {OWN, REPLICATED},
+    "errors of one direction": {OWN},
+    "errors that some take for packets": {OWN},
     "inside tunnels": {OWN, SHARED},
 }
 
@@ -115,7 +122,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_chains_are_of_all_kinds(name: str) -> None:
     assert {table.sharing for table in CHAINS[name].plan.tables} == KINDS[name]
-    assert (CHAINS[name].plan.sharding.fields is None) == (name == "one worker")
+    goes_to_one = name in ("one worker", "errors that some take for packets")
+    assert (CHAINS[name].plan.sharding.fields is None) == goes_to_one
 
 
 def assert_engines_agree(plan: Plan, sent: Traffic, workers: int) -> None:

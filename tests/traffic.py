@@ -374,6 +374,31 @@ def datagrams(draw: st.DrawFn) -> list[tuple[bytes, int]]:
     return made
 
 
+@st.composite
+def errors_about(draw: st.DrawFn, frame: bytes, link: int) -> tuple[bytes, int]:
+    """An ICMP error that quotes the packet in a frame: some of it or all, sometimes altered."""
+    start = {ETHERNET: 14, LINUX_SLL: 16, LINUX_SLL2: 20, BSD_NULL: 4, PPP: 4}.get(link, 0)
+    quoted = bytearray(frame[start:][: draw(_usually(None, 0, 19, 20, 24, 28, 31, 36, 40, 48))])
+    if quoted and draw(_usually(False, True)):
+        quoted[draw(st.integers(0, min(28, len(quoted)) - 1))] = draw(st.integers(0, 255))
+    is_ipv6 = frame[start : start + 1] >= b"\x60"
+    body = bytes([draw(_usually(1 if is_ipv6 else 3, *range(14))), 1]) + bytes(6) + bytes(quoted)
+    if is_ipv6:
+        source, destination = draw(st.sampled_from(IPV6_ADDRESSES)), draw(st.sampled_from(IPV6_ADDRESSES))
+        body = body[:2] + struct.pack(">H", ipv6_checksum(source, destination, ICMPV6_PROTOCOL, body)) + body[4:]
+        packet = ipv6_packet(source, destination, ICMPV6_PROTOCOL, body, extensions=draw(_usually((), (0,), (44,))))
+    else:
+        src, dst = draw(st.sampled_from(ADDRESSES)), draw(st.sampled_from(ADDRESSES))
+        body = body[:2] + struct.pack(">H", internet_checksum(body)) + body[4:]
+        options, fragment = draw(_usually(b"", b"\x01" * 4)), draw(_usually(0, 0x2000, 0x2001))
+        packet = ipv4_packet(src, dst, ICMP_PROTOCOL, body, options=options, fragment=fragment)
+    kind = IPV6_TYPE if is_ipv6 else IPV4_TYPE
+    if draw(_usually(False, True)):
+        kind, packet = draw(tunnelled(kind, packet))
+    kind, packet = with_tags(kind, packet, draw(_usually([], ["vlan"])))
+    return with_link(ETHERNET, kind, packet) + bytes(draw(_usually(0, 7))), ETHERNET
+
+
 noise = st.tuples(st.binary(max_size=60), st.sampled_from(LINKS))
 
 #: A frame and its link code: mostly sound, as flows need repeating packets.
@@ -391,6 +416,8 @@ def traffic(draw: st.DrawFn, max_packets: int = 48) -> Traffic:
     distinct = draw(st.lists(frames, min_size=draw(st.sampled_from((1, 3, 8))), max_size=10))
     for fragments in draw(st.lists(datagrams(), max_size=2)):
         distinct += fragments
+    for frame, link in draw(st.lists(st.sampled_from(distinct), max_size=4)):
+        distinct.append(draw(errors_about(frame, link)))
     least = draw(st.sampled_from((0, max_packets // 2, max_packets)))
     # One draw of bytes, not one of each number: hypothesis takes most of the time of a test.
     order = draw(st.binary(min_size=least, max_size=max_packets))

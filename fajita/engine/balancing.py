@@ -82,6 +82,7 @@ def _why_not(plan: Plan) -> str:
 
 def _looks_at_worker(nf: NFPlan) -> bool:
     """Whether what an NF does with a flow that it knows may depend on what it keeps once per worker."""
-    hooks = [nf.translated.hooks[name] for name in ("packet", "expire") if name in nf.translated.hooks]
+    hooks = [nf.translated.hooks[name] for name in ("packet", "expire", "error") if name in nf.translated.hooks]
     kept: list[StateType | ArrayType] = [*type(nf.nf).core_fields.values(), *nf.nf.core_arrays.values()]
-    return any("core" in hook.arguments for hook in hooks) and any(kind.merge is None for kind in kept)
+    undeclared = bool(nf.nf.core_maps) or any(kind.merge is None for kind in kept)
+    return undeclared and any("core" in hook.arguments for hook in hooks)

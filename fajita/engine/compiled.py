@@ -1,7 +1,7 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -29,6 +29,7 @@ from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.settings import share_of_capacity
+from fajita.translation import TranslatedNF
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
@@ -58,7 +59,7 @@ class CompiledEngine:
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _core_area(plan.core_bytes)
         begin_core(self._core.view(np.uint8), plan.nfs)
-        self._constants = np.array(plan.constants or [0], np.int64)
+        self._constants = plan.constants.copy()
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
         if membership is None:
@@ -90,6 +91,9 @@ class CompiledEngine:
         self._place("records", self._records.descriptors)
         self._place("fragments", self.fragments.words)
         self._place("stop", membership.stop)
+        with_errors = [side for table in plan.tables if table.errors for side in table.sides]
+        self._blank = np.zeros(max((side.entry_bytes for side in with_errors), default=1), np.uint8)
+        self._place("blank", self._blank)
         self._landing = place_landing(self._context, plan, membership)
 
     def _make_table(self, table: TablePlan) -> FlowTable | SharedPart:
@@ -196,11 +200,17 @@ class CompiledEngine:
         self._run_to_the_end()
         self._context[CONTEXT[how] // 8] = 0
 
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one, whose code is the same but for the elements of its lists."""
+        for name, elements in changed.lists.items():
+            first = nf.constant_offsets[name] // 8
+            self._constants[first : first + len(elements)] = elements
+
     def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""
         if not CHECKED:
             return
-        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere]
+        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere, self._blank]
         own += [self._sides, self._descriptors, self._listed, self.fragments.words, *self._landing]
         if self._membership is not None:
             own.append(self._membership.stop)
@@ -246,10 +256,18 @@ class CompiledEngine:
                 counters.append(NFCounters(words[counted // 8], drops, records))
         return counters
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> list[NDArray[np.void]]:
-        """The state of an NF by side of its table, one row per entry that has any; in_order: sorted by key."""
-        assert nf.table is not None
-        return self.tables[nf.table].rows(nf, arrays=arrays, in_order=in_order)
+    def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
+        """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
+        (rows,) = self.rows_of([nf], arrays=arrays)
+        return rows
+
+    def rows_of(
+        self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True
+    ) -> Iterator[list[NDArray[np.void]]]:
+        """`rows` of each of some NFs with one table, which is read once for all of them; keys: with those."""
+        assert nfs[0].table is not None
+        sides = [entries.in_order() for entries in self.tables[nfs[0].table].read()]
+        return ([entries.rows(nf, arrays=arrays, keys=keys) for entries in sides] for nf in nfs)
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, in this order."""

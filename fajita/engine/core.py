@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.engine.maps import begin_map, read_map
 from fajita.engine.rows import elements
 from fajita.plan import NFPlan
 
@@ -18,10 +19,12 @@ def begin_core(memory: NDArray[np.uint8], nfs: list[NFPlan]) -> None:
         for name, array in nf.nf.core_arrays.items():
             if array.element.begin:
                 _place(memory, nf.core_offsets[name], array.bytes).view(array.element.dtype)[:] = array.element.begin
+        for name, kind_of_map in nf.nf.core_maps.items():
+            begin_map(_place(memory, nf.core_offsets[name], kind_of_map.bytes), kind_of_map)
 
 
 def read_core(memory: NDArray[np.uint8], nf: NFPlan, *, arrays: bool) -> dict[str, Any]:
-    """The variables of an NF of this worker; its arrays, if asked for, as they are now."""
+    """The variables of an NF of this worker; its arrays and maps, if asked for, as they are now."""
     variables: dict[str, Any] = {
         name: int(_place(memory, nf.core_offsets[name], kind.bytes).view(kind.dtype)[0])
         for name, kind in type(nf.nf).core_fields.items()
@@ -29,6 +32,8 @@ def read_core(memory: NDArray[np.uint8], nf: NFPlan, *, arrays: bool) -> dict[st
     if arrays:
         for name, array in nf.nf.core_arrays.items():
             variables[name] = elements(_place(memory, nf.core_offsets[name], array.bytes).copy(), array)
+        for name, kind_of_map in nf.nf.core_maps.items():
+            variables[name] = read_map(_place(memory, nf.core_offsets[name], kind_of_map.bytes), kind_of_map)
     return variables
 
 

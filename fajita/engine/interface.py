@@ -1,5 +1,6 @@
 """What both engines offer."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 from fajita.engine.counters import Counters, WorkerLoad
 from fajita.io.frames import FrameBlock
 from fajita.plan import NFPlan
+from fajita.translation import TranslatedNF
 
 
 class Engine(Protocol):
@@ -21,6 +23,9 @@ class Engine(Protocol):
     def drain(self) -> None:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
 
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one, whose code is the same but for the elements of its lists."""
+
     def counters(self) -> Counters:
         """What has been counted so far."""
 
@@ -28,6 +33,12 @@ class Engine(Protocol):
         """The state of an NF by side of its table: a row per entry that has any, sorted by key, of rows.row_dtype.
 
         arrays: whether it has the arrays of the state.
+        """
+
+    def rows_of(self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True) -> Iterator[list[NDArray[Any]]]:
+        """`rows` of each of some NFs with the same table, in less time than one by one.
+
+        keys: whether the rows have the fields of the key; without, the fields of the state have their own names.
         """
 
     def take_records(self, nf: NFPlan) -> list[NDArray[Any]]:

@@ -13,19 +13,15 @@ from numpy.typing import NDArray
 from fajita.engine.rows import key_words, sort_rows, state_column
 from fajita.key import Packing
 from fajita.plan import NFPlan
-from fajita.sharding import REPLICATED
 from fajita.state_types import ArrayType, StateType
 
 _MERGES: dict[str, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.minimum, "or": np.bitwise_or}
 
 
-def merge_rows(parts: Sequence[NDArray[np.void]], packing: Packing, nf: NFPlan, *, sharing: str) -> NDArray[np.void]:
-    """The rows of an NF for one side of its table: those of each worker (rows.row_dtype) as one, sorted by key.
-
-    sharing: that of the table (fajita.sharding). Of a replicated one a key has one row, whoever had it.
-    """
-    rows = sort_rows(np.concatenate(parts), packing)
-    if sharing != REPLICATED or not len(rows):
+def merge_rows(rows: NDArray[np.void], packing: Packing, nf: NFPlan) -> NDArray[np.void]:
+    """The rows (rows.row_dtype) that all workers have of an NF for one side of a replicated table, sorted by key, as
+    one row for each key."""
+    if not len(rows):
         return rows
     starts = np.flatnonzero(_is_first_of_key(rows, packing))
     merged = rows[starts]
@@ -50,11 +46,12 @@ def merge_core(nf: NFPlan, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The variables of an NF: of those that it declares what all workers have together, of any other a list of what
     each has, in their order. workers: the same variables of each, arrays among them or not."""
     types = type(nf.nf).core_fields | nf.nf.core_arrays
-    return {name: _merged([worker[name] for worker in workers], types[name]) for name in workers[0]}
+    return {name: _merged([worker[name] for worker in workers], types.get(name)) for name in workers[0]}
 
 
-def _merged(values: list[Any], kind: StateType | ArrayType) -> Any:
-    if kind.merge is None:
+def _merged(values: list[Any], kind: StateType | ArrayType | None) -> Any:
+    """kind: None of a map."""
+    if kind is None or kind.merge is None:
         return values
     element = kind.element if isinstance(kind, ArrayType) else kind
     given = np.array(values, None if isinstance(kind, ArrayType) else element.dtype)

@@ -5,7 +5,7 @@ of its own that say where its packets lie, and leaves its verdicts in those of t
 the others' packets is only how late it is: the clock at each of its packets is that of the whole input.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import compress
 from typing import Any
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from fajita.engine.balancing import Balancing
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.counters import Counters, TableCounters, WorkerLoad, add_counters
+from fajita.engine.entries import joined
 from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, usual_limit_bytes
 from fajita.engine.merging import count_keys, merge_core, merge_rows
 from fajita.engine.pieces import run_in_pieces
+from fajita.engine.rows import states_only
 from fajita.engine.sharder import Sharder
 from fajita.engine.shards import Shard
 from fajita.engine.shared_table import SharedTable
@@ -32,6 +34,7 @@ from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.rss import usual_indirection
 from fajita.sharding import REPLICATED
 from fajita.shared_entry import for_workers
+from fajita.translation import TranslatedNF
 
 #: So few packets are done before other threads have woken up.
 FEW = 256
@@ -141,6 +144,11 @@ class ParallelEngine:
         """End all entries of each table with an NF that has `expire`, in the order of their keys; worker by worker."""
         self._threads.run([engine.drain for engine in self.engines])
 
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one in all workers; its code is the same but for elements of lists."""
+        for engine in self.engines:
+            engine.change(nf, changed)
+
     def counters(self) -> Counters:
         """What has been counted so far; of entries of which there are replicas, one."""
         total = add_counters(engine.counters() for engine in self.engines)
@@ -155,19 +163,29 @@ class ParallelEngine:
         """Different keys in the replicas of a table."""
         replicas = [engine.tables[table.index] for engine in self.engines]
         return sum(
-            count_keys([replica.sides[number].keys() for replica in replicas], side.packing)
+            count_keys([replica.sides[number].read().keys for replica in replicas], side.packing)
             for number, side in enumerate(table.sides)
         )
 
     def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per key that has any, sorted by key."""
-        assert nf.table is not None
-        table = self.plan.tables[nf.table]
-        parts = [engine.rows(nf, arrays=arrays, in_order=False) for engine in self.engines]
-        return [
-            merge_rows(of_workers, side.packing, nf, sharing=table.sharing)
-            for side, of_workers in zip(table.sides, zip(*parts, strict=True), strict=True)
-        ]
+        (rows,) = self.rows_of([nf], arrays=arrays)
+        return rows
+
+    def rows_of(
+        self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True
+    ) -> Iterator[list[NDArray[np.void]]]:
+        """`rows` of each of some NFs with one table, which is read once for all of them; keys: with those."""
+        assert nfs[0].table is not None
+        table = self.plan.tables[nfs[0].table]
+        workers = [engine.tables[table.index].read() for engine in self.engines]
+        sides = [joined(parts).in_order() for parts in zip(*filter(None, workers), strict=True)]
+        for nf in nfs:
+            if table.sharing != REPLICATED:
+                yield [entries.rows(nf, arrays=arrays, keys=keys) for entries in sides]
+                continue
+            rows = [merge_rows(entries.rows(nf, arrays=arrays), entries.side.packing, nf) for entries in sides]
+            yield rows if keys else [states_only([each], table.key, nf, arrays=arrays) for each in rows]
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, worker by worker."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.engine.entries import Entries, Part
 from fajita.engine.side import SideMemory
 from fajita.kernel import records as kernel
 from fajita.plan import NFPlan, Plan
@@ -39,15 +40,18 @@ class RecordBuffer:
     def empty(self) -> None:
         """Take the records out of the buffer."""
         if waiting := self.waiting:
-            self._taken.append(self._table.decode(self.area[:waiting], self.nf))
+            self._taken.append(self._decode(waiting))
             self._words[kernel.NEXT_AT // 8] = self.area.ctypes.data
             self.count += waiting
+
+    def _decode(self, records: int) -> NDArray[np.void]:
+        return Entries.read(self._table.plan, self._table.side, [Part(self.area, np.arange(records))]).decode(self.nf)
 
     def take(self) -> NDArray[np.void]:
         """All records since the last call, as rows in the order they were emitted."""
         self.empty()
         taken, self._taken = self._taken, []
-        return np.concatenate(taken) if taken else self._table.decode(self.area[:0], self.nf)
+        return np.concatenate(taken) if taken else self._decode(0)
 
 
 class RecordBuffers:

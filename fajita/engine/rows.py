@@ -10,13 +10,13 @@ from fajita.plan import NFPlan
 from fajita.state_types import ArrayType
 
 
-def row_dtype(packing: Packing, nf: NFPlan, *, arrays: bool = True) -> np.dtype[np.void]:
+def row_dtype(packing: Packing, nf: NFPlan, *, arrays: bool = True, keys: bool = True) -> np.dtype[np.void]:
     """The structured dtype of an NF's rows; a state field named like one of the key gets `state_` before it.
 
-    The arrays of a state come last; arrays: whether they are there.
+    The arrays of a state come last. arrays, keys: whether they and the fields of the key are there.
     """
-    fields: list[Any] = [(column.name, column.dtype) for column in packing.columns]
-    taken = {column.name for column in packing.columns}
+    fields: list[Any] = [(column.name, column.dtype) for column in packing.columns] if keys else []
+    taken = {name for name, _ in fields}
     fields += [(state_column(name, taken), kind.dtype) for name, kind in type(nf.nf).state_fields.items()]
     if arrays:
         fields += [(state_column(name, taken), *kind.dtype) for name, kind in nf.nf.state_arrays.items()]
@@ -40,13 +40,37 @@ def state_column(name: str, key_fields: set[str]) -> str:
 
 def sort_rows(rows: NDArray[np.void], packing: Packing) -> NDArray[np.void]:
     """By key, so that the order depends neither on the engine nor on the number of workers."""
-    return rows[order_of(rows, packing)]
+    return rows_at(rows, order_of(rows, packing))
+
+
+def rows_at(rows: NDArray[np.void], places: NDArray[np.intp]) -> NDArray[np.void]:
+    """The rows at some places, moved as plain bytes, which numpy does three times as fast as field by field."""
+    return rows.view(f"V{rows.itemsize}").take(places).view(rows.dtype) if rows.itemsize else rows[places]
 
 
 def order_of(rows: NDArray[np.void], packing: Packing) -> NDArray[np.intp]:
     """The indices of rows in the order of their keys."""
     words = key_words(rows, packing)
-    return np.lexsort(words[::-1]) if words else np.arange(len(rows))
+    return _order_of_words(words) if words else np.arange(len(rows))
+
+
+def _order_of_words(words: list[NDArray[np.uint64]]) -> NDArray[np.intp]:
+    """The indices that sort by the first word, then the second, and so on.
+
+    To sort by one word, and then by the others what is equal in that, is much faster than by all; and the more so as
+    a stable sort goes on with what is in order already, as are the rows of each of several workers.
+    """
+    first, *others = words
+    order = np.argsort(first, kind="stable")
+    if not others:
+        return order
+    is_like_next = np.append(first[order[1:]] == first[order[:-1]], False)
+    is_like_another = is_like_next.copy()
+    is_like_another[1:] |= is_like_next[:-1]
+    if is_like_another.any():
+        tied = order[is_like_another]
+        order[is_like_another] = tied[np.lexsort([word[tied] for word in reversed(words)])]
+    return order
 
 
 def key_words(rows: NDArray[np.void], packing: Packing) -> list[NDArray[np.uint64]]:

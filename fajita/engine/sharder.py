@@ -30,6 +30,7 @@ functions = shard_functions(
     datagrams={datagrams!r},
     segments={segments!r},
     fragments={fragments!r},
+    errors={errors!r},
 )
 enter = entry(functions.{name})
 
@@ -74,6 +75,7 @@ class Sharder:
                     datagrams=plan.datagrams,
                     segments=len(plan.segments),
                     fragments=plan.settings.fragments,
+                    errors=plan.takes_errors,
                 )
             )
             for name in ("hash_frames", "hash_fragments")

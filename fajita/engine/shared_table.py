@@ -10,14 +10,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.engine.entries import Entries
 from fajita.engine.memory import Budget
-from fajita.engine.rows import row_dtype
 from fajita.engine.side import Areas, SideMemory
 from fajita.kernel import slots
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
 from fajita.kernel.shared_table import copies_layout
-from fajita.plan import LINE_BYTES, NFPlan, TablePlan, TableSide
+from fajita.plan import LINE_BYTES, TablePlan, TableSide
 
 #: What a worker's descriptor of a side has from the one that all have in common.
 _COMMON = (
@@ -152,10 +152,10 @@ class SharedTable:
         self.fold()
         return np.concatenate([side.entries_by_key(idle_at_ns) | number for number, side in enumerate(self.sides)])
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> list[NDArray[np.void]]:
-        """FlowTable.rows."""
+    def read(self) -> list[Entries]:
+        """FlowTable.read."""
         self.fold()
-        return [side.rows(nf, arrays=arrays, in_order=in_order) for side in self.sides]
+        return [side.read() for side in self.sides]
 
 
 class SharedPart:
@@ -240,8 +240,6 @@ class SharedPart:
         """SharedTable.entries_by_key."""
         return self.table.entries_by_key(idle_at_ns) if self._is_first else np.zeros(0, np.int64)
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> list[NDArray[np.void]]:
-        """SharedTable.rows."""
-        if self._is_first:
-            return self.table.rows(nf, arrays=arrays, in_order=in_order)
-        return [np.zeros(0, row_dtype(side.side.packing, nf, arrays=arrays)) for side in self.sides]
+    def read(self) -> list[Entries]:
+        """SharedTable.read; none for any but the first worker."""
+        return self.table.read() if self._is_first else []

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.engine.entries import Entries, Part
 from fajita.engine.memory import HUGE_PAGE, Budget, huge_pages, rounded_up
-from fajita.engine.rows import elements, order_of, row_dtype, sort_rows, state_column, turn_around
 from fajita.errors import InputError
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
 from fajita.kernel.slots import RECORD_BYTES
-from fajita.key import KeyColumn
-from fajita.plan import NFPlan, TablePlan, TableSide
+from fajita.plan import TablePlan, TableSide
 
 _FIRST_GROUPS = 64
 #: More entries than there ever are: no attention is due.
@@ -170,89 +169,34 @@ class SideMemory:
         """Memory of tags and entries, of the old table too while it grows."""
         return sum(area.nbytes for area in self.areas())
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> NDArray[np.void]:
-        """The state of one NF of this table, a row per entry that has any, with its arrays or without.
-
-        in_order: sorted by key.
-        """
-        rows = np.concatenate([self._rows_of(areas, nf, arrays=arrays) for areas in self._areas])
-        return sort_rows(rows, self.side.packing) if in_order else rows
-
-    def keys(self) -> NDArray[np.void]:
-        """The keys of all entries, as rows."""
-        return np.concatenate([self._keys(self._used(areas, arrays=False)[1]) for areas in self._areas])
+    def read(self) -> Entries:
+        """Its entries."""
+        return Entries.read(self.plan, self.side, [self._used(areas) for areas in self._areas])
 
     def entries_by_key(self, idle_at_ns: int | None = None) -> NDArray[np.int64]:
         """The addresses at which the keys of entries end, in the order of the keys.
 
         idle_at_ns: only of entries in which some state may have been idle too long at that time.
         """
-        parts = [self._used(areas, arrays=False) for areas in self._areas]
+        parts = [self._used(areas) for areas in self._areas]
         if idle_at_ns is not None:
-            idle = [self._idle_ns(lines, idle_at_ns) >= self.plan.shortest_idle_ns for _, lines in parts]
-            parts = [(at[which], lines[which]) for (at, lines), which in zip(parts, idle, strict=True)]
-        keys = np.concatenate([self._keys(lines) for _, lines in parts])
-        addresses = np.concatenate([at for at, _ in parts])
-        return addresses[order_of(keys, self.side.packing)] + self.side.key_bytes
+            parts = [Part(part.memory, part.places[self._is_idle(part, idle_at_ns)]) for part in parts]
+        entries = Entries.read(self.plan, self.side, parts).in_order()
+        addresses = [part.memory.ctypes.data + part.places * self.side.entry_bytes for part in parts]
+        return np.concatenate(addresses)[entries.order] + self.side.key_bytes
 
-    def _idle_ns(self, lines: NDArray[np.uint8], clock_ns: int) -> NDArray[np.int64]:
-        """For how long whole entries, one a line, have had no packet; it wraps as the kernel's numbers do."""
+    def _is_idle(self, part: Part, clock_ns: int) -> NDArray[np.bool_]:
+        """Whether some state in each entry may have been idle too long; times wrap as the kernel's do."""
         assert self.plan.last_seen is not None
         start = self.side.key_bytes + self.plan.last_seen
-        return np.int64(clock_ns) - np.ascontiguousarray(lines[:, start : start + 8]).view(np.int64)[:, 0]
+        last_seen = part.memory[part.places, start : start + 8].view(np.int64)[:, 0]
+        return np.int64(clock_ns) - last_seen >= self.plan.shortest_idle_ns
 
-    def _used(self, areas: Areas, *, arrays: bool) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """The addresses of the entries there, and the entries, one a line, with the arrays at their ends or without."""
+    def _used(self, areas: Areas) -> Part:
+        """The entries there."""
         width, places = self.side.entry_bytes, areas.groups * kernel.GROUP
         used = np.flatnonzero(areas.tags[:places] != kernel.FREE)
-        size = width if arrays else self.side.key_bytes + self.plan.scalar_bytes
-        lines = areas.entries[: places * width].reshape(-1, width)[used, :size]
-        return areas.entries.ctypes.data + used * width, lines
-
-    def _rows_of(self, areas: Areas, nf: NFPlan, *, arrays: bool) -> NDArray[np.void]:
-        _, lines = self._used(areas, arrays=arrays)
-        return self.decode(lines[(lines[:, self.side.key_bytes - 1] >> nf.mark & 1).astype(bool)], nf, arrays=arrays)
-
-    def _keys(self, lines: NDArray[np.uint8]) -> NDArray[np.void]:
-        """The keys of whole entries, one a line, as rows; of a connection the way of its first packet."""
-        columns = self.side.packing.columns
-        keys = np.zeros(len(lines), [(column.name, column.dtype) for column in columns])
-        for column in columns:
-            start = column.word * 8 + column.shift // 8
-            keys[column.name] = _numbers(lines[:, start : start + column.bits // 8], column)
-        if self.plan.direction is not None:
-            turn_around(keys, lines[:, self.side.key_bytes + self.plan.direction] == 1)
-        return keys
-
-    def decode(self, lines: NDArray[np.uint8], nf: NFPlan, *, arrays: bool = True) -> NDArray[np.void]:
-        """Whole entries, one a line, as rows of an NF; a field that nothing stores, which they do not hold, is 0.
-
-        arrays: whether the lines, and the rows, have those of the states.
-        """
-        columns, keys = self.side.packing.columns, self._keys(lines)
-        rows = np.zeros(len(lines), row_dtype(self.side.packing, nf, arrays=arrays))
-        for column in columns:
-            rows[column.name] = keys[column.name]
-        taken = {column.name for column in columns}
-        for name, kind in type(nf.nf).state_fields.items():
-            if name not in nf.offsets:
-                continue
-            start = self.side.key_bytes + nf.offsets[name]
-            values = np.ascontiguousarray(lines[:, start : start + kind.bytes]).view(kind.dtype)[:, 0]
-            rows[state_column(name, taken)] = values
-        for name, array in nf.nf.state_arrays.items() if arrays else ():
-            start = self.side.key_bytes + nf.offsets[name]
-            rows[state_column(name, taken)] = elements(lines[:, start : start + array.bytes], array)
-        return rows
-
-
-def _numbers(data: NDArray[np.uint8], column: KeyColumn) -> NDArray[np.uint64]:
-    """Bytes in network order, a row each, as numbers; of an IPv6 address both halves."""
-    if column.kind == "ipv6":
-        return np.ascontiguousarray(data).view(">u8").astype(np.uint64)
-    number = np.zeros((len(data), 8), np.uint8)
-    number[:, 8 - data.shape[1] :] = data
-    return number.view(">u8")[:, 0].astype(np.uint64) >> np.uint64(column.value_shift) & np.uint64(column.value_mask)
+        return Part(areas.entries[: places * width].reshape(-1, width), used)
 
 
 def secret() -> int:

@@ -5,7 +5,7 @@ to their owner. Where that rewrites packets each worker has copies of the others
 workers have the same state and count the same, so that what is asked of the engine is asked of the first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from fajita.kernel.copy_frames import copy_others_frames
 from fajita.kernel.layout import BURST
 from fajita.plan import NFPlan, Plan
 from fajita.spraying import needs_copies
+from fajita.translation import TranslatedNF
 
 
 class SprayingEngine:
@@ -82,6 +83,11 @@ class SprayingEngine:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
         self._threads.run([engine.drain for engine in self.engines])
 
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one in all workers; its code is the same but for elements of lists."""
+        for engine in self.engines:
+            engine.change(nf, changed)
+
     def counters(self) -> Counters:
         """What has been counted so far."""
         return self.engines[0].counters()
@@ -89,6 +95,12 @@ class SprayingEngine:
     def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[np.void]]:
         """The state of an NF by side of its table, one row per entry that has any, sorted by key."""
         return self.engines[0].rows(nf, arrays=arrays)
+
+    def rows_of(
+        self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True
+    ) -> Iterator[list[NDArray[np.void]]]:
+        """`rows` of each of some NFs with one table; keys: with those."""
+        return self.engines[0].rows_of(nfs, arrays=arrays, keys=keys)
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, in this order."""

@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.engine.entries import Entries
 from fajita.engine.memory import Budget, huge_pages
 from fajita.engine.side import SideMemory
 from fajita.errors import InputError
 from fajita.kernel import slots as kernel
 from fajita.lifetime import FIRST_CLOCK_NS
-from fajita.plan import NFPlan, TablePlan
+from fajita.plan import TablePlan
 from fajita.settings import MAXIMUM_CAPACITY
 
 _CHUNK_SLOTS = 1 << kernel.CHUNK_BITS
@@ -126,9 +127,6 @@ class FlowTable:
         """
         return np.concatenate([side.entries_by_key(idle_at_ns) | number for number, side in enumerate(self.sides)])
 
-    def rows(self, nf: NFPlan, *, arrays: bool = True, in_order: bool = True) -> list[NDArray[np.void]]:
-        """The state of one NF of this table by side, a row per entry that has any.
-
-        arrays: whether with those of the state. in_order: sorted by key.
-        """
-        return [side.rows(nf, arrays=arrays, in_order=in_order) for side in self.sides]
+    def read(self) -> list[Entries]:
+        """The entries, by side."""
+        return [side.read() for side in self.sides]

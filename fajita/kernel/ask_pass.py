@@ -10,7 +10,7 @@ Nothing is guessed of fragments, whose ports may be others'.
 """
 
 from fajita.kernel.layout import Scratch
-from fajita.kernel.lookup_pass import TRANSPORT, emit_hash_of_key, emit_key, emit_lookup_side
+from fajita.kernel.lookup_pass import TRANSPORT, emit_hash_of_key, emit_key, emit_key_kept, emit_lookup_side
 from fajita.kernel.prologue import emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer, places
@@ -109,7 +109,8 @@ def emit_asked(text: Text, plan: Plan, nf: NFPlan, side: TableSide, scratch: Scr
 
     `asked` is 0 for packets that have no such key. call: of before_lookup. test: what else has to hold.
     """
-    t, layer = table_of(plan, nf).index, int(side.packing.layer)
+    table, layer = table_of(plan, nf), int(side.packing.layer)
+    t = table.index
     text.line(f"hashed_{t} = asked = 0")
     if plan.datagrams:
         text.line(f"key_headers, transport = headers, {TRANSPORT}")
@@ -118,13 +119,41 @@ def emit_asked(text: Text, plan: Plan, nf: NFPlan, side: TableSide, scratch: Scr
         text.line("    key_headers = with_ports_of_first(headers, datagram)")
     not_dropped = "headers != DROPPED and " if plan.drops_fragments else ""
     headers = "key_headers" if plan.datagrams else "headers"
+    if table.errors:
+        text.line("quoted = 0")
+        headers = _emit_quoted(text, headers)
     text.line(f"if {test}{not_dropped}({headers} & {layer}) == {layer}:  # {nf.nf.name}")
     with text.indented():
         text.line(f"asked = {call}")
         text.line(f"hashed_{t} = asked == {LOOK_UP_CODE}")
+        if table.errors:
+            # It may have made an error of the packet, or another one.
+            _emit_quoted(text, "key_headers" if plan.datagrams else "headers")
+            text.line(f"if hashed_{t} != 0 and (keyed & {layer}) != {layer}:")
+            text.line(f"    hashed_{t} = asked = 0")
         if plan.datagrams:
             text.line(f"if headers & {_FRAGMENT} and asked <= 0:")
             text.line(f"    transport = ports_of_fragment({plan.moment_after_asking(nf)}, frame, headers, datagram)")
+
+
+def _emit_quoted(text: Text, headers: str) -> str:
+    """`quoted`, of an ICMP error the headers of what it quotes, else 0; and the name of those that its key is in."""
+    text.line(f"if headers & {int(Layer.ICMP)}:")
+    text.line("    quoted = quoted_headers(frame, headers, captured_bytes)")
+    text.line(f"keyed = quoted if quoted != 0 else {headers}")
+    return "keyed"
+
+
+def emit_quoted_key(text: Text, table: TablePlan, side: TableSide, scratch: Scratch) -> None:
+    """The key and hash of what an ICMP error quotes, in the scratch area, where a table's key is read only then."""
+    place = scratch.tables[table.index]
+    emit_lookup_side(text, side)
+    text.line("own, headers = headers, quoted_headers(frame, headers, captured_bytes)")
+    emit_key(text, table, side.packing)
+    emit_key_kept(text, table, side.packing, place)
+    emit_hash_of_key(text, table, side, side.packing.family or 4)
+    text.line(f"store_64(scratch + {place.hashed} + 8 * j, hashed_{table.index})")
+    text.line("headers = own")
 
 
 def emit_asked_key(text: Text, plan: Plan, table: TablePlan, side: TableSide, scratch: Scratch) -> None:

@@ -23,6 +23,8 @@ def sweeps(plan: Plan) -> bool:
 
 def burst_end(plan: Plan) -> str:
     """How many packets a burst that begins with `following` may have, as text."""
+    if plan.tuning.batching == "packet":
+        return "1"
     return f"BURST - ((before + following) & {BURST - 1})" if sweeps(plan) else "BURST"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fajita.kernel.arithmetic import maximum, shift_right_unsigned
+from fajita.kernel.arithmetic import maximum, minimum, shift_right_unsigned
 from fajita.kernel.checksum import fold, halves, repair, repair_udp
 from fajita.kernel.function import KernelFunction, kernel_function
 from fajita.kernel.memory import (
@@ -217,6 +217,24 @@ def read_payload(frame, headers, captured, index):
     if index < 0 or index >= payload_length(frame, headers, captured):
         return 0
     return load_u8(start_of_transport(frame, headers) + payload_start(frame, headers) + index)
+
+
+@kernel_function
+def tcp_options_length(frame, headers, captured):
+    """Captured bytes between the fixed TCP header and the payload."""
+    if headers & _TCP == 0:
+        return 0
+    ip_offset = (headers >> IP_SHIFT) & OFFSET_MASK
+    end = ip_offset + ip_end(frame + ip_offset, captured - ip_offset) - ((headers >> TRANSPORT_SHIFT) & OFFSET_MASK)
+    return minimum(payload_start(frame, headers), end) - 20
+
+
+@kernel_function
+def read_tcp_options(frame, headers, captured, index):
+    """Byte `index` of the TCP options; 0 outside them."""
+    if index < 0 or index >= tcp_options_length(frame, headers, captured):
+        return 0
+    return load_u8(start_of_transport(frame, headers) + 20 + index)
 
 
 @kernel_function

@@ -27,6 +27,10 @@ def emit_hash_fragment(text: Text, plan: Plan, number: int, scratch: Scratch) ->
             text.line(f"if load_i64(scratch + {scratch.status} + 8 * j) >= 2:")
             text.line("    datagram = 0  # dropped: it leaves no ports here")
         text.line(f"transport = ports_of_fragment({plan.moment_of(number)}, frame, headers, datagram)")
+        if plan.hashes_errors(number):
+            text.line(f"if headers & {int(Layer.ICMP)}:")
+            text.line(f"    hash_{number}_icmp(context, scratch, position, j, frame, headers)")
+            text.line("    return")
         if tables:
             text.line("headers = with_ports_of_first(headers, datagram)")
             if plan.tells_ipv6:

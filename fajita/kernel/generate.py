@@ -6,6 +6,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 
 from fajita.kernel.ask_pass import emit_ask_pass
 from fajita.kernel.clock_pass import burst_end, emit_clock_pass, emit_note_clocks, sweeps
+from fajita.kernel.error_pass import emit_errors
 from fajita.kernel.landing import LANDING_IMPORTS, emit_landing
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lifetime import emit_lifetime
@@ -23,6 +24,7 @@ from fajita.kernel.shared_text import (
     emit_stops,
     shared_tables,
 )
+from fajita.kernel.split import emit_split, is_split
 from fajita.kernel.spread import spread_parameter
 from fajita.kernel.text import Text
 from fajita.plan import Plan
@@ -40,14 +42,17 @@ from fajita.kernel.hash import HASHES, SECOND_SIDE
 from fajita.kernel.layout import DONE, RECORDS_FULL
 from fajita.kernel.memory import *
 from fajita.kernel.parse import REASON_SHIFT, parse, parse_any, parse_plain_ipv4, parse_plain_ipv6
+from fajita.kernel.quoted import *
 from fajita.kernel.records import LAST_AT, NEXT_AT, emit_record
 from fajita.kernel.slots import *
 from fajita.kernel.table import ATTENTION, COUNT, ENTRIES_AT, MASK, MOST, SECRET_0, SECRET_1, TAGS
 from fajita.kernel.table import DESCRIPTOR_BYTES, GROUP, KEY_MASK, NOWHERE, side_functions
+from fajita.kernel.validity import checksum_valid
 """
 #: Of a chain about the packets inside tunnels, in place of functions of these names.
 _INNER_IMPORTS = """\
 from fajita.kernel.tunnel_fields import *
+from fajita.kernel.tunnel_quoted import *
 from fajita.kernel.tunnels import parse_inner as parse
 """
 
@@ -74,12 +79,16 @@ def generate(plan: Plan) -> str:
     text.lines(_IMPORTS)
     if plan.settings.inner:
         text.lines(_INNER_IMPORTS)
+    if not plan.tuning.ahead:
+        text.line("from fajita.kernel.memory import no_prefetch as prefetch")
     if shared_tables(plan):
         text.lines(SHARED_IMPORTS)
     if any(nf.translated.reads_flow_ports for nf in plan.nfs):
         text.lines(_FLOW_PORTS_IMPORTS)
     if plan.asks_landing:
         text.lines(LANDING_IMPORTS)
+    for words in sorted({kind.words for nf in plan.nfs for kind in nf.nf.core_maps.values()}):
+        text.line(f"from fajita.kernel.maps import map_get_{words}, map_remove_{words}, map_set_{words}")
     _emit_constants(text, plan)
     emit_landing(text, plan)
     for nf in plan.nfs:
@@ -99,6 +108,7 @@ def generate(plan: Plan) -> str:
         emit_lookup(text, plan, number, scratch)
         emit_prefetch(text, plan, number, scratch)
         emit_link_pass(text, plan, number, scratch)
+        emit_errors(text, plan, number, scratch, place_statistics(plan))
         emit_run_pass(text, plan, number, scratch, place_statistics(plan))
     emit_note_clocks(text, plan, scratch)
     _emit_run_chain(text, plan, scratch)
@@ -166,6 +176,8 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
 
 def stages(plan: Plan) -> int:
     """How many bursts are on their way at once, each with a scratch area of its own."""
+    if not plan.tuning.ahead:
+        return 1
     return 3 if linking_tables(plan, 0) else 2
 
 
@@ -179,22 +191,28 @@ def _emit_burst(text: Text, plan: Plan, scratch: Scratch) -> None:
         text.line("    break")
     emit_room_check(text, plan, ("full = RECORDS_FULL", "break"))
     *_, last = range(stages(plan))
-    text.line(f"following = position + {' + '.join(f'count_{stage}' for stage in range(last))}")
+    text.line(f"following = position{''.join(f' + count_{stage}' for stage in range(last))}")
     text.line(f"count_{last} = minimum({burst_end(plan)}, end - following)")
     if last > 1:
         text.line("follow_0(context, scratch_1, count_1)")
-    running = spread_parameter(plan, 0, "scratch")
-    text.line(f"look_up_0(context, scratch_{last}, following, count_{last}{running})")
+    area = f"scratch_{last}" if last else "scratch"
+    text.line(f"look_up_0(context, {area}, following, count_{last}{spread_parameter(plan, 0, 'scratch')})")
+    if not last and linking_tables(plan, 0):
+        text.line("follow_0(context, scratch, count_0)")
     emit_clock_pass(text, plan, scratch)
     for number in range(len(plan.segments)):
         if number:
             text.line(f"look_up_{number}(context, scratch, position, count_0)")
             if linking_tables(plan, number):
                 text.line(f"follow_{number}(context, scratch, count_0)")
+        if is_split(plan, number):
+            emit_split(text, plan, number, scratch)
+            continue
         spread = spread_parameter(plan, number, "scratch_1")
         text.line(f"run_{number}(context, scratch, position, count_0{prefetch_arguments(plan, number)}{spread})")
     text.line("position += count_0")
-    counts = [f"count_{stage}" for stage in range(last + 1)]
-    text.line(f"{', '.join(counts[:-1])} = {', '.join(counts[1:])}")
-    areas = ["scratch", *(f"scratch_{stage}" for stage in range(1, last + 1))]
-    text.line(f"{', '.join(areas)} = {', '.join([*areas[1:], areas[0]])}")
+    if last:
+        counts = [f"count_{stage}" for stage in range(last + 1)]
+        text.line(f"{', '.join(counts[:-1])} = {', '.join(counts[1:])}")
+        areas = ["scratch", *(f"scratch_{stage}" for stage in range(1, last + 1))]
+        text.line(f"{', '.join(areas)} = {', '.join([*areas[1:], areas[0]])}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fajita.lifetime import PACKETS_PER_SWEEP
 from fajita.packet import OTHER_REASONS
-from fajita.plan import Plan
+from fajita.plan import NFPlan, Plan
 
 #: The most packets that one pass handles. 16 beat 32 up to 1 M flows (a burst's lines and headers stay in the cache).
 BURST = PACKETS_PER_SWEEP
@@ -47,6 +47,7 @@ CONTEXT_WORDS = (
     "bytes_hashed",  # of a chain with an NF that asks where packets land: what each byte adds to the bucket
     "indirection",  # the worker of each bucket
     "worker",  # the number of this one
+    "blank",  # stands for the state of a flow that has none, from the end of the key on
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
 
@@ -85,13 +86,19 @@ def place_statistics(plan: Plan) -> Statistics:
     return Statistics(0, 8, 16, 24, tuple(received), tuple(drops), at)
 
 
+def counts_missed(plan: Plan, nf: NFPlan) -> bool:
+    """Whether of an NF those packets are counted that it misses, as nothing before it can drop one."""
+    return nf.table is not None and not any(plan.nfs[index].translated.may_drop for index in range(nf.index))
+
+
 @dataclass(frozen=True)
 class TableScratch:
     """Byte offsets in the scratch area, for one table: per packet of a burst its hash, its entry, its key's words.
 
     entry: before the packet's NFs run, where its entry probably is; then, where the entry's key ends. direction: 1 if
     the key is that of the other direction. key_bytes: from one packet's key to the next, room for the longer side's.
-    linked: of a table that workers share, where a link leads, or the copy of what is there.
+    linked: of a table that workers share, where a link leads, or the copy of what is there. error: of a table whose NFs
+    have `error`, whether an ICMP packet has the key of what it quotes.
     """
 
     hashed: int
@@ -100,6 +107,7 @@ class TableScratch:
     key: int
     key_bytes: int
     linked: int | None
+    error: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ class Scratch:
     """A scratch area: what one pass over a burst leaves for the next. There is one for each burst on its way.
 
     status: 1 seen by an NF, 2 dropped. clock: the clock at the packet.
-    datagram: of a fragment, what `fragments` says which slot it is about.
+    datagram: of a fragment, what `fragments` says which slot it is about. metadata: a word; None if nothing uses it.
     """
 
     headers: int
@@ -115,6 +123,7 @@ class Scratch:
     clock: int
     tables: tuple[TableScratch, ...]
     datagram: int
+    metadata: int | None
     total: int
 
 
@@ -125,7 +134,9 @@ def place_scratch(plan: Plan) -> Scratch:
     for table in plan.tables:
         key_bytes = max(side.key_bytes for side in table.sides)
         linked = at + (24 + key_bytes) * BURST if table.foreign is not None and table.link is not None else None
-        tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes, linked))
-        at += (24 + key_bytes + (0 if linked is None else 8)) * BURST
-    datagram, total = at, at + (8 * BURST if plan.datagrams else 0)
-    return Scratch(0, 8 * BURST, 16 * BURST, tuple(tables), datagram, total)
+        error = at + (24 + key_bytes) * BURST if table.errors else None  # such a table has no link
+        tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes, linked, error))
+        at += (24 + key_bytes + (0 if linked is None and error is None else 8)) * BURST
+    datagram, at = at, at + (8 * BURST if plan.datagrams else 0)
+    metadata, total = (at, at + 8 * BURST) if plan.has_metadata else (None, at)
+    return Scratch(0, 8 * BURST, 16 * BURST, tuple(tables), datagram, metadata, total)

@@ -32,6 +32,8 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
         _emit_hash_apart(text, plan, number, scratch, family=6)
     if segment.tables and (plan.datagrams or _takes_plain_apart(plan, number)):
         _emit_hash_apart(text, plan, number, scratch, family=4)
+    if plan.hashes_errors(number):
+        _emit_hash_icmp(text, plan, number, scratch)
     if plan.datagrams:
         emit_hash_fragment(text, plan, number, scratch)
     if _takes_plain_apart(plan, number):
@@ -44,17 +46,26 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
         for t in segment.tables:
             for side in plan.tables[t].sides:
                 emit_lookup_side(text, side)
-        _emit_hash_pass(text, plan, segment, scratch, number=number)
-        if plan.asking(number):
-            text.line(f"ask_{number}(context, scratch, position, count)")
-        _emit_match_pass(text, plan, segment, scratch, number=number)
+        start = "0"
+        one_by_one = not plan.tuning.pipelined and not plan.asking(number)
+        if one_by_one:
+            text.line("every = count")
+            text.line("for start in range(every):")
+            start = "start"
+        with text.indented_if(one_by_one):
+            if one_by_one:
+                text.line("count = start + 1")
+            _emit_hash_pass(text, plan, segment, scratch, number=number, start=start)
+            if plan.asking(number):
+                text.line(f"ask_{number}(context, scratch, position, count)")
+            _emit_match_pass(text, plan, segment, scratch, number=number, start=start)
 
 
-def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
+def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
     only_plain = _takes_plain_apart(plan, number)
     if only_plain:
-        text.line("j = 0")
-    text.line("while j < count:" if only_plain else "for j in range(count):")
+        text.line(f"j = {start}")
+    text.line("while j < count:" if only_plain else f"for j in {_packets(start)}:")
     with text.indented():
         text.line("frame = load_i64(address + 8 * (position + j))")
         if only_plain:
@@ -116,6 +127,11 @@ def _emit_hash_other(text: Text, plan: Plan, number: int, scratch: Scratch) -> N
 
 def _emit_any(text: Text, plan: Plan, number: int) -> None:
     """Hash a packet whatever it is."""
+    if plan.hashes_errors(number):
+        apart = f" and headers & {int(Layer.FRAGMENT)} == 0" if plan.datagrams else ""
+        text.line(f"if headers & {int(Layer.ICMP)} != 0{apart}:")
+        text.line(f"    hash_{number}_icmp(context, scratch, position, j, frame, headers)")
+        text.line("    return j + 1")
     arguments = f"context, scratch, j, frame, headers, {TRANSPORT}"
     if plan.datagrams:
         text.line(f"if headers & {int(Layer.FRAGMENT)}:")
@@ -131,6 +147,16 @@ def _emit_apart(text: Text, plan: Plan, segment: Segment, *, number: int) -> Non
     apart = Layer.IPV6 if plan.tells_ipv6 and segment.tables else Layer(0)
     hash_ipv6 = f"hash_{number}_ipv6(context, scratch, j, frame, headers, {TRANSPORT})"
     hash_fragment = f"hash_{number}_fragment(context, scratch, position, j, frame)"
+    if plan.hashes_errors(number):
+        text.line(f"if headers & {int(Layer.ICMP)}:")
+        with text.indented():
+            if plan.datagrams:
+                text.line(f"if headers & {int(Layer.FRAGMENT)}:")
+                text.line(f"    {hash_fragment}")
+                text.line("else:")
+            with text.indented_if(bool(plan.datagrams)):
+                text.line(f"hash_{number}_icmp(context, scratch, position, j, frame, headers)")
+            text.line("continue")
     if not apart and not plan.datagrams:
         return
     text.line(f"if headers & {int(apart | Layer.FRAGMENT if plan.datagrams else apart)}:")
@@ -189,6 +215,39 @@ def _emit_hash_apart(text: Text, plan: Plan, number: int, scratch: Scratch, *, f
             text.line("return")  # maybe all that there is
 
 
+def _emit_hash_icmp(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
+    """`hash_N_icmp(context, scratch, position, j, frame, headers)`: the first pass for one ICMP packet.
+
+    An error has, for the tables whose NFs have `error`, the headers of what it quotes.
+    """
+    text.function("rare_function", f"hash_{number}_icmp(context, scratch, position, j, frame, headers)")
+    with text.indented():
+        emit_words(text, ("captured",))
+        text.line("own, quoted = headers, quoted_headers(frame, headers, load_u32(captured + 4 * (position + j)))")
+        if not plan.tells_ipv6:
+            _emit_icmp_hashes(text, plan, number, scratch, family=4)
+            return
+        for family, test in ((6, f"if headers & {int(Layer.IPV6)}:"), (4, "else:")):
+            text.line(test)
+            with text.indented():
+                text.line("pass")
+                _emit_icmp_hashes(text, plan, number, scratch, family=family)
+
+
+def _emit_icmp_hashes(text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int) -> None:
+    _emit_sides_of(text, plan, number, family)
+    for t in plan.segments[number].tables:
+        table, place = plan.tables[t], scratch.tables[t]
+        if table.asks:
+            continue
+        if table.errors:
+            text.line("headers = quoted if quoted != 0 else own")
+        _emit_table_hash(text, plan, t, scratch, family=family, check_status=number > 0, transport=TRANSPORT)
+        if table.errors:
+            text.line(f"store_64(scratch + {place.error} + 8 * j, quoted if hashed_{t} != 0 else 0)")
+            text.line("headers = own")
+
+
 def _emit_sides_of(text: Text, plan: Plan, number: int, family: int) -> None:
     """What hashing packets of a family needs of the tables."""
     for table in (plan.tables[t] for t in plan.segments[number].tables):
@@ -203,16 +262,23 @@ def _emit_hashes(
     """The keys and hashes of a packet of a family, for the functions apart from the loop."""
     for t in plan.segments[number].tables:
         table = plan.tables[t]
-        side = table.side_of(family)
         if table.asks:
             emit_prefetch_before(text, plan, table, family)
-        if table.is_linked(family) or table.asks:
-            continue
-        _emit_hash(text, table, scratch, family=family, check_status=number > 0, transport=transport)
-        if side is not None and table.link is not None:
-            # The match pass leaves the table out, for the sake of all other packets.
-            _emit_match(text, plan, t, side)
-            text.line(f"store_64(scratch + {scratch.tables[t].entry} + 8 * j, entry_{t})")
+        _emit_table_hash(text, plan, t, scratch, family=family, check_status=number > 0, transport=transport)
+
+
+def _emit_table_hash(
+    text: Text, plan: Plan, t: int, scratch: Scratch, *, family: int, check_status: bool, transport: str
+) -> None:
+    table = plan.tables[t]
+    side = table.side_of(family)
+    if table.is_linked(family) or table.asks:
+        return
+    _emit_hash(text, table, scratch, family=family, check_status=check_status, transport=transport)
+    if side is not None and table.link is not None:
+        # The match pass leaves the table out, for the sake of all other packets.
+        _emit_match(text, plan, t, side)
+        text.line(f"store_64(scratch + {scratch.tables[t].entry} + 8 * j, entry_{t})")
 
 
 def emit_lookup_side(text: Text, side: TableSide) -> None:
@@ -265,11 +331,16 @@ def _key_part(part: KeyPart, packing: Packing, transport: str) -> str:
     return f"({load} << {part.shift})" if part.shift else load
 
 
-def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
+def _packets(start: str) -> str:
+    """The numbers of the packets of a pass."""
+    return "range(count)" if start == "0" else f"range({start}, count)"
+
+
+def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
     tables = [t for t in segment.tables if plan.tables[t].link is None]
     if not tables:
         return
-    text.line("for j in range(count):")
+    text.line(f"for j in {_packets(start)}:")
     with text.indented():
         for t in tables:
             place, (first, *others) = scratch.tables[t], plan.tables[t].sides

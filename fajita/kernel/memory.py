@@ -70,6 +70,11 @@ def prefetch(builder: Any, address: Any) -> None:
 
 
 @operation
+def no_prefetch(builder: Any, address: Any) -> None:
+    """Ask for nothing: to see what asking is worth."""
+
+
+@operation
 def copy(builder: Any, target: Any, source: Any, size: Any) -> None:
     """Copy `size` bytes between areas that do not overlap."""
     byte = I8.as_pointer()

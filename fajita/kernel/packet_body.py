@@ -9,7 +9,8 @@ from itertools import groupby
 from fajita.kernel.ask_pass import emit_asked
 from fajita.kernel.begin import emit_begin
 from fajita.kernel.entry_text import EntryText
-from fajita.kernel.layout import Scratch, Statistics
+from fajita.kernel.error_pass import error_groups, is_error_of
+from fajita.kernel.layout import Scratch, Statistics, counts_missed
 from fajita.kernel.records import records_of_side
 from fajita.kernel.text import Text
 from fajita.nf import BEFORE_LOOKUP
@@ -25,9 +26,7 @@ def counter(plan: Plan, statistics: Statistics, nf: NFPlan) -> str | None:
     """
     if statistics.received[nf.index] is None:
         return None
-    before = [plan.nfs[index] for index in range(nf.index)]
-    is_met_by_all = nf.table is not None and not any(other.translated.may_drop for other in before)
-    return f"missed_{nf.index}" if is_met_by_all else f"received_{nf.index}"
+    return f"missed_{nf.index}" if counts_missed(plan, nf) else f"received_{nf.index}"
 
 
 class PacketBody:
@@ -61,6 +60,8 @@ class PacketBody:
         text = self.text
         if self.number == 0:
             text.line("seen = code = 0")
+            if self.scratch.metadata is not None:
+                text.line("store_64(metadata, 0)")
         else:
             text.line(f"status = load_i64(scratch + {self.scratch.status} + 8 * j)")
             text.line("seen, code = status & 1, status >> 1")
@@ -114,7 +115,9 @@ class PacketBody:
             self._emit_ask(handling[0], side)
         elif resolves:
             self.entries.emit_has_key(table, side)
-        text.line(f"if {'' if table.asks else self._alive()}hashed_{t} != 0:")
+        if table.errors:
+            self._emit_error(table, handling)
+        text.line(f"{'elif' if table.errors else 'if'} {'' if table.asks else self._alive()}hashed_{t} != 0:")
         with text.indented(), ExitStack() as nested:
             text.line("seen = 1")
             # Not ports: a later fragment has a key with them, but no transport header.
@@ -164,6 +167,16 @@ class PacketBody:
                 self.text.line("seen, code = 1, asked")
                 self._count(nf, "received")
                 self._emit_count_drop(nf)
+
+    def _emit_error(self, table: TablePlan, handling: list[NFPlan]) -> None:
+        """What becomes of an ICMP error about a flow of the table, before the case of other packets."""
+        groups = error_groups(self.plan, self.number, self.family)
+        function = next(group.function for group in groups if group.nfs[0] is handling[0])
+        self.text.line(f"if {self._alive()}{is_error_of(table, self.scratch)}:")
+        with self.text.indented():
+            self.text.line("seen = 1")
+            may_drop = any(nf.translated.may_drop for nf in handling)
+            self.text.line(f"{'code = ' if may_drop else ''}{function}(context, scratch, position, j, headers)")
 
     def _emit_direction(self, table: TablePlan, side: TableSide) -> None:
         """`forward`: whether the packet goes the way of its connection's first one, which is noted in the entry."""

@@ -9,6 +9,7 @@ from fajita.kernel.packet_body import PacketBody, counter
 from fajita.kernel.prefetch_pass import emit_first_prefetch, emit_next_prefetch, prefetch_parameters
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.shared_text import emit_worker
+from fajita.kernel.split import first_parameter
 from fajita.kernel.spread import emit_spread, spread_parameter
 from fajita.kernel.text import Text
 from fajita.packet import Layer
@@ -25,9 +26,10 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
         _emit_ipv6(text, plan, number, scratch, statistics)
     nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
     counters = {nf.index: name for nf in nfs if (name := counter(plan, statistics, nf)) is not None}
+    first = first_parameter(plan, number)
     text.function(
         "burst_function",
-        f"run_{number}(context, scratch, position, count{prefetch_parameters(plan, number)}{next_scratch})",
+        f"run_{number}(context, scratch, position, {first}count{prefetch_parameters(plan, number)}{next_scratch})",
     )
     with text.indented():
         emit_words(text, _WORDS)
@@ -41,7 +43,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             # Near the end of the block what is asked for again costs less than to ask whether it is there.
             text.line(f"ahead = maximum(0, minimum(position + {FRAMES_AHEAD}, end - BURST))")
         emit_first_prefetch(text, plan, number)
-        text.line("for j in range(count):")
+        text.line(f"for j in range({first}count):")
         with text.indented():
             emit_next_prefetch(text, plan, number)
             if is_last:
@@ -54,7 +56,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             PacketBody(text, plan, number, scratch, statistics, family=4).emit()
         for index, name in counters.items():
             place = f"statistics + {statistics.received[index]}"
-            amount = f"count - {name}" if name.startswith("missed") else name
+            amount = f"count - {'first - ' if first else ''}{name}" if name.startswith("missed") else name
             text.line(f"store_64({place}, load_i64({place}) + {amount})")
 
 
@@ -83,5 +85,7 @@ def _emit_packet(text: Text, plan: Plan, scratch: Scratch) -> None:
     text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
     text.line("length = load_u32(wire + 4 * (position + j))")
     text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
+    if scratch.metadata is not None:
+        text.line(f"metadata = scratch + {scratch.metadata} + 8 * j")
     if plan.tuning.sprays:
         text.line("is_own = load_u8(verdict + position + j)")

@@ -7,6 +7,7 @@ sharder's own. The hash is linear, so that it is the sum (modulo 2) of what each
 from dataclasses import dataclass
 from typing import Any
 
+from fajita.kernel import quoted, tunnel_quoted
 from fajita.kernel.fields import start_of_ip, start_of_transport
 from fajita.kernel.fragments import fragment_functions
 from fajita.kernel.function import KernelFunction, burst_function, kernel_function, rare_function
@@ -24,6 +25,7 @@ UNKNOWN = 255
 #: A table of one byte for each value of a byte that is hashed.
 TABLE_BYTES = 256
 _IPV4, _IPV6, _PORTS, _FRAGMENT = int(Layer.IPV4), int(Layer.IPV6), int(Layer.PORTS), int(Layer.FRAGMENT)
+_ICMP = int(Layer.ICMP)
 
 
 def _hash_bytes(count: int) -> Operation:
@@ -64,15 +66,19 @@ class ShardFunctions:
 
 
 def shard_functions(
-    fields: HashFields, *, inner: bool, datagrams: int, segments: int, fragments: str
+    fields: HashFields, *, inner: bool, datagrams: int, segments: int, fragments: str, errors: bool
 ) -> ShardFunctions:
-    """The functions for these fields; inner, datagrams, segments and fragments are the plan's."""
+    """The functions for these fields; inner, datagrams, segments and fragments are the plan's.
+
+    errors: an ICMP error goes where the packet goes that it quotes.
+    """
     parse_frame = parse_inner if inner else parse
     has_source, has_destination = fields.source, fields.destination
     has_source_port, has_destination_port = fields.source_port, fields.destination_port
     has_addresses, has_ports = has_source and has_destination, has_source_port or has_destination_port
     addresses = has_source + has_destination
     follows = datagrams != 0
+    quoted_headers = (tunnel_quoted if inner else quoted).quoted_headers
     follow, ports_at, with_ports = fragment_functions(datagrams or 1, segments, fragments)
 
     @kernel_function
@@ -124,11 +130,20 @@ def shard_functions(
         return bucket_of_other(tables, frame, headers, transport)
 
     @rare_function
-    def bucket_of_fragment(tables, frame, time, index, memory, found):
+    def bucket_of_icmp(tables, frame, headers, captured):
+        """The bucket of an ICMP packet; of an error that of what it quotes."""
+        quotes = quoted_headers(frame, headers, captured)
+        headers = quotes if quotes != 0 else headers
+        return bucket_of(tables, frame, headers, start_of_transport(frame, headers))
+
+    @rare_function
+    def bucket_of_fragment(tables, frame, captured, time, index, memory, found):
         """The bucket of a fragment whose headers lie at `found`: that of its datagram's first."""
         follow(memory, frame, time, index, found, found + 8)
         headers, datagram = load_u64(found), load_u64(found + 8)
         transport = ports_at(0, frame, headers, datagram)
+        if errors and headers & _ICMP:
+            return bucket_of_icmp(tables, frame, headers, captured)
         return bucket_of(tables, frame, with_ports(headers, datagram), transport)
 
     @kernel_function
@@ -140,6 +155,8 @@ def shard_functions(
             headers = parse_frame(frame, load_u32(captured + 4 * index), load_u8(link + index))
             if follows and headers & _FRAGMENT:
                 bucket = UNKNOWN
+            elif errors and headers & _ICMP:
+                bucket = bucket_of_icmp(tables, frame, headers, load_u32(captured + 4 * index))
             else:
                 bucket = bucket_of(tables, frame, headers, start_of_transport(frame, headers))
             store_8(buckets + index, bucket)
@@ -149,9 +166,10 @@ def shard_functions(
         while indices < end:
             index = load_u64(indices)
             frame = load_u64(address + 8 * index)
-            store_64(found, parse_frame(frame, load_u32(captured + 4 * index), load_u8(link + index)))
+            size = load_u32(captured + 4 * index)
+            store_64(found, parse_frame(frame, size, load_u8(link + index)))
             time = load_u64(time_ns + 8 * index)
-            store_8(buckets + index, bucket_of_fragment(tables, frame, time, index, memory, found))
+            store_8(buckets + index, bucket_of_fragment(tables, frame, size, time, index, memory, found))
             indices += 8
 
     return ShardFunctions(hash_frames, hash_fragments)

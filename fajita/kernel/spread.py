@@ -16,7 +16,7 @@ from fajita.prefetching import lines_ahead
 
 def spread_tables(plan: Plan, number: int) -> list[TablePlan]:
     """The tables whose IPv6 entries a segment's run pass asks for; not where something needs them before the NFs do."""
-    if number != 0 or linking_tables(plan, number) or prefetch_parameters(plan, number):
+    if not plan.tuning.ahead or number != 0 or linking_tables(plan, number) or prefetch_parameters(plan, number):
         return []
     tables = (plan.tables[t] for t in plan.segments[number].tables)
     return [table for table in tables if table.link is None and len(table.sides) > 1 and _lines(plan, table) > 1]

@@ -5,7 +5,7 @@ it: of these the innermost is repaired, after which the next ones have the sum t
 packet's headers, its own checksums included. It is often none, as those make up for the field.
 """
 
-from fajita.kernel import fields
+from fajita.kernel import fields, validity
 from fajita.kernel.checksum import fold, halves, repair, repair_udp
 from fajita.kernel.fields import start_of_ip, start_of_transport
 from fajita.kernel.function import KernelFunction, kernel_function, rare_function
@@ -15,6 +15,8 @@ from fajita.packet import FIELDS, Layer
 
 _IPV6, _TCP, _UDP_OR_ICMP = int(Layer.IPV6), int(Layer.TCP), int(Layer.UDP | Layer.ICMP)
 _plain_payload_length, _plain_read_payload = fields.payload_length, fields.read_payload
+_plain_tcp_options_length, _plain_read_tcp_options = fields.tcp_options_length, fields.read_tcp_options
+_plain_checksum_valid = validity.checksum_valid
 
 #: More than any sum of headers; 0 to a one's complement sum, which with it comes out as 0xFFFF rather than 0.
 _ZERO = 0xFFFF << 40
@@ -89,6 +91,24 @@ def payload_length(frame, headers, captured):
 def read_payload(frame, headers, captured, index):
     """Byte `index` of the payload; 0 outside it."""
     return _plain_read_payload(frame, headers, captured_of(frame, headers, captured), index)
+
+
+@kernel_function
+def tcp_options_length(frame, headers, captured):
+    """Captured bytes of TCP options, likewise."""
+    return _plain_tcp_options_length(frame, headers, captured_of(frame, headers, captured))
+
+
+@kernel_function
+def read_tcp_options(frame, headers, captured, index):
+    """Byte `index` of them; 0 outside them."""
+    return _plain_read_tcp_options(frame, headers, captured_of(frame, headers, captured), index)
+
+
+@kernel_function
+def checksum_valid(frame, headers, captured):
+    """Whether the packet's checksums are right, not those around it."""
+    return _plain_checksum_valid(frame, headers, captured_of(frame, headers, captured))
 
 
 #: By the name they have in generated code; what lies before the IP header is not in the tunnel.

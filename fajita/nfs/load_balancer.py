@@ -1,33 +1,39 @@
 """A load balancer for layer 4."""
 
-from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
-from itertools import cycle
-from math import gcd, isqrt
 from typing import Any, Literal
 
 import numpy as np
 
-from fajita import NF, PASS, IPv4, Layer, Packet, five_tuple, hash_of, ipv4, source, u32
-
-DEFAULT_TABLE = 65_537  # the paper's smaller table
-MAXIMUM_TABLE = 1 << 20  # takes seconds to fill
-MAXIMUM_TURNS = 1 << 16
+from fajita import NF, PASS, Array, IPv4, Layer, Packet, five_tuple, hash_of, ipv4, source, u16, u32
+from fajita.nfs._servers import (
+    DEFAULT_TABLE,
+    MAXIMUM_COUNTED,
+    USUAL_ROOM,
+    check_table_size,
+    checked_weights,
+    maglev_table,
+    weighted_turns,
+    with_room,
+)
 
 
 class LoadBalancer(NF):
     """Sends each new flow to one of the servers and rewrites its destination address.
 
-    round_robin gives the next server to each new flow, in turn, one turn per worker. hash chooses by the addresses
-    and ports, so that a flow goes to the same server on every worker and in every run. maglev does so by a hash of the
-    five-tuple, or with `key: source` of the source address, that leads to a place in a table (Eisenbud et al., Maglev:
-    A Fast and Reliable Software Network Load Balancer, NSDI 2016, section 3.4): a chain with one of its N servers less
-    sends hardly more flows elsewhere than that server's; less than 2/N of all for up to 100 servers. More of them need
-    a larger table_size, a prime. The hashes have no key: who knows them can send flows that all go to one server.
+    round_robin gives the next server to each new flow, in turn, one turn per worker. least_connections gives it to the
+    server that then has the fewest flows by its weight, of those of the worker; so flows should end by a timeout. hash
+    chooses by the addresses and ports, so that a flow goes to the same server on every worker and in every run. maglev
+    does so by a hash of the five-tuple, or with `key: source` of the source address, that leads to a place in a table
+    (Eisenbud et al., Maglev: A Fast and Reliable Software Network Load Balancer, NSDI 2016, section 3.4): a chain with
+    one of its N servers less sends hardly more flows elsewhere than that server's; less than 2/N of all for up to 100
+    servers. More of them need a larger table_size, a prime. The hashes have no key: who knows them can send flows that
+    all go to one server.
 
-    weights are the servers' shares of the new flows, in their order: [3, 1, 1]; left out, all are equal. A flow stays
-    with its server as long as its state is there. A later fragment goes where its first went; one that came before it
-    is not seen here and keeps its destination.
+    weights are the servers' shares of the new flows, in their order: [3, 1, 1]; left out, all are equal. Servers that
+    are down get no new flows. weights and down can change while a chain runs, from Python. A flow stays with its server
+    as long as its state is there, also if that is down; with drop_down its packets are dropped then. A later fragment
+    goes where its first went; one that came before it is not seen here and keeps its destination.
     """
 
     key = five_tuple
@@ -36,106 +42,92 @@ class LoadBalancer(NF):
 
     class Params:
         servers: list[IPv4]
-        algorithm: Literal["round_robin", "hash", "maglev"] = "round_robin"
+        algorithm: Literal["round_robin", "least_connections", "hash", "maglev"] = "round_robin"
         weights: list[int] = []
         table_size: int = DEFAULT_TABLE
+        down: list[IPv4] = []
+        drop_down: bool = False
 
     class State:
         server: ipv4
+        number: u16  # its place in the list, for least_connections and drop_down
 
     class Core:
         turn: u32
+        connections: Array[u32, "counted"]  # noqa: F821 - of each server, for least_connections
 
     def prepare(self) -> None:
         if not self.servers:
             raise ValueError("servers is empty; give at least one address")
         weights = checked_weights(self.weights, len(self.servers))
+        if unknown := set(self.down) - set(self.servers):
+            raise ValueError(f"down: {IPv4Address(min(unknown))} is none of the servers")
+        up = [(each, weight) for each, weight in zip(self.servers, weights, strict=True) if each not in self.down]
+        if not up:
+            raise ValueError("all servers are down; leave at least one")
+        if self.table_size != DEFAULT_TABLE and self.algorithm != "maglev":
+            raise ValueError(f"table_size is for algorithm: maglev; leave it out for {self.algorithm}")
         self.by_source = self.granularity == source
-        if self.algorithm == "maglev":
+        self.is_down = [int(server in self.down) for server in self.servers]
+        self.counted = len(self.servers) if self.algorithm == "least_connections" else 1
+        if self.counted > MAXIMUM_COUNTED:
+            raise ValueError(f"{self.counted:,} servers; least_connections takes at most {MAXIMUM_COUNTED:,}")
+        if self.algorithm == "least_connections":
+            self.shares = [dict(up).get(server, 0) for server in self.servers]
+        elif self.algorithm == "maglev":
             # Sorted, so that the table does not depend on the order in which a chain names the servers.
-            turns = weighted_turns(sorted(zip(self.servers, weights, strict=True)))
+            turns = weighted_turns(sorted(up))
             check_table_size(self.table_size, len(turns))
             self.places = maglev_table(turns, self.table_size)
-        elif self.table_size != DEFAULT_TABLE:
-            raise ValueError(f"table_size is for algorithm: maglev; leave it out for {self.algorithm}")
         else:
-            self.places = weighted_turns(zip(self.servers, weights, strict=True))
+            turns = weighted_turns(up)
+            self.turns = [len(turns)]
+            room = max(USUAL_ROOM, len(turns)) if self.replaces is None else len(self.replaces.places)
+            self.places = with_room(turns, room)
+        if self.drop_down and self.algorithm != "least_connections":
+            number_of = {server: number for number, server in enumerate(self.servers)}
+            self.numbers = [number_of.get(server, 0) for server in self.places]
 
     def new_flow(self, pkt: Packet, state: State) -> None:
+        if self.algorithm == "least_connections":
+            best = -1
+            for step in range(len(self.servers)):  # of equal ones the next in turn
+                each = (self.core.turn + step) % len(self.servers)
+                load, least = self.core.connections[each] + 1, self.core.connections[best] + 1
+                if self.shares[each] > 0 and (best < 0 or load * self.shares[best] < least * self.shares[each]):
+                    best = each
+            self.core.turn = best + 1
+            self.core.connections[best] += 1
+            state.server, state.number = self.servers[best], best
+            return
         if self.algorithm == "maglev":
             if self.by_source:
                 place = hash_of(pkt.src)
             else:
                 place = hash_of(pkt.src, pkt.dst, pkt.src_port, pkt.dst_port, pkt.protocol)
+            place %= len(self.places)
         elif self.algorithm == "hash":
             # Multiplication by 2**32 over the golden ratio (Knuth, TAOCP 3, 6.4) spreads neighbouring addresses.
             mixed = (pkt.src ^ (pkt.src_port << 16) ^ pkt.dst_port) * 0x9E3779B1
-            place = (mixed >> 16) & 0xFFFFFFFF
+            place = ((mixed >> 16) & 0xFFFFFFFF) % self.turns[0]
         else:
-            place = self.core.turn
+            place = self.core.turn % self.turns[0]
             self.core.turn += 1
-        state.server = self.places[place % len(self.places)]
+        state.server = self.places[place]
+        if self.drop_down:
+            state.number = self.numbers[place]
 
     def packet(self, pkt: Packet, state: State) -> int:
         pkt.dst = state.server  # the IPv4, TCP and UDP checksums follow by themselves
-        return PASS
+        if not self.drop_down:
+            return PASS
+        return pkt.drop("server down") if self.is_down[state.number] != 0 else PASS
+
+    def expire(self, state: State) -> None:
+        if self.algorithm == "least_connections":
+            self.core.connections[state.number] -= 1
 
     def summary(self, states: Any, core: dict[str, int]) -> dict[str, Any]:
-        return {"flows": {str(IPv4Address(s)): int((states["server"] == s).sum()) for s in self.servers}}
-
-
-def checked_weights(weights: list[int], servers: int) -> list[int]:
-    """The weights in lowest terms, all 1 if there are none."""
-    if not weights:
-        return [1] * servers
-    if len(weights) != servers:
-        raise ValueError(f"weights: {len(weights)}, servers: {servers}; give one weight for each server")
-    if min(weights) < 1:
-        raise ValueError(f"a weight is {min(weights)}; give 1 or more, and leave out servers that get nothing")
-    divisor = gcd(*weights)
-    reduced = [weight // divisor for weight in weights]
-    if sum(reduced) > MAXIMUM_TURNS:
-        raise ValueError(
-            f"weights add up to {sum(reduced):,} in lowest terms; give smaller ones, at most {MAXIMUM_TURNS:,} together"
-        )
-    return reduced
-
-
-def weighted_turns(servers: Iterable[tuple[int, int]]) -> list[int]:
-    """One cycle of turns of (server, weight): each server has exactly its weight's, spread over the cycle.
-
-    Smooth weighted round robin, as nginx has it: the one with most credit is next, and pays for all.
-    """
-    addresses, weights = zip(*servers, strict=True)
-    gains = np.array(weights, np.int64)
-    credits = np.zeros_like(gains)
-    turns: list[int] = []
-    for _ in range(sum(weights)):
-        credits += gains
-        chosen = int(credits.argmax())
-        credits[chosen] -= sum(weights)
-        turns.append(addresses[chosen])
-    return turns
-
-
-def check_table_size(size: int, turns: int) -> None:
-    """ValueError for a size that is no prime, less than the turns or too large."""
-    if not turns <= size <= MAXIMUM_TABLE:
-        right = f"give a prime from {turns:,} (the servers, by weight) to {MAXIMUM_TABLE:,}"
-        raise ValueError(f"table_size is {size:,}; {right}")
-    if size < 2 or any(size % divisor == 0 for divisor in range(2, isqrt(size) + 1)):
-        raise ValueError(f"table_size is {size:,}, which is no prime; {DEFAULT_TABLE:,} is one")
-
-
-def maglev_table(turns: Sequence[int], size: int) -> list[int]:
-    """The lookup table: servers take turns, each takes the next free place of its own permutation of all places."""
-    next_place = {server: hash_of(server, 0) % size for server in turns}
-    skip = {server: hash_of(server, 1) % (size - 1) + 1 for server in turns}
-    table = [-1] * size
-    for _, server in zip(range(size), cycle(turns), strict=False):
-        place, step = next_place[server], skip[server]
-        while table[place] >= 0:
-            place = (place + step) % size
-        table[place] = server
-        next_place[server] = place
-    return table
+        counted = zip(*np.unique(states["server"], return_counts=True), strict=True)
+        flows = dict.fromkeys(self.servers, 0) | {int(server): int(count) for server, count in counted}
+        return {"flows": {str(IPv4Address(server)): count for server, count in flows.items()}}

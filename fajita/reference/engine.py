@@ -5,6 +5,7 @@ order of the input. Tables that workers share, or have replicas of, are one dict
 """
 
 import copy
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from fajita.engine.counters import Counters, WorkerLoad, add_counters
 from fajita.engine.merging import merge_core
-from fajita.engine.rows import sort_rows
+from fajita.engine.rows import sort_rows, states_only
 from fajita.integers import wrap
 from fajita.io.frames import FrameBlock
 from fajita.lifetime import FIRST_CLOCK_NS, tick_of
@@ -28,6 +29,7 @@ from fajita.reference.worker import Worker
 from fajita.rss import usual_indirection
 from fajita.settings import share_of_capacity
 from fajita.sharding import OWN
+from fajita.translation import TranslatedNF
 
 
 class ReferenceEngine:
@@ -89,6 +91,11 @@ class ReferenceEngine:
             for table in tables if self.plan.is_drained(plan) else ():
                 table.drain()
 
+    def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
+        """From the next packet on an NF is this one in all workers; its code is the same but for elements of lists."""
+        for worker in self.workers:
+            worker.nfs[nf.index].become(changed.nf)
+
     def counters(self) -> Counters:
         """What has been counted so far."""
         for worker in self.workers:
@@ -107,6 +114,15 @@ class ReferenceEngine:
         parts = [table.rows(nf, arrays=arrays) for table in self._tables[nf.table]]
         packings = [side.packing for side in self.plan.tables[nf.table].sides]
         return [sort_rows(np.concatenate(side), packing) for *side, packing in zip(*parts, packings, strict=True)]
+
+    def rows_of(
+        self, nfs: Sequence[NFPlan], *, arrays: bool = True, keys: bool = True
+    ) -> Iterator[list[NDArray[np.void]]]:
+        """`rows` of each of some NFs with one table; keys: with those."""
+        for nf in nfs:
+            assert nf.table is not None
+            sides, key = self.rows(nf, arrays=arrays), self.plan.tables[nf.table].key
+            yield sides if keys else [states_only([side], key, nf, arrays=arrays) for side in sides]
 
     def take_records(self, nf: NFPlan) -> list[NDArray[np.void]]:
         """What an NF that may emit has emitted since the last call, by side of its table, worker by worker."""

@@ -70,6 +70,15 @@ class FlowTable:
         entry.last_seen_ns = clock_ns
         return entry
 
+    def find(self, values: KeyValues) -> FlowEntry | None:
+        """The entry of a flow that an ICMP error is about, as it is; None if there is none."""
+        return self.entries.get(min(values, turned(values)) if self.plan.key.symmetric else values)
+
+    def living_state(self, entry: FlowEntry, nf: RunningNF, clock_ns: int) -> Record | None:
+        """The state that an NF has in an entry and that has not been idle for too long."""
+        state = entry.states.get(nf.plan.index)
+        return None if state is None or self._is_idle(entry, nf, state, clock_ns) else state
+
     def _begin(self, key: KeyValues, values: KeyValues, clock_ns: int) -> FlowEntry | None:
         if self._is_full() and self.plan.evicts:
             self._make_room()
@@ -94,14 +103,17 @@ class FlowTable:
 
     def _expire(self, entry: FlowEntry, clock_ns: int) -> None:
         """End the states that have been idle for too long."""
-        idle_ns = wrap(clock_ns - entry.last_seen_ns)
         for nf in self.nfs:
             state = entry.states.get(nf.plan.index)
-            if state is None or not nf.plan.ends_idle:
-                continue
-            longest_ns = state.kept.get(EXPIRE_IN, 0) or nf.plan.timeout_ns
-            if longest_ns is not None and idle_ns >= wrap(longest_ns):
+            if state is not None and self._is_idle(entry, nf, state, clock_ns):
                 nf.call("expire", entry.states.pop(nf.plan.index))
+
+    @staticmethod
+    def _is_idle(entry: FlowEntry, nf: RunningNF, state: Record, clock_ns: int) -> bool:
+        if not nf.plan.ends_idle:
+            return False
+        longest_ns = state.kept.get(EXPIRE_IN, 0) or nf.plan.timeout_ns
+        return longest_ns is not None and wrap(clock_ns - entry.last_seen_ns) >= wrap(longest_ns)
 
     def _end(self, entry: FlowEntry) -> None:
         """End all states of an entry, and it."""

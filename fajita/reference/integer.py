@@ -4,7 +4,10 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from fajita.integers import wrap
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.integers import integers, wrap
 
 
 class Int64(int):
@@ -68,8 +71,8 @@ for _name, _operation in (_BINARY | _UNARY).items():
 class Int64List(Sequence[Int64]):
     """A list parameter as an NF sees it: an index outside it, also a negative one, reads 0."""
 
-    def __init__(self, values: Iterable[int]) -> None:
-        self._values = [Int64(value) for value in values]
+    def __init__(self, values: Iterable[int] | NDArray[np.int64]) -> None:
+        self._values = values if isinstance(values, np.ndarray) else [Int64(value) for value in values]
 
     def __len__(self) -> int:
         return len(self._values)
@@ -78,7 +81,7 @@ class Int64List(Sequence[Int64]):
         return value in self._values
 
     def __getitem__(self, index: Any) -> Any:
-        return self._values[index] if 0 <= index < len(self._values) else Int64(0)
+        return Int64(self._values[index]) if 0 <= index < len(self._values) else Int64(0)
 
 
 def int64_range(*bounds: int) -> Iterator[Int64]:
@@ -92,11 +95,11 @@ def int64_length(sized: Sequence[int]) -> Int64:
 
 
 def to_int64(value: Any) -> Any:
-    """A parameter or constant as an NF sees it: integers, and lists of them, of 64 bits; anything else as it is."""
+    """A parameter or constant as an NF sees it: integers, lists and arrays of them, of 64 bits; anything else as is."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
         return Int64(value)
     if isinstance(value, list | tuple) and all(isinstance(item, int) for item in value):
         return Int64List(value)
-    return value
+    return value if (array := integers(value)) is None else Int64List(array)

@@ -1,7 +1,8 @@
 """An NF's methods as the interpreted engine calls them: the user's own code, with integers of 64 bits throughout.
 
 CPython runs the method; but a literal, a module's constant, a parameter and the variable of a loop are Int64 there, so
-that `1 << 70` is what it is in the compiled kernel. Parameters and constants are taken once, before the first packet.
+that `1 << 70` is what it is in the compiled kernel. Parameters and constants are taken once, until the NF
+becomes another.
 """
 
 import __future__
@@ -32,14 +33,22 @@ class NFView:
     ) -> None:
         self._nf, self.core, self.emit, self.lands_here = nf, core, emit, lands_here
         self._numbers = SplitMix(nf.name)
+        self._taken: list[str] = []
 
     def random(self, limit: int) -> Int64:
         """The next of the NF's random numbers, from 0 to limit - 1."""
         return Int64(self._numbers.below(int(limit)))
 
+    def become(self, nf: NF) -> None:
+        """Have the parameters of another NF."""
+        self._nf = nf
+        while self._taken:
+            delattr(self, self._taken.pop())
+
     def __getattr__(self, name: str) -> Any:
         value = to_int64(getattr(self._nf, name))
         setattr(self, name, value)
+        self._taken.append(name)
         return value
 
 

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fajita.packet import FIELDS, FLAGS, FLOW_PORTS, Field, Layer, places
+from fajita.packet import FIELDS, FLAGS, FLOW_PORTS, METADATA, QUOTED, Field, Layer, Metadata, QuotedField, places
 from fajita.reference.checksum import follow, updated, updated_udp
 from fajita.reference.integer import Int64
 from fajita.reference.parse import Headers
+from fajita.reference.quoted import quoted_headers, write_quoted
+from fajita.reference.validity import are_checksums_valid
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Dropped:
 
 
 class Payload(Sequence[Int64]):
-    """The captured bytes after the transport header, padding left out; an index outside them reads 0."""
+    """Captured bytes, such as those after the transport header; an index outside them reads 0."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
@@ -37,13 +39,16 @@ class Payload(Sequence[Int64]):
 class PacketView:
     """One packet. frame: its captured bytes, writable; wire: bytes it had on the wire; times in nanoseconds."""
 
-    __slots__ = ("_frame", "_headers", "_time_ns", "_wire", "forward", "ports_of_first")
+    __slots__ = ("_frame", "_headers", "_metadata", "_time_ns", "_wire", "forward", "ports_of_first", "related")
 
     def __init__(self, frame: memoryview, headers: Headers, wire: int, time_ns: int) -> None:
         self._frame, self._headers = frame, headers
         self._wire, self._time_ns = wire, time_ns
+        self._metadata = dict.fromkeys(METADATA, 0)
         #: For an NF keyed by `connection`, whether the packet goes the way of the first one; set before each NF.
         self.forward = True
+        #: In `error`, whether the flow that the error is about has a state; set before each NF.
+        self.related = True
         #: Of a later fragment that has found its first: the ports for its keys. An NF does not see them.
         self.ports_of_first: dict[str, int] | None = None
 
@@ -80,9 +85,44 @@ class PacketView:
         """Bytes of `payload`."""
         return Int64(len(self.payload))
 
+    @property
+    def tcp_options(self) -> Payload:
+        """The captured bytes between the fixed TCP header and the payload; else none."""
+        start = self._headers.transport
+        if not self.has(Layer.TCP):
+            return Payload(self._frame[:0])
+        end = min(start + 4 * (self._frame[start + 12] >> 4), self._headers.ip_end)
+        return Payload(self._frame[start + 20 : max(start + 20, end)])
+
+    @property
+    def tcp_options_length(self) -> Int64:
+        """Bytes of `tcp_options`."""
+        return Int64(len(self.tcp_options))
+
+    @property
+    def checksum_valid(self) -> bool:
+        """Whether none of its checksums is known to be wrong."""
+        return are_checksums_valid(self._frame[: self._headers.end], self._headers)
+
     def drop(self, reason: str) -> Dropped:
         """The verdict to drop the packet, counted under a reason of its own."""
         return Dropped(reason)
+
+    def quoted(self) -> "PacketView | None":
+        """The packet that this one quotes, if it is an ICMP error."""
+        headers = quoted_headers(self._frame, self._headers)
+        return None if headers is None else PacketView(self._frame, headers, self._wire, self._time_ns)
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it is an ICMP error, of which is known what flow it is about."""
+        return quoted_headers(self._frame, self._headers) is not None
+
+    def write_quoted(self, field: QuotedField, value: int) -> None:
+        """Store the low bits of a value in the packet that this one quotes; nothing happens where there is none."""
+        headers = quoted_headers(self._frame, self._headers)
+        if headers is not None:
+            write_quoted(self._frame, self._headers, headers, field, value)
 
     def has(self, layers: Layer) -> bool:
         """Whether all these layers are there."""
@@ -191,9 +231,34 @@ def _flow_port_property(name: str) -> property:
     return property(read)
 
 
+def _quoted_property(quoted: QuotedField) -> property:
+    def read(pkt: PacketView) -> Int64:
+        view = pkt.quoted()
+        return Int64(0 if view is None else view.read(quoted.field))
+
+    def write(pkt: PacketView, value: int) -> None:
+        pkt.write_quoted(quoted, int(value))
+
+    return property(read, write if quoted.is_writable else None, doc=quoted.text)
+
+
+def _metadata_property(metadata: Metadata) -> property:
+    def read(pkt: PacketView) -> Int64:
+        return Int64(pkt._metadata[metadata.name])
+
+    def write(pkt: PacketView, value: int) -> None:
+        pkt._metadata[metadata.name] = int(value) & metadata.value_mask
+
+    return property(read, write, doc=metadata.text)
+
+
 for _name in FIELDS:
     setattr(PacketView, _name, _field_property(_name))
 for _name, _layers in FLAGS.items():
     setattr(PacketView, _name, _flag_property(_layers))
 for _name, (_field, _) in FLOW_PORTS.items():
     setattr(PacketView, _name, _flow_port_property(_field))
+for _name, _metadata in METADATA.items():
+    setattr(PacketView, _name, _metadata_property(_metadata))
+for _name, _quoted in QUOTED.items():
+    setattr(PacketView, _name, _quoted_property(_quoted))

@@ -36,7 +36,8 @@ class Headers:
     protocol: what the last header before the transport's says that it is; 0 where that is not known.
     reason: index in OTHER_REASONS of why the frame has no 5-tuple; OTHER_TRAFFIC if it has one.
     datagram: of a fragment; is_later: it is not the first.
-    enclosing: of a packet in tunnels, their checksums, those of the innermost tunnel first.
+    enclosing: of a packet in tunnels, their checksums, those of the innermost tunnel first; end: where what is around
+    it ends, None if it is in no tunnel.
     """
 
     layers: Layer
@@ -48,6 +49,7 @@ class Headers:
     datagram: Datagram | None = None
     is_later: bool = False
     enclosing: tuple[EnclosingChecksum, ...] = ()
+    end: int | None = None
 
 
 class _NoIPError(Exception):

@@ -4,23 +4,27 @@ from typing import Any, ClassVar
 
 from fajita.reference.array import ElementView, cut, new_array
 from fajita.reference.integer import Int64
-from fajita.state_types import ArrayType, StateType
+from fajita.reference.map import MapView
+from fajita.state_types import ArrayType, MapType, StateType
 
 
 class Record:
     """Named fields, which begin as their types say.
 
-    `kept` holds what lies in memory: of a signed field the number, else the bits; the elements of an array."""
+    `kept` holds what lies in memory: of a signed field the number, else the bits; an array's elements; a map's pairs.
+    """
 
     __slots__ = ("__weakref__", "kept")
     fields: ClassVar[dict[str, StateType]] = {}
     arrays: ClassVar[dict[str, ArrayType]] = {}
+    maps: ClassVar[dict[str, MapType]] = {}
     begin: ClassVar[dict[str, int]] = {}
 
     def __init__(self) -> None:
         begin = type(self).begin
         self.kept: dict[str, Any] = {name: begin[name] for name in type(self).fields}
         self.kept |= {name: new_array(kind, begin[name]) for name, kind in type(self).arrays.items()}
+        self.kept |= {name: {} for name in type(self).maps}
 
 
 def record_class(
@@ -28,17 +32,19 @@ def record_class(
     fields: dict[str, StateType],
     arrays: dict[str, ArrayType] | None = None,
     stored: frozenset[str] | None = None,
+    maps: dict[str, MapType] | None = None,
 ) -> type[Record]:
-    """A Record with these fields and arrays as attributes; any other attribute is an AttributeError.
+    """A Record with these fields, arrays and maps as attributes; any other attribute is an AttributeError.
 
     stored: those that something assigns; the others are 0, whatever their types begin as. None: all.
     """
-    arrays = arrays or {}
+    arrays, maps = arrays or {}, maps or {}
     types = fields | {array: kind.element for array, kind in arrays.items()}
     begin = {field: kind.begin if stored is None or field in stored else 0 for field, kind in types.items()}
-    members: dict[str, Any] = {"__slots__": (), "fields": fields, "arrays": arrays, "begin": begin}
+    members: dict[str, Any] = {"__slots__": (), "fields": fields, "arrays": arrays, "maps": maps, "begin": begin}
     members |= {field: _property(field, kind) for field, kind in fields.items()}
     members |= {array: _array_property(array, kind) for array, kind in arrays.items()}
+    members |= {map_: _map_property(map_, kind) for map_, kind in maps.items()}
     return type(name, (Record,), members)
 
 
@@ -55,3 +61,7 @@ def _property(field: str, kind: StateType) -> property:
 
 def _array_property(array: str, kind: ArrayType) -> property:
     return property(lambda record: ElementView(record.kept[array], kind.element))
+
+
+def _map_property(map_: str, kind: MapType) -> property:
+    return property(lambda record: MapView(record.kept[map_], kind))

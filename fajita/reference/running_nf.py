@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from fajita.engine.counters import NFCounters
 from fajita.key import Packing
-from fajita.nf import BEFORE_LOOKUP
+from fajita.nf import BEFORE_LOOKUP, NF
 from fajita.packet import Layer
 from fajita.plan import NFPlan
 from fajita.reference.flow_key import KeyValues
@@ -14,7 +14,7 @@ from fajita.reference.method import NFView, load_method
 from fajita.reference.record import Record, record_class
 from fajita.reference.records import Records
 
-_METHODS = ("packet", "new_flow", "expire", BEFORE_LOOKUP)
+_METHODS = ("packet", "new_flow", "expire", "error", BEFORE_LOOKUP)
 
 
 class RunningNF:
@@ -32,7 +32,7 @@ class RunningNF:
     ) -> None:
         kind = type(plan.nf)
         self.plan = plan
-        self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays)()
+        self.core = record_class("Core", kind.core_fields, plan.nf.core_arrays, maps=plan.nf.core_maps)()
         self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
         self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays, plan.translated.stored)
         self.records = Records(plan, packings, flows)
@@ -43,6 +43,10 @@ class RunningNF:
         """Whether an NF with a key is about packets of a family: it may handle IPv4 or IPv6 alone."""
         about = self.plan.nf.about
         return about is None or family == {Layer.IPV4: 4, Layer.IPV6: 6}[about]
+
+    def become(self, nf: NF) -> None:
+        """Have the parameters of this one from now on."""
+        self._self.become(nf)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a method if the NF has it."""

@@ -19,6 +19,7 @@ class Sharder:
 
     def __init__(self, plan: Plan, fields: HashFields) -> None:
         self.fields = fields
+        self._follows_errors = plan.takes_errors
         self._parse = parse_inner if plan.settings.inner else parse
         #: None: no key of the plan asks for the ports of a later fragment.
         self._fragments = Fragments(plan) if plan.datagrams else None
@@ -34,6 +35,8 @@ class Sharder:
         pkt = PacketView(frame, headers, len(frame), time_ns)
         if first is not None:
             first.enter(0, pkt)
+        if self._follows_errors:
+            pkt = pkt.quoted() or pkt
         packing = next((packing for packing in address_pair.packings if pkt.has(packing.layer)), None)
         return NO_BUCKET if packing is None else self._bucket(pkt, packing)
 

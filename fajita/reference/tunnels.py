@@ -47,7 +47,7 @@ def _inside(frame: Bytes, outer: Headers) -> Headers | None:
     if Layer.IP not in inner.layers:
         return None
     checksums = () if carried.checksum is None else (carried.checksum,)
-    return replace(inner, enclosing=checksums + outer.enclosing)
+    return replace(inner, enclosing=checksums + outer.enclosing, end=carried.end)
 
 
 def _carried(frame: Bytes, outer: Headers) -> Carried | None:

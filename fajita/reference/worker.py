@@ -58,9 +58,9 @@ class Worker:
         return goes_on
 
     def variables(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
-        """The variables of an NF; copies of its arrays, where asked for."""
-        kept = self.nfs[nf.index].core.kept
-        return {name: copy.copy(kept[name]) for name in kept if arrays or name not in nf.nf.core_arrays}
+        """The variables of an NF; copies of its arrays and maps, where asked for."""
+        kept, large = self.nfs[nf.index].core.kept, nf.nf.core_arrays.keys() | nf.nf.core_maps.keys()
+        return {name: copy.copy(kept[name]) for name in kept if arrays or name not in large}
 
     def _parse(self, frame: memoryview, link: int, time_ns: int) -> tuple[Headers | None, FirstFragment | None]:
         """The headers, of a fragment with what its first tells; None for one that the chain drops."""
@@ -87,23 +87,24 @@ class Worker:
         """Take a packet through the chain: whether an NF was about it, and whether it goes on.
 
         Keys are read at the start of the segment that looks their table up, or after the NF's before_lookup if it has
-        one; the entry is touched when the first NF of
-        the table is reached, so that a packet dropped before leaves no trace there. A packet whose flow may have no
-        entry, as the table is full, is dropped there or passes the NFs of the table by.
+        one; the entry is touched when the first NF of the table is reached, so that a packet dropped before leaves no
+        trace there. A packet whose flow may have no entry, as the table is full, is dropped there or passes the NFs of
+        the table by.
         """
         keys: dict[int, KeyValues | None] = {}
+        errors: set[int] = set()
         touched: dict[int, FlowEntry | None] = {}
         seen = False
         for number, segment in enumerate(self.plan.segments):
             if first is not None:
                 first.enter(self.plan.moment_of(number), pkt)
             for table in (index for index in segment.tables if self.plan.tables[index].link is None):
-                keys[table] = key_values(self.plan.tables[table].key, pkt)
+                keys[table] = self._read_key(table, pkt, errors)
             for nf in (self.nfs[index] for index in segment.nfs):
                 if nf.plan.table is None:
                     if not pkt.has(nf.plan.layer):
                         continue
-                    pkt.forward = True
+                    pkt.forward = pkt.related = True
                     arguments: tuple[Any, ...] = (pkt,)
                 else:
                     if nf.plan.table not in keys:  # a linked table, whose key is read where its first NF runs
@@ -117,10 +118,17 @@ class Worker:
                             return True, _goes_on(nf, verdict)
                         if first is not None:
                             first.enter(self.plan.moment_after_asking(nf.plan), pkt)
-                        key = key_values(self.plan.tables[nf.plan.table].key, pkt)
+                        key = self._read_key(nf.plan.table, pkt, errors)
                         if verdict == PASS or key is None:
                             continue
                     seen = True
+                    if nf.plan.table in errors:
+                        if nf.plan.table not in touched:
+                            touched[nf.plan.table] = self.tables[nf.plan.table].find(key)
+                        about = touched[nf.plan.table]
+                        if not _goes_on(nf, self._run_error(nf, nf.plan.table, about, key, pkt, clock_ns)):
+                            return True, False
+                        continue
                     if nf.plan.table not in touched:
                         touched[nf.plan.table] = self.tables[nf.plan.table].touch(key, clock_ns)
                     entry = touched[nf.plan.table]
@@ -128,12 +136,38 @@ class Worker:
                         if self.plan.settings.full == "drop":
                             return True, False
                         continue
-                    pkt.forward = key == entry.first
+                    pkt.forward, pkt.related = key == entry.first, True
                     arguments = (pkt, _state_of(nf, entry, pkt))
                 seen = True
                 if not _goes_on(nf, nf.call("packet", *arguments)):
                     return True, False
         return seen, True
+
+    def _read_key(self, table: int, pkt: PacketView, errors: set[int]) -> KeyValues | None:
+        """The packet's key for a table, that of what it quotes if it is an ICMP error for that; `errors` says so."""
+        plan = self.plan.tables[table]
+        quoted = pkt.quoted() if plan.errors else None
+        if quoted is None:
+            errors.discard(table)
+            return key_values(plan.key, pkt)
+        errors.add(table)
+        return key_values(plan.key, quoted)
+
+    def _run_error(
+        self, nf: RunningNF, table: int, entry: FlowEntry | None, key: KeyValues, pkt: PacketView, clock_ns: int
+    ) -> Any:
+        """The verdict of an NF's `error`. entry: of the flow that the error is about, whose key is `key`.
+
+        An error neither begins a state nor ends one that has been idle for too long, which counts as none.
+        """
+        state = None if entry is None else self.tables[table].living_state(entry, nf, clock_ns)
+        pkt.related = state is not None
+        if self.plan.tables[table].key.symmetric:
+            # The error goes the other way than what it quotes.
+            pkt.forward = state is not None and entry is not None and key != entry.first
+        else:
+            pkt.forward = True
+        return nf.call("error", pkt, nf.new_state() if state is None else state)
 
 
 def _packings(plan: Plan, nf: NFPlan) -> list[Packing]:
@@ -152,7 +186,7 @@ def _state_of(nf: RunningNF, entry: FlowEntry, pkt: PacketView) -> Record:
 
 def _ask(nf: RunningNF, pkt: PacketView) -> Any:
     """What the NF's before_lookup makes of a packet that has its key."""
-    pkt.forward = True
+    pkt.forward = pkt.related = True
     return nf.call(BEFORE_LOOKUP, pkt)
 
 

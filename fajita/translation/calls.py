@@ -1,4 +1,4 @@
-"""What an NF can call: `min`, `max`, `abs`, `len`, `hash_of`, `self.random`, `self.lands_here`, `pkt.drop`."""
+"""What an NF can call: `min`, `max`, `abs`, `len`, `hash_of`, `self.random`, `self.lands_here`, `pkt.drop`, maps."""
 
 import ast
 from functools import reduce
@@ -8,6 +8,7 @@ from fajita.fixed_hash import MAXIMUM_NUMBERS, hash_of
 from fajita.integers import wrap
 from fajita.nf import NF
 from fajita.splitmix import seed_of
+from fajita.translation.maps import CHANGES, call_map, is_map_call, size_of
 from fajita.translation.scope import Value
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def call(expressions: "Expressions", node: ast.Call) -> Value:
         if not isinstance(reason, ast.Constant) or not isinstance(reason.value, str):
             expressions.refuse(node, f"{name} needs the reason as text", f'{name}("over rate")')
         return Value(str(scope.drop_code(reason.value)), "verdict")
+    if is_map_call(node):
+        return call_map(expressions, node)
     if name == "self.random" and type(scope.nf).random is NF.random:
         return _random(expressions, node)
     if name == "self.lands_here":
@@ -49,11 +52,11 @@ def call(expressions: "Expressions", node: ast.Call) -> Value:
 
 
 def _length(expressions: "Expressions", node: ast.Call) -> Value:
-    scope = expressions.scope
-    if len(node.args) == 1 and ast.unparse(node.args[0]) == f"{scope.pkt}.payload":
-        scope.used |= {"frame", "headers", "captured"}
-        return Value("payload_length(frame, headers, captured)", "int")
+    if len(node.args) == 1 and (name := expressions.sequence(node.args[0])):
+        return expressions.length(name)
     value = expressions.value(node.args[0]) if len(node.args) == 1 else None
+    if value is not None and value.type == "map":
+        return size_of(expressions.scope, value.text)
     if value is None or value.type not in ("list", "array"):
         expressions.refuse(node, f"`{ast.unparse(node)}` is not the length of a list or of the payload")
     length = len(value.known) if value.type == "list" else value.known.kind.length
@@ -69,8 +72,13 @@ def _hash_of(expressions: "Expressions", node: ast.Call) -> Value:
 
 
 def draws(node: ast.AST) -> bool:
-    """Whether an expression draws a random number, so that it has to be evaluated as often as Python does."""
+    """Whether an expression draws a random number."""
     return _calls(node, "self.random")
+
+
+def has_effect(node: ast.AST) -> bool:
+    """Whether an expression draws a random number or changes a map, and so is evaluated as often as Python does it."""
+    return draws(node) or any(is_map_call(part, CHANGES) for part in ast.walk(node))
 
 
 def asks_landing(node: ast.AST) -> bool:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fajita.packet import FACTS, FIELDS, FLOW_PORTS
+from fajita.packet import FACTS, FIELDS, FLOW_PORTS, METADATA
 from fajita.state_types import StateType
 from fajita.translation.arrays import arrays_in
-from fajita.translation.calls import draws
+from fajita.translation.calls import has_effect
 from fajita.translation.expressions import Expressions
 from fajita.translation.prefetches import assigned, stored_names
 from fajita.translation.scope import Scope
@@ -28,7 +28,8 @@ _UPDATES = {
 }
 _OPERATORS: dict[str, tuple[type[ast.operator], ...]] = {"sum": (ast.Add, ast.Sub), "or": (ast.BitOr,)}
 #: Bits of what is no header field; the time may be before 1970.
-_FACT_BITS = dict.fromkeys(FACTS, 32) | {"time_ns": 64} | dict.fromkeys(FLOW_PORTS, 16)
+_FACT_BITS = dict.fromkeys(FACTS, 32) | dict.fromkeys(FLOW_PORTS, 16) | {"time_ns": 64}
+_FACT_BITS |= {name: each.bits for name, each in METADATA.items()}
 
 
 def why_not_commuting(scope: Scope, stored: frozenset[str], *, has_new_flow: bool) -> str:
@@ -139,7 +140,7 @@ class _Search:
         """What an assignment merges into the field; None if it does something else."""
         if kind.merge == "or" and kind.shown == "bool":
             return self._raised(target, value)
-        if kind.merge not in ("max", "min") or draws(target):
+        if kind.merge not in ("max", "min") or has_effect(target):
             return None
         is_call = isinstance(value, ast.Call) and ast.unparse(value.func) == kind.merge
         if not isinstance(value, ast.Call) or not is_call:
@@ -153,7 +154,7 @@ class _Search:
             return []
         is_or = isinstance(value, ast.BoolOp) and isinstance(value.op, ast.Or)
         # Python would not come to a random number if the flag is set.
-        if not isinstance(value, ast.BoolOp) or not is_or or draws(value) or draws(target):
+        if not isinstance(value, ast.BoolOp) or not is_or or has_effect(value) or has_effect(target):
             return None
         others = [part for part in value.values if not _same(part, target)]
         return others if len(others) < len(value.values) else None
@@ -181,7 +182,8 @@ class _Search:
 
     def _known(self, node: ast.expr) -> Any:
         """The value of an expression that is known when the chain is compiled, else None."""
-        if draws(node) or any(isinstance(part, ast.Name) and part.id in self._variables for part in ast.walk(node)):
+        names = (part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+        if has_effect(node) or not self._variables.isdisjoint(names):
             return None
         return Expressions(replace(self.scope, used=set())).value(node).known
 

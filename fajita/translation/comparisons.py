@@ -3,7 +3,7 @@
 import ast
 from typing import TYPE_CHECKING
 
-from fajita.translation.calls import draws
+from fajita.translation.calls import draws, has_effect
 from fajita.translation.scope import Value
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ _MAXIMUM_TEXT = 20_000
 
 def compare(expressions: "Expressions", node: ast.Compare) -> Value:
     """Translate a comparison."""
-    if any(draws(part) for part in _not_evaluated_once(node)):
-        expressions.refuse(node, f"`{ast.unparse(node)}` draws in its midst", "assign the random number to a variable")
+    for part in filter(has_effect, _not_evaluated_once(node)):
+        what, result = ("draws", "the random number") if draws(part) else ("changes a map", "what that gives")
+        expressions.refuse(node, f"`{ast.unparse(node)}` {what} in its midst", f"assign {result} to a variable")
     if any(isinstance(operator, ast.In | ast.NotIn) for operator in node.ops):
         return _membership(expressions, node)
     operands = [expressions.value(part) for part in (node.left, *node.comparators)]
@@ -86,7 +87,7 @@ def _elements(expressions: "Expressions", node: ast.expr) -> list[str]:
         if collection.type != "list":
             what = f"`{ast.unparse(node)}` is not a list of integers"
             expressions.refuse(node, what, "in (53, 80), or in a list among the parameters")
-        elements = [str(element) for element in collection.known]
+        elements = [str(element) for element in collection.known[: MAXIMUM_ELEMENTS + 1]]
     if len(elements) > MAXIMUM_ELEMENTS:
         what = f"`in` looks through {len(elements)} elements one by one; at most {MAXIMUM_ELEMENTS}"
         expressions.refuse(node, what, "loop: for i in range(len(numbers)), or index a table")

@@ -8,12 +8,26 @@ import ast
 
 from fajita import nf as api
 from fajita.errors import nearest, with_article
-from fajita.integers import wrap
-from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD
+from fajita.integers import integers, wrap
+from fajita.packet import (
+    ERROR_FIELDS,
+    FACTS,
+    FIELDS,
+    FLAGS,
+    FLOW_PORTS,
+    FORWARD,
+    HEADER_FIELDS,
+    METADATA,
+    QUOTED,
+    RELATED,
+    SEQUENCES,
+    TESTS,
+)
 from fajita.state_types import StateType
 from fajita.translation.arrays import array_value, arrays_in, read_element
-from fajita.translation.calls import call, draws
+from fajita.translation.calls import call, has_effect
 from fajita.translation.comparisons import compare
+from fajita.translation.maps import map_value, maps_in
 from fajita.translation.scope import LOOK_UP_CODE, PLAIN_DROP, VERDICTS_OF, Scope, Value
 
 _PLAIN_OPERATORS: dict[type[ast.operator], str] = {
@@ -30,6 +44,7 @@ _FUNCTION_OPERATORS: dict[type[ast.operator], str] = {
     ast.LShift: "left_shift",
     ast.RShift: "right_shift",
 }
+_LENGTHS = {f"{name}_length": name for name in SEQUENCES}
 #: Expressions in expressions; Python itself gives up at 200 parentheses.
 MAXIMUM_DEPTH = 90
 
@@ -121,6 +136,8 @@ class Expressions:
             if any(not -(1 << 63) <= item < 1 << 64 for item in value):
                 self.refuse(node, f"{name} has an element that does not fit 64 bits")
             return Value(f"{self.scope.prefix}__{list_name}", "list", [wrap(int(item)) for item in value])
+        if (array := integers(value)) is not None:
+            return Value(f"{self.scope.prefix}__{list_name}", "list", array)
         self.refuse(
             node,
             f"{name} is {with_article(type(value).__name__)}, which a packet cannot use",
@@ -159,6 +176,19 @@ class Expressions:
             scope.used.add("headers")
             layer = int(FLAGS[name])
             return Value(f"((headers & {layer}) == {layer})", "bool")
+        if name in QUOTED:
+            scope.reads |= ERROR_FIELDS
+            scope.used |= {"frame", "headers", "captured"}
+            return Value(f"read_{name}(frame, headers, captured)", "int")
+        if name == RELATED:
+            if scope.method.name != "error":
+                return Value("True", "bool", True)
+            scope.used.add(RELATED)
+            return Value("(related != 0)", "bool")
+        if name in METADATA:
+            scope.reads.add(name)
+            scope.used.add("metadata")
+            return Value(f"load_u{METADATA[name].bits}(metadata + {METADATA[name].offset})", "int")
         if name == FORWARD:
             if scope.nf.granularity is None or not scope.nf.granularity.symmetric:
                 return Value("True", "bool", True)
@@ -167,18 +197,18 @@ class Expressions:
                 self.refuse(node, f"before its state is looked up nobody knows {scope.pkt}.{FORWARD}", right)
             scope.used.add(FORWARD)
             return Value("(forward != 0)", "bool")
-        if name == "payload_length":
+        if name in TESTS:
+            scope.reads |= ERROR_FIELDS | HEADER_FIELDS
             scope.used |= {"frame", "headers", "captured"}
-            return Value("payload_length(frame, headers, captured)", "int")
+            return Value(f"({name}(frame, headers, captured) != 0)", "bool")
+        if name in _LENGTHS:
+            return self.length(_LENGTHS[name])
         if name in FACTS:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
             return Value(argument, "int")
-        self.refuse(
-            node,
-            f"a packet has no field {name}",
-            nearest(name, [*FIELDS, *FACTS, *FLAGS, *FLOW_PORTS, FORWARD, "payload"]),
-        )
+        known = [*FIELDS, *QUOTED, *FACTS, *FLOW_PORTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA, *SEQUENCES]
+        self.refuse(node, f"a packet has no field {name}", nearest(name, known))
 
     def _flow_port(self, name: str) -> Value:
         """A port of the packet's flow; where what is translated is a hint, the packet's own."""
@@ -191,13 +221,26 @@ class Expressions:
         scope.used.add("flow_ports")
         return Value(f"read_flow_port(flow_ports, {FIELDS[field].offset})", "int")
 
+    def sequence(self, node: ast.expr) -> str:
+        """Which of the packet's sequences of bytes an expression names; empty: none."""
+        if not isinstance(node, ast.Attribute) or ast.unparse(node.value) != self.scope.pkt:
+            return ""
+        return node.attr if node.attr in SEQUENCES else ""
+
+    def length(self, sequence: str) -> Value:
+        """How many bytes of one of them there are."""
+        self.scope.used |= {"frame", "headers", "captured"}
+        return Value(f"{sequence}_length(frame, headers, captured)", "int")
+
     def _stored(self, node: ast.Attribute, area: str, fields: dict[str, StateType]) -> Value:
         if array := array_value(self.scope, area, node.attr):
             return array
+        if map_ := map_value(self.scope, area, node.attr):
+            return map_
         kind = fields.get(node.attr)
         if kind is None:
             what = "state" if area == "state" else "core variable"
-            known = [*fields, *arrays_in(self.scope, area)]
+            known = [*fields, *arrays_in(self.scope, area), *maps_in(self.scope, area)]
             self.refuse(node, f"{type(self.scope.nf).__name__} has no {what} {node.attr}", nearest(node.attr, known))
         if area == "state" and node.attr in self.scope.unstored:
             return Value("False", "bool") if kind.shown == "bool" else Value("0", "int")
@@ -207,14 +250,15 @@ class Expressions:
 
     def _subscript(self, node: ast.Subscript) -> Value:
         owner = node.value
-        if isinstance(owner, ast.Attribute) and owner.attr == "payload" and ast.unparse(owner.value) == self.scope.pkt:
+        if name := self.sequence(owner):
+            self.scope.reads |= ERROR_FIELDS  # an error's payload is what it quotes
             self.scope.used |= {"frame", "headers", "captured"}
-            return Value(f"read_payload(frame, headers, captured, {self.integer(node.slice).text})", "int")
+            return Value(f"read_{name}(frame, headers, captured, {self.integer(node.slice).text})", "int")
         value = self.value(owner)
         if value.type == "array":
             return read_element(self, node, value.known)
         if value.type != "list":
-            right = "only lists among the parameters, arrays in State and Core, and payload"
+            right = "only lists among the parameters, arrays in State and Core, payload and tcp_options"
             self.refuse(node, f"`{ast.unparse(owner)}` cannot be indexed", right)
         self.scope.used.add("constants")
         self.scope.lists[value.text] = value.known
@@ -262,7 +306,7 @@ class Expressions:
                     part, f"`{ast.unparse(part)}` is {with_article(value.type)} in and/or", "compare it: x != 0"
                 )
         is_and = isinstance(node.op, ast.And)
-        if draws(node):
+        if has_effect(node):
             return Value(f"({(' and ' if is_and else ' or ').join(part.text for part in parts)})", "bool")
         if any(part.known is (not is_and) for part in parts):
             return Value(str(not is_and), "bool", not is_and)

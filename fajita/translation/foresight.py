@@ -11,13 +11,14 @@ import re
 
 from fajita.packet import FIELDS, HALVES
 from fajita.translation.expressions import Expressions
+from fajita.translation.maps import CHANGES, is_map_call
 from fajita.translation.scope import Scope, Value
 from fajita.translation.statements import Statements
 
 #: What may be called in such a hook: functions of which it is known that they change nothing.
 _HARMLESS = re.compile(
     r"(read|load|hash_of|poke|map_get)_\w+|minimum|maximum|absolute|floor_(divide|modulo)|(left|right)_shift"
-    r"|payload_length|lands_here|range"
+    r"|payload_length|is_error|lands_here|range"
 )
 _CALL = re.compile(r"\b(\w+)\(")
 #: What there is of a packet before its NFs run.
@@ -73,6 +74,12 @@ class _ForesightStatements(Statements):
             self._emit(level, "pass")
         else:
             super()._store(target, value, level, origin)
+
+    def _expr(self, statement: ast.Expr, level: int) -> bool:
+        if is_map_call(statement.value, CHANGES):
+            self._emit(level, "pass")
+            return False
+        return super()._expr(statement, level)
 
     def _change_element(self, statement: ast.AugAssign, target: ast.Subscript, level: int) -> None:
         self._emit(level, "pass")

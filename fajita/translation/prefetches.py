@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fajita.packet import METADATA
 from fajita.translation.arrays import ArrayPlace, arrays_in
-from fajita.translation.calls import asks_landing, draws
+from fajita.translation.calls import asks_landing, has_effect
 from fajita.translation.expressions import Expressions
+from fajita.translation.maps import is_map_call
 from fajita.translation.same_line import merge
 from fajita.translation.scope import Scope
 from fajita.translation.statements import Statements
@@ -142,7 +144,7 @@ class _Reduction:
     def _constant(self, node: ast.expr) -> Any:
         """The value of an expression that is known when the chain is compiled, else None."""
         changing = {*self.stored, self.scope.pkt, self.scope.state}
-        if draws(node) or any(isinstance(part, ast.Name) and part.id in changing for part in ast.walk(node)):
+        if has_effect(node) or any(isinstance(part, ast.Name) and part.id in changing for part in ast.walk(node)):
             return None
         return Expressions(replace(self.scope, used=set())).value(node).known
 
@@ -173,8 +175,10 @@ class _Reduction:
         return (
             not names & (self.stored.keys() - known)
             and not any(_array_of(owner, self.scope) for owner in elements)
-            and not draws(node)
+            and not has_effect(node)
             and not asks_landing(node)
+            and not any(is_map_call(part) for part in ast.walk(node))
+            and not _reads_metadata(node, self.scope)
         )
 
 
@@ -213,6 +217,12 @@ def stored_names(tree: ast.AST) -> list[str]:
 
 def _without_returns(body: list[ast.stmt]) -> list[ast.stmt]:
     return [statement for statement in body if not isinstance(statement, ast.Return)]
+
+
+def _reads_metadata(node: ast.AST, scope: Scope) -> bool:
+    """Whether an expression depends on what NFs before this one leave with the packet."""
+    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute) and part.attr in METADATA)
+    return any(ast.unparse(part.value) == scope.pkt for part in attributes)
 
 
 def _array_of(node: ast.expr, scope: Scope) -> tuple[str, str] | None:

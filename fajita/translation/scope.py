@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fajita.nf import NF
 from fajita.state_types import StateType
 from fajita.translation.locate import Method
@@ -41,7 +44,7 @@ class Scope:
     writes: set[str] = field(default_factory=set)
     reasons: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
-    lists: dict[str, list[int]] = field(default_factory=dict)
+    lists: dict[str, list[int] | NDArray[np.int64]] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
     unstored: frozenset[str] = frozenset()
     emits: int = 0
@@ -69,7 +72,7 @@ class Scope:
 
 
 #: The methods that give a verdict, and which.
-VERDICTS_OF = {"packet": ("PASS", "DROP"), "before_lookup": ("LOOK_UP", "PASS", "DROP")}
+VERDICTS_OF = {"packet": ("PASS", "DROP"), "error": ("PASS", "DROP"), "before_lookup": ("LOOK_UP", "PASS", "DROP")}
 #: What before_lookup returns in the kernel for LOOK_UP; PASS is 0, reasons to drop are counted from 1.
 LOOK_UP_CODE = -1
 

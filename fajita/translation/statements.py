@@ -3,10 +3,11 @@
 import ast
 
 from fajita.errors import nearest, with_article
-from fajita.packet import FIELDS, HALVES
+from fajita.packet import FIELDS, HALVES, METADATA, QUOTED, QuotedField
 from fajita.translation.arrays import arrays_in, element_at, target_of, write_element
-from fajita.translation.calls import asks_landing, draws
+from fajita.translation.calls import asks_landing, has_effect
 from fajita.translation.expressions import Expressions, local_name
+from fajita.translation.maps import CHANGES, change_map, is_map_call, maps_in
 from fajita.translation.scope import VERDICTS_OF, Scope, Value
 
 
@@ -44,6 +45,9 @@ class Statements:
         if isinstance(statement.value, ast.Call) and ast.unparse(statement.value.func) == "self.emit":
             self._emit_record(statement.value, level)
             return False
+        if is_map_call(statement.value, CHANGES):
+            self._emit(level, change_map(self.expressions, statement.value))
+            return False
         if not (isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)):
             self.refuse(statement, f"`{ast.unparse(statement)}` has no effect", "assign or return it")
         self._emit(level, "pass")
@@ -57,6 +61,8 @@ class Statements:
             self.refuse(call, f"{who} keeps no state that it could emit", right)
         if call.keywords or [ast.unparse(argument) for argument in call.args] != [scope.state]:
             self.refuse(call, f"`{ast.unparse(call)}` does not emit the state", f"self.emit({scope.state})")
+        if scope.method.name == "error":
+            self.refuse(call, "self.emit in error: the flow may have no state to emit", "emit in packet or expire")
         if scope.loops:
             self.refuse(call, "self.emit in a loop: nothing bounds its records", "emit before the loop or after it")
         scope.emits += 1
@@ -157,23 +163,41 @@ class Statements:
             )
 
     def _store_field(self, target: ast.Attribute, value: Value, level: int, origin: ast.expr | None) -> None:
-        field = FIELDS.get(target.attr)
-        writable = [name for name, entry in FIELDS.items() if entry.write_layer]
-        if field is None or not field.write_layer:
+        metadata = METADATA.get(target.attr)
+        quoted = QUOTED.get(target.attr)
+        writable = [*(name for name, entry in FIELDS.items() if entry.write_layer), *METADATA]
+        writable += [name for name, entry in QUOTED.items() if entry.is_writable]
+        if target.attr not in writable:
             self.refuse(target, f"pkt.{target.attr} cannot be written", nearest(target.attr, writable))
         if value.type != "int":
             self.refuse(target, f"pkt.{target.attr} is an integer, not a {value.type}")
+        if metadata is not None:
+            self.scope.writes.add(metadata.name)
+            self.scope.used.add("metadata")
+            self._emit(level, f"store_{metadata.bits}(metadata + {metadata.offset}, {value.text})")
+            return
+        if quoted is not None:
+            self._store_quoted(quoted, value, level)
+            return
         # A key has the address as a whole.
         self.scope.writes |= {target.attr, HALVES.get(target.attr, target.attr)}
         self.scope.used |= {"frame", "headers"}
         self._note_rewrite(origin, level)
         self._emit(level, f"write_{target.attr}(frame, headers, {value.text})")
 
+    def _store_quoted(self, quoted: QuotedField, value: Value, level: int) -> None:
+        """A key that is that of the quoted packet has the field under its own name."""
+        name = quoted.field.name
+        self.scope.writes |= {quoted.name, name, HALVES.get(name, name)}
+        self.scope.used |= {"frame", "headers", "captured"}
+        self.scope.rewrites_per_flow = False
+        self._emit(level, f"write_{quoted.name}(frame, headers, captured, {value.text})")
+
     def _note_rewrite(self, origin: ast.expr | None, level: int) -> None:
         """See whether a rewrite is the same for every packet of a flow; a conservative answer is enough."""
         scope = self.scope
         conditional = level > 1 or any("return" in line for line in self.lines)
-        if origin is None or conditional or scope.method.name != "packet" or draws(origin) or asks_landing(origin):
+        if origin is None or conditional or scope.method.name != "packet" or has_effect(origin) or asks_landing(origin):
             scope.rewrites_per_flow = False
             return
         for leaf in (node for node in ast.walk(origin) if isinstance(node, ast.Name)):
@@ -191,6 +215,9 @@ class Statements:
         kind = fields.get(target.attr)
         if target.attr in arrays_in(scope, area):
             self.refuse(target, f"the array {target.attr} cannot be assigned to", "assign to its elements, in a loop")
+        if target.attr in maps_in(scope, area):
+            right = f"change what is in it: {ast.unparse(target)}.set(…)"
+            self.refuse(target, f"the map {target.attr} cannot be assigned to", right)
         if kind is None:
             what = "state" if area == "state" else "core variable"
             self.refuse(target, f"{type(scope.nf).__name__} has no {what} {target.attr}", nearest(target.attr, fields))

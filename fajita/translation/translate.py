@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fajita.nf import BEFORE_LOOKUP, NF
 from fajita.packet import FLOW_PORTS
 from fajita.translation.commuting import why_not_commuting
@@ -16,6 +19,7 @@ from fajita.translation.statements import Statements
 ARGUMENTS = (
     "frame",
     "headers",
+    "metadata",
     "captured",
     "length",
     "time_ns",
@@ -26,6 +30,7 @@ ARGUMENTS = (
     "forward",
     "flow_ports",
     "context",
+    "related",
 )
 
 _PARAMETERS = {
@@ -33,7 +38,12 @@ _PARAMETERS = {
     "new_flow": ("pkt", "state"),
     "expire": ("state",),
     BEFORE_LOOKUP: ("pkt",),
+    "error": ("pkt", "state"),
 }
+
+
+#: A new_flow of more lines stays out of the way of the packets of known flows: a call is little beside what it does.
+LONG = 32
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,9 @@ class Hook:
 
     def text(self) -> str:
         """The function as source."""
-        head = f"@kernel_function\ndef {self.function}({', '.join(self.arguments)}):"
+        apart = self.name == "new_flow" and len(self.lines) > LONG
+        decorator = "rare_function" if apart else "kernel_function"
+        head = f"@{decorator}\ndef {self.function}({', '.join(self.arguments)}):"
         return "\n".join([head, f"    # {ascii(self.origin)[1:-1]}", *self.lines])
 
     def call(self) -> str:
@@ -80,7 +92,7 @@ class TranslatedNF:
     reads: frozenset[str]
     writes: frozenset[str]
     reasons: tuple[str, ...]
-    lists: dict[str, list[int]]
+    lists: dict[str, list[int] | NDArray[np.int64]]
     new_flow_writes: frozenset[str]
     rewrites_per_flow: bool
     stored: frozenset[str]
@@ -122,6 +134,11 @@ class TranslatedNF:
         return bool(self.reasons)
 
     @property
+    def takes_errors(self) -> bool:
+        """Whether ICMP errors come to it as what they are, with the key of the packet that they are about."""
+        return "error" in self.hooks
+
+    @property
     def may_emit(self) -> bool:
         """Whether some path of it emits a record."""
         return any(self.emits.values())
@@ -136,6 +153,8 @@ def translate(nf: NF) -> TranslatedNF:
         translated = _translate(nf, unstored)
     scope = _packet_scope(translated)
     why_not = why_not_commuting(scope, translated.stored, has_new_flow="new_flow" in translated.hooks)
+    if translated.takes_errors:
+        why_not = why_not or "it has a method error, which asks whether a flow has a state"
     return _with_foresight(replace(translated, why_not=why_not))
 
 
@@ -164,7 +183,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
     reads: set[str] = set()
     writes: set[str] = set()
     reasons: list[str] = []
-    lists: dict[str, list[int]] = {}
+    lists: dict[str, list[int] | NDArray[np.int64]] = {}
     scopes: list[Scope] = []
     for name in _PARAMETERS:
         method = find_method(type(nf), name)
@@ -234,7 +253,7 @@ def _packet_scope(translated: TranslatedNF) -> Scope:
 
 
 def _rewrites_per_flow(scopes: list[Scope]) -> bool:
-    changing = {name for scope in scopes if scope.method.name == "packet" for name in scope.stored}
+    changing = {name for scope in scopes if scope.method.name in VERDICTS_OF for name in scope.stored}
     return all(scope.rewrites_per_flow and not scope.rewrites_from & changing for scope in scopes)
 
 

@@ -33,7 +33,6 @@ from fajita.engine.rows import row_dtype, sort_rows
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.plan import NFPlan
 from fajita.reference import ReferenceEngine
-from fajita.sharding import OWN, REPLICATED
 from tests.kernel.test_begin import Merging
 from tests.traffic import Traffic, traffic
 
@@ -89,11 +88,15 @@ def rows(packing: Any, keys: list[int], **fields: Any) -> Any:
     return sort_rows(made, packing)
 
 
+def in_one(parts: list[Any], packing: Any) -> Any:
+    return sort_rows(np.concatenate(parts), packing)
+
+
 @pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
 def test_own_entries_are_put_in_order(family: int) -> None:
     packing = sides("source")[family]
     parts = [rows(packing, [7, 300, 1 << 31]), rows(packing, [5, 256]), rows(packing, [])]
-    merged = merge_rows(parts, packing, planned(), sharing=OWN)
+    merged = in_one(parts, packing)
     assert np.array_equal(merged, rows(packing, [5, 7, 256, 300, 1 << 31]))
 
 
@@ -131,7 +134,7 @@ def test_entries_of_the_same_key_are_merged(family: int) -> None:
         lows=[[4, 4], [1, 1]],
         ports=[[False, True] + [False] * 9, [True] * 11],
     )
-    merged = merge_rows([first, second], packing, planned(), sharing=REPLICATED)
+    merged = merge_rows(in_one([first, second], packing), packing, planned())
     one = merged[0]
     assert [one[name] for name in ("packets", "bytes", "shortest", "first", "last", "most", "flags", "seen")] == [
         44,
@@ -152,7 +155,7 @@ def test_arrays_may_be_left_out() -> None:
     packing, nf = sides("source")[0], planned()
     part = np.zeros(1, row_dtype(packing, nf, arrays=False))
     part["packets"] = 3
-    merged = merge_rows([part, part], packing, nf, sharing=REPLICATED)
+    merged = merge_rows(in_one([part, part], packing), packing, nf)
     assert merged["packets"].tolist() == [6]
 
 
@@ -160,8 +163,8 @@ def test_a_key_of_no_fields_has_one_row() -> None:
     packing, nf = sides("all")[0], planned("all")
     part = np.zeros(1, row_dtype(packing, nf))
     part["packets"] = 3
-    assert merge_rows([part, part, part[:0]], packing, nf, sharing=REPLICATED)["packets"].tolist() == [6]
-    assert len(merge_rows([part[:0], part[:0]], packing, nf, sharing=REPLICATED)) == 0
+    assert merge_rows(in_one([part, part, part[:0]], packing), packing, nf)["packets"].tolist() == [6]
+    assert len(merge_rows(in_one([part[:0], part[:0]], packing), packing, nf)) == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -187,7 +190,7 @@ def test_whichever_worker_had_a_packet_the_sum_is_the_same(data: st.DataObject, 
                 row["packets"], row["first_ns"], row["last_ns"] = state
             return sort_rows(result, packing)
 
-        merged = merge_rows([made(part) for part in parts], packing, nf, sharing=REPLICATED)
+        merged = merge_rows(in_one([made(part) for part in parts], packing), packing, nf)
         assert np.array_equal(merged, made(single))
         assert count_keys([made(part)[::-1] for part in parts], packing) == len(single)
 
@@ -209,7 +212,7 @@ def test_workers_with_any_packets_in_any_order_have_together_what_one_has(
         random.choice(workers).process(packet)
     for place, side in enumerate(plan.tables[0].sides):
         parts = [worker.rows(nf)[place] for worker in workers]
-        merged = merge_rows(parts, side.packing, nf, sharing=REPLICATED)
+        merged = merge_rows(in_one(parts, side.packing), side.packing, nf)
         assert np.array_equal(merged, single.rows(nf)[place])
 
 

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fajita import NF, PASS, Chain, five_tuple, i16, u64
 from fajita.engine.rows import row_dtype, sort_rows, state_column, states_only
@@ -53,3 +55,15 @@ def test_states_have_the_names_of_the_nf(plan):
 def test_no_rows(plan):
     rows = np.empty(0, row_dtype(five_tuple.packings[0], plan.nfs[0]))
     assert len(sort_rows(rows, five_tuple.packings[0])) == len(states_only([rows], five_tuple, plan.nfs[0])) == 0
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(*[st.sampled_from((0, 1, 5, (1 << 32) - 1))] * 2, *[st.integers(0, 3)] * 2), max_size=60))
+def test_rows_are_sorted_by_every_field_of_the_key_and_equal_ones_keep_their_order(plan, keys):
+    packing = five_tuple.packings[0]
+    rows = np.zeros(len(keys), row_dtype(packing, plan.nfs[0]))
+    for row, (number, (src, dst, src_port, dst_port)) in zip(rows, enumerate(keys), strict=True):
+        row["src"], row["dst"], row["src_port"], row["dst_port"], row["packets"] = src, dst, src_port, dst_port, number
+    ordered = sort_rows(rows, packing)
+    expected = sorted(range(len(keys)), key=lambda number: keys[number])
+    assert ordered["packets"].tolist() == expected

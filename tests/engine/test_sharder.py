@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP, UDP, Ether
+from scapy.layers.inet import ICMP, IP, TCP, UDP, Ether
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Dot1Q
+from scapy.packet import Raw
 
-from fajita import Chain, FrameBlock, connection, five_tuple
+from fajita import NF, Chain, FrameBlock, connection, five_tuple
 from fajita.engine.sharder import Sharder
 from fajita.io.frames import RAW_IP
 from fajita.nfs.flow_counter import FlowCounter
@@ -24,6 +25,7 @@ from fajita.reference.packet_view import PacketView
 from fajita.reference.sharder import Sharder as ReferenceSharder
 from fajita.rss import INDIRECTION_ENTRIES, SHARD_KEYS, HashFields
 from fajita.settings import CHOICES
+from tests.error_nfs import CountsErrors
 from tests.kernel.test_fragments import random_fragment, random_traffic
 from tests.traffic import Traffic, traffic
 
@@ -39,8 +41,10 @@ FIELDS = [
 ]
 
 
-def plan_of(*, fragments: str = "pass", inner: bool = False, ports: bool = True) -> Plan:
-    nfs = [FlowCounter()] if ports else [SourceCounter()]
+def plan_of(*, fragments: str = "pass", inner: bool = False, ports: bool = True, errors: bool = False) -> Plan:
+    nfs: list[NF] = [FlowCounter()] if ports else [SourceCounter()]
+    if errors:
+        nfs = [CountsErrors(key="five_tuple" if ports else "source")]
     return Chain(nfs, fragments=fragments, inner=inner).plan
 
 
@@ -64,6 +68,9 @@ SETTINGS = (
     {"inner": True, "fragments": "flow"},
     {"fragments": "drop"},
     {"ports": False},
+    {"errors": True},
+    {"errors": True, "inner": True, "fragments": "flow"},
+    {"errors": True, "ports": False},
 )
 
 
@@ -156,6 +163,19 @@ def test_both_directions_of_a_connection_have_one_bucket():
     back = ETHERNET / IP(src="192.0.2.7", dst="10.0.0.1") / UDP(sport=4000, dport=53)
     assert bucket_of(there, "connection") == bucket_of(back, "connection")
     assert bucket_of(there, "source") == bucket_of(back, "destination")
+
+
+def test_an_error_has_the_bucket_of_what_it_quotes():
+    request = IP(src="10.0.0.1", dst="192.0.2.7") / UDP(sport=4000, dport=53)
+    error = IP(src="198.51.100.1", dst="10.0.0.1") / ICMP(type=3) / Raw(bytes(request)[:28])
+    frames = [bytes(ETHERNET / packet) for packet in (request, error)]
+    for name in SHARD_KEYS:
+        alone, with_errors = (
+            Sharder(plan_of(errors=errors), SHARD_KEYS[name]).buckets(FrameBlock.from_frames(frames)).tolist()
+            for errors in (False, True)
+        )
+        assert with_errors == [alone[0]] * 2
+        assert alone[0] != alone[1] or name == "destination_port"
 
 
 def test_what_has_no_ip_header_is_in_the_first_bucket():

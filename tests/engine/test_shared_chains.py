@@ -146,5 +146,5 @@ def test_where_new_flows_are_refused_the_others_count_on(name, full, monkeypatch
     assert table.entries == table.capacity
     assert table.refused > 0
     nf = next(nf for nf in workers.plan.nfs if nf.nf.name in ("before", "per_destination"))
-    counted = sum(int(side["packets"].sum()) for side in table.rows(nf))
+    counted = sum(int(side["packets"].sum()) for side in workers.engines[0].rows(nf))
     assert counted == 4 * 500 * WORKERS - table.refused

@@ -81,7 +81,7 @@ def block_of(packets: list[tuple[int, int]], start_ns: int = 0) -> FrameBlock:
 
 
 def totals(workers: Workers, nf: int = 0) -> dict[int, int]:
-    rows = workers.tables[workers.plan.nfs[nf].table].rows(workers.plan.nfs[nf])[0]
+    (rows, *_) = workers.engines[0].rows(workers.plan.nfs[nf])
     return {int(row["dst"]): int(row["packets"]) for row in rows}
 
 
@@ -125,7 +125,7 @@ def test_what_workers_have_of_every_type_is_merged():
             alone.process([block_of(each)])
         workers.check()
     nf = workers.plan.nfs[0]
-    merged, whole = workers.tables[0].rows(nf)[0], alone.engines[0].rows(alone.plan.nfs[0])[0]
+    merged, whole = workers.engines[0].rows(nf)[0], alone.engines[0].rows(alone.plan.nfs[0])[0]
     for name in merged.dtype.names:
         assert np.array_equal(merged[name], whole[name]), name
     assert len(merged) == 300
@@ -243,10 +243,10 @@ def test_states_of_one_entry_end_each_in_its_time():
     second.process(block_of([(1, 6)], SECOND))
     workers.settle(3 * SECOND)
     assert totals(workers) == {1: 2}
-    assert len(workers.tables[0].rows(brief)[0]) == 0
+    assert len(first.rows(brief)[0]) == 0
     second.process(block_of([(1, 3)] * 2, 4 * SECOND))
     assert totals(workers) == {1: 4}
-    assert workers.tables[0].rows(brief)[0][["packets", "shortest"]].tolist() == [(2, 45)]
+    assert first.rows(brief)[0][["packets", "shortest"]].tolist() == [(2, 45)]
     assert first.counters().tables[0].created == 1
     workers.settle(14 * SECOND)
     assert workers.tables[0].entries == 0

@@ -52,7 +52,7 @@ def test_a_new_table_is_empty(counting):
     made = Made(counting)
     table = made.table
     assert (table.entries, table.created, table.expired, table.evicted, table.refused) == (0, 0, 0, 0, 0)
-    assert [len(rows) for rows in table.rows(counting.plan.nfs[0])] == [0, 0]
+    assert [len(entries.keys) for entries in table.read()] == [0, 0]
     for side in table.sides:
         tags, entries = side.areas()
         assert not tags.any()

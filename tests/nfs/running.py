@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fajita import NF, Chain, FrameBlock
+from fajita.change import changed_nf
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.counters import Counters
 from fajita.engine.interface import Engine
@@ -62,6 +63,12 @@ def run(
     running.process(_after(block, len(half)))
     made = [bytes(block.frame(index)) for index in range(len(block))]
     return Result(made, block.verdict.tolist(), running.counters(), chain, running)
+
+
+def change(engine: Engine, name: str, **params: Any) -> None:
+    """Give an NF of a running engine other parameters; all that it is not given are as they were at the beginning."""
+    plan = next(nf for nf in engine.plan.nfs if nf.nf.name == name)
+    engine.change(plan, changed_nf(plan, plan.nf, params))
 
 
 def _after(block: FrameBlock, start: int) -> FrameBlock:

@@ -110,7 +110,7 @@ def test_new_flows_take_turns_and_known_ones_stay(engine):
     first_seen = list(dict.fromkeys(order))
     result = run(engine, LoadBalancer(servers=SERVERS), [udp_frame(1000 + flow) for flow in order])
     assert [destination_of(frame) for frame in result.frames] == [SERVERS[first_seen.index(f) % 3] for f in order]
-    assert result.engine.core(result.chain.plan.nfs[0]) == {"turn": [7]}
+    assert result.engine.core(result.chain.plan.nfs[0], arrays=False) == {"turn": [7]}
     assert result.summary() == {"flows": {"10.0.0.1": 3, "10.255.0.2": 2, "172.16.3.3": 2}}
     assert result.counters.tables[0].created == 7
 
@@ -166,10 +166,13 @@ def test_both_engines_and_every_run_agree_on_many_flows():
         assert all(frames == first for frames in others)
 
 
+PARAMETERS = "its parameters: servers, algorithm, weights, table_size, down, drop_down"
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, "LoadBalancer needs the parameter servers; its parameters: servers, algorithm, weights, table_size"),
+        ({}, f"LoadBalancer needs the parameter servers; {PARAMETERS}"),
         ({"servers": []}, "LoadBalancer: servers is empty; give at least one address"),
         ({"servers": "10.0.0.1"}, "parameter servers of LoadBalancer: Input should be a valid list"),
         (
@@ -179,12 +182,24 @@ def test_both_engines_and_every_run_agree_on_many_flows():
         ({"servers": [7]}, "parameter servers.0 of LoadBalancer: 7 is not an IPv4 address such as 10.0.0.1"),
         (
             {"servers": ["10.0.0.1"], "algorithm": "random"},
-            "parameter algorithm of LoadBalancer: Input should be 'round_robin', 'hash' or 'maglev'",
+            "parameter algorithm of LoadBalancer: "
+            "Input should be 'round_robin', 'least_connections', 'hash' or 'maglev'",
         ),
         (
             {"server": ["10.0.0.1"]},
-            "LoadBalancer has no parameter server; its parameters: servers, algorithm, weights, table_size; "
-            "settings: key, timeout",
+            f"LoadBalancer has no parameter server; {PARAMETERS}; settings: key, timeout",
+        ),
+        (
+            {"servers": ["10.0.0.1"], "down": ["10.0.0.2"]},
+            "LoadBalancer: down: 10.0.0.2 is none of the servers",
+        ),
+        (
+            {"servers": SERVERS, "down": SERVERS},
+            "LoadBalancer: all servers are down; leave at least one",
+        ),
+        (
+            {"servers": [f"10.0.{n >> 8}.{n & 255}" for n in range(1025)], "algorithm": "least_connections"},
+            "LoadBalancer: 1,025 servers; least_connections takes at most 1,024",
         ),
         (
             {"servers": ["10.0.0.1"], "key": "destination"},

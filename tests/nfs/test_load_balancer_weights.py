@@ -26,7 +26,8 @@ def servers_of(result: Any) -> list[str]:
 def turns(weights: list[int], count: int = 0) -> list[int]:
     """The servers of a cycle of turns, by their place in the list."""
     servers = [f"10.0.0.{n}" for n in range(count or len(weights))]
-    return [turn & 0xFF for turn in LoadBalancer(servers=servers, weights=weights).places]
+    balancer = LoadBalancer(servers=servers, weights=weights)
+    return [turn & 0xFF for turn in balancer.places[: balancer.turns[0]]]
 
 
 def test_the_turns_are_those_of_nginx() -> None:

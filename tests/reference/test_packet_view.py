@@ -35,6 +35,7 @@ SCAPY = {
     "tcp_acknowledgment": (TCP, "ack"),
     "tcp_flags": (TCP, "flags"),
     "tcp_window": (TCP, "window"),
+    "tcp_data_offset": (TCP, "dataofs"),
     "udp_length": (UDP, "len"),
     "icmp_type": (ICMP, "type"),
     "icmp_code": (ICMP, "code"),

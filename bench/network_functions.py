@@ -1,0 +1,236 @@
+"""Each shipped network function alone, against the chain `three`, on one core: JSON lines, then a table as Markdown.
+
+    python bench/network_functions.py [--flows 65536,1048576] [--packets 2097152] [--repeat 9] [--only virtual_server,…]
+
+Frames of 60 bytes from memory, flows drawn uniformly, every flow known before; a function's own frames where the usual
+ones are not its business. Each takes turns with `three`, pass by pass, so that a noisy machine disturbs both alike;
+time is that of the thread. of_three: the median of the ratios of neighbouring passes. What is not shipped is left out.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita import Chain, FrameBlock
+from fajita.engine.compiled import CompiledEngine
+from fajita.io.flow_order import FlowOrder
+from fajita.io.synthetic import DEFAULT_GAP_NS, synthetic_block
+from fajita.registry import shipped_nfs
+
+Slots = NDArray[np.uint8]
+
+THREE = "three"
+CHAINS = Path(__file__).parents[1] / "chains"
+CHUNK = 1 << 16
+SERVERS = [f"192.0.2.{number}" for number in range(16)]
+#: Bytes of an Ethernet frame with IPv4 and UDP.
+MAC_DST, SRC, DST, SRC_PORT, DST_PORT = (slice(*place) for place in ((0, 6), (26, 30), (30, 34), (34, 36), (36, 38)))
+SERVICES = 16
+
+
+def services(forwarding: str, algorithm: str) -> str:
+    """So many services, of SERVERS each."""
+    parts = []
+    for number in range(SERVICES):
+        servers = [
+            f"{{address: 192.0.{number}.{server}"
+            + (f", port: {8000 + number}}}" if forwarding == "nat" else f", mac: '02:00:00:00:00:{server:02x}'}}")
+            for server in range(len(SERVERS))
+        ]
+        parts.append(
+            f"{{address: 198.51.100.{number}, port: 80, protocol: udp, forwarding: {forwarding}, "
+            f"algorithm: {algorithm}, servers: [{', '.join(servers)}]}}"
+        )
+    return f"virtual_server: {{services: [{', '.join(parts)}], timeout: 5min}}"
+
+
+def balancer(algorithm: str) -> str:
+    return f"load_balancer: {{servers: [{', '.join(SERVERS)}], algorithm: {algorithm}, timeout: 5min}}"
+
+
+def rules(count: int) -> str:
+    """So many in nftables' notation; the last lets all flows pass."""
+    others = "\n".join(
+        f"ip saddr 172.16.{number >> 8}.{number & 255} udp dport {1024 + number} drop" for number in range(count - 2)
+    )
+    head = "table inet filter {\nchain forward {\ntype filter hook forward priority filter; policy drop;"
+    return f"{head}\nct state established,related accept\n{others}\nip saddr 10.0.0.0/8 accept\n}}\n}}\n"
+
+
+NAT = "nat: {inside: [10.0.0.0/8], external: [203.0.113.0/27]}"
+
+
+def to_services(slots: Slots) -> None:
+    """Let every flow be one to a service."""
+    number = (slots[:, SRC].sum(1) + slots[:, SRC_PORT].sum(1)) % SERVICES
+    slots[:, DST] = np.stack([np.full_like(number, byte) for byte in (198, 51, 100)] + [number], 1)
+    slots[:, DST_PORT] = (0, 80)
+
+
+def as_they_come(slots: Slots) -> None:
+    """Leave the frames as they are."""
+
+
+@dataclass
+class Case:
+    """What is measured. nf: an item of a chain, as YAML. made: alters the usual frames.
+
+    answers: every second packet is an answer to what the function makes of it. files: beside the chain, by name.
+    """
+
+    name: str
+    nf: str
+    made: Callable[[Slots], None] = as_they_come
+    answers: bool = False
+    files: dict[str, str] = field(default_factory=dict)
+    engine: CompiledEngine = field(init=False)
+    block: FrameBlock = field(init=False)
+    pristine: Slots = field(init=False)
+    mpps: list[float] = field(default_factory=list)
+
+    @property
+    def needs(self) -> str:
+        """The name of the NF."""
+        return self.nf.partition(":")[0]
+
+    def chain(self, folder: Path) -> Chain:
+        """The function alone; of THREE the example."""
+        if self.name == THREE:
+            return Chain.load(CHAINS / "three.yaml")
+        for name, text in self.files.items():
+            (folder / name).write_text(text)
+        path = folder / "chain.yaml"
+        path.write_text(f"nfs:\n- {self.nf}\n")
+        return Chain.load(path)
+
+    def begin(self, folder: Path, flows: int, packets: int) -> None:
+        """Make the packets, and an engine that knows all flows."""
+        self.engine, self.mpps = CompiledEngine(self.chain(folder).plan), []
+        order = FlowOrder("roundrobin", flows, 0)
+        for first in range(0, flows, CHUNK):
+            self.engine.process(self._frames(order, min(CHUNK, flows - first), first))
+        self.block = self._frames(FlowOrder("uniform", flows, 1), packets, flows)
+        slots: Slots = self.block.memory  # type: ignore[assignment]
+        if self.answers:
+            self.pristine = slots.copy()
+            self.engine.process(self.block)
+            half = slots[::2]
+            for one, other in ((SRC, DST), (SRC_PORT, DST_PORT)):
+                self.pristine[::2, one], self.pristine[::2, other] = half[:, other], half[:, one]
+            self.block.time_ns += np.uint64(packets * DEFAULT_GAP_NS)
+        else:
+            self.pristine = slots.copy()
+
+    def _frames(self, order: FlowOrder, packets: int, first: int) -> FrameBlock:
+        block = synthetic_block(order, packets, first=first, traffic="udp")
+        self.made(block.memory)  # type: ignore[arg-type]
+        return block
+
+    def run(self) -> None:
+        """A pass over all packets."""
+        self.block.memory[:] = self.pristine  # type: ignore[index]
+        start = time.thread_time()  # of this thread alone: others may want the core, too
+        self.engine.process(self.block)
+        self.mpps.append(len(self.block) / (time.thread_time() - start) / 1e6)
+        self.block.time_ns += np.uint64(len(self.block) * DEFAULT_GAP_NS)
+
+
+def cases() -> list[Case]:
+    """All that there are."""
+    return [
+        Case("policer, one rate", "policer: {rate: 1Gbps, burst: 64kB, key: five_tuple}"),
+        Case("policer, two rates", "policer: {rate: 1Gbps, burst: 64kB, peak_rate: 2Gbps, key: five_tuple}"),
+        *(Case(f"load_balancer, {name}", balancer(name)) for name in ALGORITHMS),
+        *(Case(f"virtual_server, {name}", services("nat", name), to_services) for name in ALGORITHMS),
+        Case("virtual_server, both ways", services("nat", "maglev"), to_services, answers=True),
+        Case("virtual_server, direct", services("direct", "maglev"), to_services),
+        Case("nat", NAT),
+        Case("nat, both ways", NAT, answers=True),
+        Case("connection_tracker", "connection_tracker:"),
+        Case("connection_tracker, both ways", "connection_tracker:", answers=True),
+        *(
+            Case(f"firewall, {count:,} rules", "firewall: {rules: rules.nft}", files={"rules.nft": rules(count)})
+            for count in (10, 10_000)
+        ),
+        Case(
+            "firewall, 10,000 rules, both ways",
+            "firewall: {rules: rules.nft}",
+            answers=True,
+            files={"rules.nft": rules(10_000)},
+        ),
+    ]
+
+
+ALGORITHMS = ("round_robin", "least_connections", "hash", "maglev")
+
+
+def measure(three: Case, case: Case, repeat: int) -> dict[str, object]:
+    """A row for a case, pass by pass in turn with `three`."""
+    three.mpps.clear()
+    for number in range(repeat + 1):  # the first pass warms the caches up
+        for each in (three, case) if number % 2 else (case, three):
+            each.run()
+    rates, threes = case.mpps[-repeat:], three.mpps[-repeat:]
+    median = statistics.median(rates)
+    counters = case.engine.counters()
+    return {
+        "function": case.name,
+        "flows": counters.tables[0].active,
+        "packets": len(case.block),
+        "mpps": round(median, 2),
+        "mpps_min": round(min(rates), 2),
+        "mpps_max": round(max(rates), 2),
+        "ns_per_packet": round(1000 / median, 2),
+        "three_ns_per_packet": round(1000 / statistics.median(threes), 2),
+        "of_three": round(statistics.median(own / other for own, other in zip(rates, threes, strict=True)), 3),
+        "dropped": counters.packets_in - counters.packets_out,
+    }
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """The figures as Markdown."""
+    flows = list(dict.fromkeys(row["at"] for row in rows))
+    found = {(row["function"], row["at"]): row for row in rows}
+    heads = [f"{count:,} flows: Mpps | ns per packet | of `three`" for count in flows]
+    lines = [f"| alone | {' | '.join(heads)} |", f"|---|{'---:|---:|---:|' * len(flows)}"]
+    for name in dict.fromkeys(row["function"] for row in rows):
+        cells = [
+            f"{row['mpps']:.1f} | {row['ns_per_packet']:.1f} | {row['of_three']:.2f}"
+            for row in (found[name, count] for count in flows)
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--flows", default="65536,1048576")
+    parser.add_argument("--packets", type=int, default=1 << 21)
+    parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--only", default="", help="names of NFs with commas between")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    wanted = set(options.only.split(",") if options.only else shipped_nfs()) & set(shipped_nfs())
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for flows in map(int, options.flows.split(",")):
+            three = Case(THREE, "rate_limiter:")
+            three.begin(Path(folder), flows, options.packets)
+            for case in (case for case in cases() if case.needs in wanted):
+                case.begin(Path(folder), flows, options.packets)
+                rows.append({"at": flows} | measure(three, case, options.repeat))
+                print(json.dumps(rows[-1]), flush=True)
+    print(f"\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    main()

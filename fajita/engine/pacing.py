@@ -1,0 +1,57 @@
+"""An engine whose packets come at a pace of their own: how long each waits, from when it is due to when it is done."""
+
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.engine.compiled import CompiledEngine
+from fajita.errors import InputError
+from fajita.io.frames import FrameBlock
+from fajita.kernel.cache import load_kernel
+from fajita.kernel.counter import read_counter
+from fajita.kernel.layout import CONTEXT, DONE
+from fajita.kernel.pacing import FRACTIONS, generate_paced
+from fajita.plan import Plan
+
+
+class PacedEngine(CompiledEngine):
+    """One worker. Its tables have to have room for all flows before, as nothing can be asked of it meanwhile."""
+
+    def __init__(self, plan: Plan) -> None:
+        if platform.machine() != "x86_64":
+            raise InputError("latency is measured with x86's time stamp counter", right="measure on an x86-64 machine")
+        super().__init__(plan)
+        self._paced: Callable[..., int] = load_kernel(generate_paced(plan))
+
+    def run_paced(self, block: FrameBlock, gap_ns: float, most: int) -> tuple[float, NDArray[np.float64]]:
+        """Run the block, packet i being due `i * gap_ns` after the first, at most `most` at once; gap 0: all are there.
+
+        Gives the seconds that it took and what each packet waited, in ns. InputError if a table has to grow.
+        """
+        for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
+            self._place(name, getattr(block, name))
+        self._place("clocks", block.time_ns)
+        self.fragments.begin_block()
+        self._context[CONTEXT["before"] // 8] = 0
+        self._allow_memory(block)
+        late, per_ns = np.zeros(len(block), np.int64), cycles_per_ns()
+        gap = round(gap_ns * per_ns * FRACTIONS)
+        start = time.perf_counter()
+        if self._paced(self._context.ctypes.data, len(block), gap, most, late.ctypes.data) != DONE:
+            raise InputError("a table grew while latency was measured", right="measure with flows that are all known")
+        return time.perf_counter() - start, late / per_ns
+
+
+def cycles_per_ns() -> float:
+    """How fast the time stamp counter counts, found by looking at both clocks twice."""
+    (at, cycle), (later, another) = _both_clocks(), _both_clocks()
+    while later - at < 20_000_000:
+        later, another = _both_clocks()
+    return (another - cycle) / (later - at)
+
+
+def _both_clocks() -> tuple[int, int]:
+    return time.perf_counter_ns(), read_counter()

@@ -1,0 +1,398 @@
+"""A network address and port translator for IPv4."""
+
+from ipaddress import IPv4Address
+from typing import Any, Literal
+
+import numpy as np
+
+from fajita import (
+    LOOK_UP,
+    NF,
+    PASS,
+    Array,
+    Duration,
+    Layer,
+    Map,
+    Packet,
+    everything,
+    flag,
+    hash_of,
+    ipv4,
+    key_of,
+    u8,
+    u16,
+    u32,
+    u64,
+)
+from fajita.nfs._nat_parameters import StaticMapping, is_in, port_range, ranges, static_mapping
+
+TCP, UDP, ICMP = 1, 2, 3
+KIND_COUNT = 3
+KIND = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
+#: By protocol number; 0 is what cannot be translated.
+KINDS = [{6: TCP, 17: UDP, 1: ICMP}.get(number, 0) for number in range(256)]
+ECHO, ECHO_REPLY, TIMESTAMP, TIMESTAMP_REPLY = 8, 0, 13, 14
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+#: What is known of a TCP connection: who has sent something, who has finished, a reset.
+OWNER_SENT, REMOTE_SENT, OWNER_FINISHED, REMOTE_FINISHED, RESET = 1, 2, 4, 8, 16
+BOTH_SENT, BOTH_FINISHED = OWNER_SENT | REMOTE_SENT, OWNER_FINISHED | REMOTE_FINISHED
+MULTICAST = 224 << 24
+SECOND = 10**9
+#: In what lies at a place, beside protocol, address and port: it stays for ever, and lets everybody in.
+STATIC = 1 << 52
+#: Of a pool that is nearly exhausted: addresses, and ports drawn at random, that are tried for a new mapping.
+MAXIMUM_ADDRESSES, MAXIMUM_DRAWS = 8, 8
+
+
+class Nat(NF):
+    """Translates addresses and ports between an inside and the outside: NAPT44 as RFC 4787, 5382 and 5508 want it.
+
+    What comes from inside (prefixes) gets an external address (addresses and prefixes) and a port of `ports`; what
+    goes to an external address is translated back or dropped; everything else passes, multicast and what stays inside
+    too. Of ICMP, echo and timestamp queries from inside are translated by their identifier, and errors with the
+    packet that they quote; other protocols and messages are dropped. The TTL is left alone.
+
+    mapping: an inside address and port has one external endpoint for all destinations, or one for each. All mappings
+    of a host have the same external address as long as that has ports. filtering says who may send to a mapping:
+    anybody, addresses (RFC 4787, REQ-8, where that matters more than transparency, so it is the default) or addresses
+    and ports that its host has sent to. allocation: of a new mapping's port: the host's own if it is free, else the
+    one that has been free for longest; that one; or a random one. parity: even ports become even ones while there
+    are some. Nothing is done for contiguity, as RFC 4787 asks for nothing. static mappings let everybody in:
+    {external: "203.0.113.7:80/tcp", inside: "10.0.0.5:8080"}.
+
+    A mapping lives as long as it has sessions: pairs of an inside and a remote endpoint that have not been idle for
+    udp, icmp or, of TCP, established (both have sent, neither a reset, and not both a FIN) or transitory. With
+    `fragments: drop` in the chain no fragment leaves untranslated that comes before its first.
+    """
+
+    key = key_of(
+        "src", "dst", "src_port", "dst_port", "protocol", "icmp_id", name="session", layer=Layer.FLOW, symmetric=True
+    )
+    about = Layer.IPV4
+
+    class Params:
+        inside: list[str]
+        external: list[str]
+        ports: str = "1024-65535"
+        mapping: Literal["endpoint_independent", "address_and_port_dependent"] = "endpoint_independent"
+        filtering: Literal["endpoint_independent", "address_dependent", "address_and_port_dependent"] = (
+            "address_dependent"
+        )
+        allocation: Literal["preserve", "sequential", "random"] = "preserve"
+        parity: bool = True
+        static: list[dict[str, str]] = []
+        established: Duration = "7440s"
+        transitory: Duration = "240s"
+        udp: Duration = "300s"
+        icmp: Duration = "60s"
+
+    class State:
+        # Of the session's owner, who is inside, and the remote, as the owner sees that. In an order without gaps.
+        expire_in: u64
+        place: u32  # of the owner's mapping; 0: the session is refused
+        external: ipv4
+        remote: ipv4
+        peer_place: u32  # of a remote that is inside, too: its mapping
+        port: u16
+        peer_port: u16
+        tcp: u8
+        owner_forward: flag  # the owner has begun the session
+        permitted: flag  # the remote, for the owner's mapping
+        open: flag  # the remote, who is inside, lets the owner in
+
+    class Core:
+        begun: flag
+        # Of the packet at hand: where it comes from; the place of the external endpoint that it went to, or 0.
+        from_inside: flag
+        place: u32
+        address: ipv4
+        port: u16
+        # By place: the protocol, address and port inside, 0 if it is free; how many sessions; links of free places.
+        inside: Array[u64, "places"]  # noqa: F821
+        sessions: Array[u32, "places"]  # noqa: F821
+        next_free: Array[u32, "places"]  # noqa: F821
+        previous_free: Array[u32, "places"]  # noqa: F821
+        mappings: Map[1, "most_mappings"]  # noqa: F821
+        permissions: Map[1, "most_permissions"]  # noqa: F821
+
+    def prepare(self) -> None:
+        """A place for each protocol, external address and port; a list of the free ones, by parity if that counts.
+
+        A list is a ring of its places and of an end. Links are kept as what they differ from those to the neighbours,
+        so that the zeros with which memory begins are a ring of all places in their order.
+        """
+        self.inside_first, self.inside_last = ranges("inside", self.inside)
+        self.external_first, self.external_last = ranges("external", self.external)
+        sizes = [last - first + 1 for first, last in zip(self.external_first, self.external_last, strict=True)]
+        self.external_before = [sum(sizes[:index]) for index in range(len(sizes))]
+        self.addresses = sum(sizes)
+        for edge in (*self.external_first, *self.external_last):
+            if is_in(edge, self.inside_first, self.inside_last):
+                raise ValueError(f"the external address {IPv4Address(edge)} is inside, too; give others")
+        if is_in(self.inside_first[0], self.external_first, self.external_last):
+            raise ValueError(f"the inside address {IPv4Address(self.inside_first[0])} is external, too; give others")
+        self.first, self.last = port_range(self.ports)
+        self.lists = 2 if self.parity else 1
+        if (self.last + 1 - self.first) % self.lists or self.first % self.lists:
+            raise ValueError(f"ports is {self.ports}; with parity give an even one to an odd one, such as 1024-65535")
+        self.free = (self.last + 1 - self.first) // self.lists
+        self.ring = self.free + 1
+        self.size = 65536 // self.lists + 1
+        self.places = 1 + self.addresses * KIND_COUNT * self.lists * self.size
+        static = [static_mapping(given) for given in self.static]
+        self.static_places = [self.static_place(one) for one in static]
+        self.static_inside = [KIND[one.protocol] << 48 | one.inside << 16 | one.inside_port for one in static]
+        by_endpoint = self.mapping == "endpoint_independent"
+        if len(set(self.static_places)) < len(static):
+            raise ValueError("static has an external endpoint twice; give each once")
+        if by_endpoint and len(set(self.static_inside)) < len(static):
+            raise ValueError("static has an inside endpoint twice; give each once, or another mapping")
+        # ICMP identifiers may be any.
+        all_ports = self.addresses * (65536 + 2 * self.lists * self.free) + len(static)
+        self.most_mappings = all_ports if by_endpoint else 1
+        self.most_permissions = max(all_ports, 1 << 20) if self.filtering == "address_dependent" else 1
+        # Sessions of all workers share the ports and what is known of them.
+        self.together = everything
+        # Half of it is the longest that a port is kept after a session's end.
+        self.shortest_expire_in = min(10 * SECOND, self.established, self.transitory, self.udp, self.icmp)
+
+    def static_place(self, mapping: StaticMapping) -> int:
+        """Where the mapping lies; ValueError if its addresses are not external and inside."""
+        if not is_in(mapping.inside, self.inside_first, self.inside_last):
+            raise ValueError(f"static leads to {IPv4Address(mapping.inside)}, which is not among inside")
+        for i, (first, last) in enumerate(zip(self.external_first, self.external_last, strict=True)):
+            if first <= mapping.external <= last:
+                external = self.external_before[i] + mapping.external - first
+                number = (external * KIND_COUNT + KIND[mapping.protocol] - 1) * self.lists + mapping.port % self.lists
+                return 1 + number * self.size + mapping.port // self.lists
+        raise ValueError(f"static has {IPv4Address(mapping.external)}, which is not among external")
+
+    def before_lookup(self, pkt: Packet) -> int:
+        if len(self.static_places) > 0 and not self.core.begun:
+            self.core.begun = True
+            for i in range(len(self.static_places)):
+                place = self.static_places[i]
+                self.core.inside[place] = STATIC | self.static_inside[i]
+                self.core.sessions[place] = 1
+                if self.mapping == "endpoint_independent":
+                    self.core.mappings.set(self.static_inside[i], place)
+                start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
+                if 0 <= place - start < self.free:
+                    after = (place - start + 1 + self.core.next_free[place]) % self.ring
+                    before = (place - start - 1 + self.core.previous_free[place]) % self.ring
+                    self.core.next_free[start + before] = (after - before - 1) % self.ring
+                    self.core.previous_free[start + after] = (before - after + 1) % self.ring
+
+        from_inside = False
+        for i in range(len(self.inside_first)):
+            if self.inside_first[i] <= pkt.src <= self.inside_last[i]:
+                from_inside = True
+        external = -1
+        for i in range(len(self.external_first)):
+            if self.external_first[i] <= pkt.dst <= self.external_last[i]:
+                external = self.external_before[i] + pkt.dst - self.external_first[i]
+        if external < 0:
+            if not from_inside or pkt.dst >= MULTICAST:
+                return PASS
+            for i in range(len(self.inside_first)):
+                if self.inside_first[i] <= pkt.dst <= self.inside_last[i]:
+                    return PASS
+
+        kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
+        if not pkt.is_tcp and not pkt.is_udp:
+            if kind == 0:
+                return pkt.drop("protocol")
+            if kind == ICMP and not pkt.is_error:
+                if not pkt.is_icmp:
+                    return pkt.drop("icmp fragment")
+                if external < 0 and pkt.icmp_type != ECHO and pkt.icmp_type != TIMESTAMP:
+                    return pkt.drop("icmp type")
+                if external >= 0 and pkt.icmp_type != ECHO_REPLY and pkt.icmp_type != TIMESTAMP_REPLY:
+                    return pkt.drop("icmp type")
+            if not pkt.is_icmp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
+                return pkt.drop("header not captured")
+        self.core.from_inside = from_inside
+        self.core.place = 0
+        if external < 0:
+            return LOOK_UP
+
+        port = pkt.flow_dst_port
+        if pkt.is_error:
+            port = pkt.quoted_icmp_id if kind == ICMP else pkt.quoted_src_port
+        elif kind == ICMP:
+            port = pkt.icmp_id
+        number = (external * KIND_COUNT + kind - 1) * self.lists + port % self.lists
+        place = 1 + number * self.size + port // self.lists
+        inside = self.core.inside[place]
+        if inside == 0 or (pkt.is_error and pkt.quoted_src != pkt.dst):
+            return pkt.drop("no mapping")
+        self.core.place = place
+        self.core.address = pkt.dst
+        self.core.port = port
+        pkt.dst = inside >> 16
+        if pkt.is_error:
+            pkt.quoted_src = inside >> 16
+            if kind == ICMP:
+                pkt.quoted_icmp_id = inside
+            else:
+                pkt.quoted_src_port = inside
+        else:
+            pkt.dst_port = inside
+            pkt.icmp_id = inside
+        return LOOK_UP
+
+    def new_flow(self, pkt: Packet, state: State) -> None:
+        kind = KINDS[pkt.protocol]
+        place = 0
+        state.expire_in = 1  # unless there is a session
+        target = self.core.inside[self.core.place]
+        if self.core.place != 0 and target == 0:
+            return  # its last session was this one, or had to make room for it: it has just ended
+        open_to_all = self.filtering == "endpoint_independent" or target >= STATIC
+        if self.core.from_inside:
+            state.owner_forward = True
+            state.remote = pkt.dst
+            port = pkt.icmp_id if kind == ICMP else pkt.flow_src_port
+            source = kind << 48 | pkt.src << 16 | port
+            if self.mapping == "endpoint_independent":
+                place = max(self.core.mappings.get(source), 0)
+            if place == 0:
+                for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
+                    external = (hash_of(pkt.src) + attempt) % self.addresses
+                    base = 1 + (external * KIND_COUNT + kind - 1) * self.lists * self.size
+                    own = base + port % self.lists * self.size + port // self.lists
+                    may_keep = self.allocation == "preserve" and (self.first <= port <= self.last or kind == ICMP)
+                    if may_keep and self.core.inside[own] == 0:
+                        place = own
+                    for turn in range(self.lists):
+                        start = base + (port + turn) % self.lists * self.size + self.first // self.lists
+                        if self.allocation == "random":
+                            for _ in range(MAXIMUM_DRAWS):
+                                drawn = start + self.random(self.free)
+                                if place == 0 and self.core.inside[drawn] == 0:
+                                    place = drawn
+                        longest = (self.free + 1 + self.core.next_free[start + self.free]) % self.ring
+                        if place == 0 and longest != self.free:
+                            place = start + longest
+                    if place != 0:
+                        break
+                if place == 0:
+                    return
+                start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
+                if 0 <= place - start < self.free:
+                    after = (place - start + 1 + self.core.next_free[place]) % self.ring
+                    before = (place - start - 1 + self.core.previous_free[place]) % self.ring
+                    self.core.next_free[start + before] = (after - before - 1) % self.ring
+                    self.core.previous_free[start + after] = (before - after + 1) % self.ring
+                self.core.inside[place] = source
+                if self.mapping == "endpoint_independent":
+                    self.core.mappings.set(source, place)
+            if self.core.place != 0:
+                state.peer_place = self.core.place
+                state.remote = self.core.address
+                state.peer_port = self.core.port
+                state.open = open_to_all
+                self.core.sessions[self.core.place] += 1
+        else:
+            state.remote = pkt.src
+            if not open_to_all:
+                if self.filtering == "address_and_port_dependent":
+                    return
+                if self.core.permissions.get(self.core.place << 32 | pkt.src) < 0:
+                    return
+            place = self.core.place
+
+        state.place = place
+        self.core.sessions[place] += 1
+        number, index = (place - 1) // self.size, (place - 1) % self.size
+        state.port = index * self.lists + number % self.lists
+        external = number // self.lists // KIND_COUNT
+        for i in range(len(self.external_first)):
+            if external >= self.external_before[i]:
+                state.external = self.external_first[i] + external - self.external_before[i]
+        if self.filtering == "address_dependent":
+            permission = place << 32 | state.remote
+            state.permitted = self.core.permissions.set(permission, max(self.core.permissions.get(permission), 0) + 1)
+        state.expire_in = self.transitory if kind == TCP else self.udp if kind == UDP else self.icmp
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        if state.place == 0:
+            return pkt.drop("no port") if state.owner_forward else pkt.drop("filtered")
+        from_owner = pkt.forward == state.owner_forward
+        if pkt.is_tcp:
+            tcp = state.tcp
+            if pkt.tcp_flags & RST:
+                tcp |= RESET
+            else:
+                over = tcp & RESET != 0 or tcp & BOTH_FINISHED == BOTH_FINISHED
+                if over and pkt.tcp_flags & (SYN | ACK) == SYN:
+                    tcp = 0
+                tcp = tcp & ~RESET | (OWNER_SENT if from_owner else REMOTE_SENT)
+                if pkt.tcp_flags & FIN:
+                    tcp |= OWNER_FINISHED if from_owner else REMOTE_FINISHED
+            state.tcp = tcp
+            lasts = tcp & (BOTH_SENT | RESET) == BOTH_SENT and tcp & BOTH_FINISHED != BOTH_FINISHED
+            state.expire_in = self.established if lasts else self.transitory
+
+        if from_owner:
+            if state.peer_place != 0 and not state.open:
+                if self.filtering == "address_dependent":
+                    state.open = self.core.permissions.get(state.peer_place << 32 | state.external) > 0
+                if not state.open:
+                    return pkt.drop("filtered")
+            pkt.src = state.external
+            pkt.src_port = state.port
+            pkt.icmp_id = state.port
+        elif state.peer_place != 0:
+            state.open = True
+            pkt.src = state.remote
+            pkt.src_port = state.peer_port
+            pkt.icmp_id = state.peer_port
+        return PASS
+
+    def error(self, pkt: Packet, state: State) -> int:
+        if not pkt.related or state.place == 0:
+            return pkt.drop("no session")
+        # Who sends it has got the packet that it quotes, as that was when it had been translated.
+        if pkt.forward == state.owner_forward:
+            pkt.src = state.external
+            pkt.quoted_dst = state.external
+            pkt.quoted_dst_port = state.port
+            pkt.quoted_icmp_id = state.port
+        elif state.peer_place != 0:
+            pkt.src = state.remote
+            pkt.quoted_dst = state.remote
+            pkt.quoted_dst_port = state.peer_port
+            pkt.quoted_icmp_id = state.peer_port
+        return PASS
+
+    def expire(self, state: State) -> None:
+        if state.permitted:
+            permission = state.place << 32 | state.remote
+            sessions = self.core.permissions.get(permission)
+            if sessions > 1:
+                self.core.permissions.set(permission, sessions - 1)
+            else:
+                self.core.permissions.remove(permission)
+        for i in range(2):
+            place = state.place if i == 0 else state.peer_place
+            if place != 0:
+                self.core.sessions[place] -= 1
+                if self.core.sessions[place] == 0:
+                    if self.mapping == "endpoint_independent":
+                        self.core.mappings.remove(self.core.inside[place])
+                    self.core.inside[place] = 0
+                    # Behind all others that are free, so that it rests as long as it may.
+                    start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
+                    if 0 <= place - start < self.free:
+                        last = (self.free - 1 + self.core.previous_free[start + self.free]) % self.ring
+                        self.core.next_free[start + last] = (place - start - last - 1) % self.ring
+                        self.core.previous_free[place] = (last - place + start + 1) % self.ring
+                        self.core.next_free[place] = (self.free - place + start - 1) % self.ring
+                        self.core.previous_free[start + self.free] = (place - start - self.free + 1) % self.ring
+
+    def summary(self, states: Any, core: dict[str, Any]) -> dict[str, Any]:
+        taken = np.concatenate([inside[inside != 0] for inside in core["inside"]])
+        kinds = np.bincount((taken >> np.uint64(48)).astype(np.int64) & 3, minlength=4)
+        counts = {f"{name}_mappings": int(kinds[kind]) for name, kind in KIND.items()}
+        return {"sessions": int((states["place"] != 0).sum())} | counts

@@ -1,0 +1,125 @@
+"""How long packets wait, against how many come: offered loads from a tenth of what a chain can do to more than all.
+
+Packets are due at a steady pace whatever the chain does (kernel/pacing.py), so that what a stall holds up is counted.
+A worker takes what has come, up to a burst's number of packets at once. Capacity is that of the same bursts when all
+packets are there. With several cores each worker has its shard's share of the load.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from fajita import Chain
+from fajita.benchmark import make_every_flow, own_frames
+from fajita.engine.pacing import PacedEngine
+from fajita.engine.threads import WorkerThreads
+from fajita.engine.workers import compiled_engine
+from fajita.errors import InputError
+from fajita.io.flow_order import FlowOrder
+from fajita.io.frames import FrameBlock
+from fajita.io.synthetic import synthetic_block
+from fajita.plan import Plan
+from fajita.sharding import OWN
+
+_PERCENTILES = {"p50_us": 50.0, "p99_us": 99.0, "p99_9_us": 99.9}
+
+
+class Setting(BaseModel):
+    """load: offered, as a share of capacity. burst: packets that are run at once, at most. packets: of a pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    chain: str
+    flows: int = Field(65_536, ge=1)
+    packets: int = Field(1 << 20, ge=1000)
+    cores: int = Field(1, ge=1)
+    burst: int = Field(64, ge=1)
+    load: float = Field(0.8, gt=0, le=10)
+    repeat: int = Field(5, ge=1)
+
+
+class _Workers:
+    """A worker for each core, each with the packets of its shard."""
+
+    def __init__(self, plan: Plan, setting: Setting) -> None:
+        if setting.cores > 1 and any(table.sharing != OWN for table in plan.tables):
+            raise InputError("workers share a table of this chain", plan.name, "measure its latency on one core")
+        block = synthetic_block(
+            FlowOrder("uniform", setting.flows, 1), setting.packets, first=setting.flows, traffic="udp"
+        )
+        whole = [block] if setting.cores == 1 else compiled_engine(plan, setting.cores).shards_of(block)
+        self.shards = [own_frames(shard) for shard in whole]
+        self._pristine = [_slots(shard).copy() for shard in self.shards]
+        self.engines = [PacedEngine(plan) for _ in self.shards]
+        for engine in self.engines:
+            make_every_flow(engine, setting.flows)
+        self._threads = WorkerThreads(setting.cores)
+
+    def run(self, mpps: float, burst: int) -> tuple[float, NDArray[np.float64]]:
+        """Offer so many million packets per second, 0: all at once. The rate achieved, and what each waited, in µs."""
+        for shard, frames in zip(self.shards, self._pristine, strict=True):
+            _slots(shard)[:] = frames
+        packets = sum(map(len, self.shards))
+        seconds, waits = [], []
+
+        def work(engine: PacedEngine, shard: FrameBlock) -> None:
+            gap_ns = 1000 / mpps * packets / max(1, len(shard)) if mpps else 0.0
+            took, waited_ns = engine.run_paced(shard, gap_ns, burst)
+            seconds.append(took)
+            waits.append(waited_ns / 1000)
+
+        self._threads.run(
+            [
+                lambda engine=engine, shard=shard: work(engine, shard)  # type: ignore[misc]
+                for engine, shard in zip(self.engines, self.shards, strict=True)
+            ]
+        )
+        return packets / max(seconds) / 1e6, np.concatenate(waits)
+
+
+def _slots(shard: FrameBlock) -> NDArray[np.uint8]:
+    assert isinstance(shard.memory, np.ndarray)
+    return shard.memory
+
+
+def measure_group(folder: Path, settings: list[Setting], progress: Callable[[], None]) -> list[dict[str, Any]]:
+    """A row for each setting; those of one chain, flows and cores run on the same workers."""
+    made: dict[tuple[object, ...], _Workers] = {}
+    rows = []
+    for setting in settings:
+        plan = Chain.load(folder / setting.chain).plan
+        place = (setting.chain, setting.flows, setting.packets, setting.cores)
+        workers = made.get(place) or made.setdefault(place, _Workers(plan, setting))
+        rows.append(_row(plan, workers, setting, progress))
+    return rows
+
+
+def passes(setting: Setting) -> int:
+    """How often `progress` is called for it."""
+    return setting.repeat
+
+
+def _row(plan: Plan, workers: _Workers, setting: Setting, progress: Callable[[], None]) -> dict[str, Any]:
+    """Percentiles are the medians of those of the passes, as one pass may meet whatever else the machine does."""
+    capacity = max(workers.run(0, setting.burst)[0] for _ in range(3))
+    passes = []
+    for _ in range(setting.repeat):
+        passes.append(workers.run(capacity * setting.load, setting.burst))
+        progress()
+    waits = [waited for _, waited in passes]
+    figures = {
+        name: float(np.median([np.percentile(each, share) for each in waits])) for name, share in _PERCENTILES.items()
+    }
+    return setting.model_dump(exclude={"repeat"}) | {
+        "chain": plan.name,
+        "capacity_mpps": round(capacity, 3),
+        "offered_mpps": round(capacity * setting.load, 3),
+        "mpps": round(float(np.median([rate for rate, _ in passes])), 3),
+        "mean_us": round(float(np.median([each.mean() for each in waits])), 2),
+        **{name: round(value, 2) for name, value in figures.items()},
+        "longest_us": round(max(float(each.max()) for each in waits), 1),
+    }

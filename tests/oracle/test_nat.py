@@ -1,0 +1,87 @@
+"""nat does with every packet what the Linux kernel does: captures, and traffic made to be difficult, both ways.
+
+The hosts that begin are inside. What one translator sends out, the other side answers, with the port that it has seen.
+docs/nat.md explains every kind of difference that is left.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from fajita import Chain
+from fajita.nfs.nat import Nat
+from tests.oracle.packets import Renamer, with_identification
+from tests.oracle.router import INSIDE, Router, why_not_here
+from tests.oracle.sides import Sides
+from tests.oracle.traffic import traffic
+from tests.oracle.translation import EXTERNAL, RULES, compare, counted
+from tests.oracle.verdicts import ipv4_packets
+
+CAPTURES = Path(__file__).parents[2].parent / "shared" / "pcaps"
+REASON = why_not_here()
+pytestmark = pytest.mark.skipif(bool(REASON), reason=f"the Linux kernel as an oracle {REASON}")
+has_captures = pytest.mark.skipif(not CAPTURES.is_dir(), reason="the real captures (../shared/pcaps) are not here")
+
+MOST_PACKETS = 20_000
+AGREEMENT = 0.995
+#: The kernel as one that translates and does not judge, as nat does not.
+SETTINGS = {"net.netfilter.nf_conntrack_checksum": 0, "net.netfilter.nf_conntrack_tcp_be_liberal": 1}
+#: What the two do differently on purpose; docs/nat.md says why.
+EXPECTED = {"invalid to the kernel", "another port"}
+
+
+@cache
+def translating() -> Chain:
+    """A chain that translates as the kernel does: a port for each session, the host's own if it is free."""
+    nat = Nat(
+        inside=["10.0.0.0/8"],
+        external=[EXTERNAL],
+        mapping="address_and_port_dependent",
+        filtering="address_and_port_dependent",
+        allocation="preserve",
+        parity=False,
+    )
+    return Chain([nat])
+
+
+@pytest.fixture(scope="module")
+def router() -> Iterator[Router]:
+    with Router(RULES, SETTINGS) as running:
+        running.route("10.0.0.0/8", INSIDE)
+        yield running
+
+
+def on_capture(router: Router, path: Path) -> Counter[str]:
+    """How many packets of a capture differ in what way."""
+    packets = Renamer().forwardable(ipv4_packets(path, MOST_PACKETS))
+    return counted(compare(router, translating(), list(Sides().sent(packets))))
+
+
+def unexpected(counts: Counter[str]) -> int:
+    """Packets that differ in a way that is not on purpose."""
+    return sum(count for how, count in counts.items() if how and how not in EXPECTED)
+
+
+@has_captures
+@pytest.mark.parametrize("name", sorted(path.name for path in CAPTURES.glob("*.pcap*")) if CAPTURES.is_dir() else [])
+def test_a_capture_is_translated_as_the_kernel_does(name: str, router: Router) -> None:
+    counts = on_capture(router, CAPTURES / name)
+    assert unexpected(counts) <= (1 - AGREEMENT) * counts.total(), counts
+
+
+@has_captures
+def test_small_captures_are_translated_as_the_kernel_does(router: Router) -> None:
+    counts = Counter[str]()
+    for path in sorted((CAPTURES / "small").glob("*.pcap*")):
+        counts += on_capture(router, path)
+    assert unexpected(counts) <= (1 - AGREEMENT) * counts.total(), counts
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_difficult_traffic_is_translated_as_the_kernel_does(seed: int, router: Router) -> None:
+    packets = [with_identification(packet, 1 + number) for number, packet in enumerate(traffic(seed, 5_000))]
+    counts = counted(compare(router, translating(), list(Sides().sent(packets))))
+    assert unexpected(counts) <= (1 - AGREEMENT) * counts.total(), counts

@@ -1,0 +1,66 @@
+"""`fajita bench` with a suite, and comparing two results; a chain is in test_cli.py."""
+
+import json
+
+import pytest
+
+from tests.command import THREE, call
+from tests.suite.suites import write
+
+
+def test_a_suite_leaves_its_report(capsys, tmp_path):
+    folder = tmp_path / "report"
+    outputs = ("--out", folder, "--json", tmp_path / "all.json", "--csv", tmp_path / "all.csv")
+    result = call(capsys, "bench", "--suite", write(tmp_path), *outputs)
+    assert result == (0, f"the report is in {folder}\n", "")
+    names = {"README.md", "report.html", "results.json", "few-flows.csv", "few-flows.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    whole = json.loads((tmp_path / "all.json").read_text())
+    assert whole == json.loads((folder / "results.json").read_text())
+    assert (whole["suite"], whole["machine"]["quick"]) == ("few", False)
+    (experiment,) = whole["experiments"]
+    assert [row["flows"] for row in experiment["rows"]] == [3, 3, 20, 20]
+    names, *rows = (tmp_path / "all.csv").read_text().splitlines()
+    assert names.startswith("experiment,chain,flows,packets,cores")
+    assert len(rows) == 4
+
+
+def test_a_quick_suite_measures_less_and_says_so(capsys, tmp_path):
+    result = call(capsys, "bench", "--suite", write(tmp_path), "--quick", "--out", tmp_path / "r", "--json", "-")
+    whole = json.loads(result.out)
+    assert whole["machine"]["quick"]
+    assert [row["packets"] for row in whole["experiments"][0]["rows"]] == [32, 32]
+
+
+def test_two_results_are_compared(capsys, tmp_path):
+    for name, rate in (("old", 1.0), ("new", 2.0)):
+        row = {"chain": "three", "flows": 5, "mpps": rate, "mpps_min": rate, "mpps_max": rate}
+        (tmp_path / name).write_text(json.dumps([row]))
+    result = call(capsys, "bench", "--compare", tmp_path / "old", tmp_path / "new")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines()[-1].split() == ["three", "1.0", "2.0", "2.0", "faster"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "bench: nothing to measure; give a CHAIN, or --suite NAME, or --compare OLD NEW"),
+        ((THREE, "--suite", "flows"), "bench: CHAIN and --suite together; give a CHAIN, or"),
+        ((THREE, "--quick"), "bench: --quick is for a suite; give --suite NAME"),
+        ((THREE, "--out", "x"), "bench: --out is for a suite; give --suite NAME"),
+        (("--suite", "none"), "bench/suites/none.yaml: no suite none"),
+        (("--suite", "flows", "--plot", "x.png"), "bench: --plot is for one chain"),
+        (("--compare", "none", "none"), "none: cannot be read: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_is_refused(capsys, arguments, complaint):
+    result = call(capsys, "bench", *arguments)
+    assert result.status == 2
+    assert result.complaint.startswith(complaint)
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = call(capsys, "bench", "--suite", write(tmp_path), "--out", tmp_path / "file" / "x")
+    assert result.status == 2
+    assert "cannot put the report there: Not a directory" in result.complaint
