@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from fajita.key import Key
 from fajita.nf import BEFORE_LOOKUP
-from fajita.packet import HALVES
+from fajita.packet import FLOW_PORTS, HALVES
 from fajita.plan import MAXIMUM_SHARING, Link, NFPlan, Segment, TablePlan
 
 #: Families of packets that code is made for; 4 is also anything that is not IPv6.
@@ -163,11 +163,14 @@ class _Assignment:
 def _read_first(plan: NFPlan) -> set[str]:
     """The header fields that have to be as they come to an NF where its segment begins.
 
-    Those that its before_lookup looks at, and its key: by them the entry is asked for ahead.
+    Those that its before_lookup looks at, and its key: by them the entry is asked for ahead. And ports, if it asks for
+    those of its flow, as a first fragment leaves them there for later ones.
     """
     key = plan.nf.granularity
-    asked = {HALVES.get(name, name) for name in plan.translated.before_reads}
-    return asked | set(key.fields) if key is not None and plan.translated.asks else set()
+    ports = {name for name, _ in FLOW_PORTS.values()} if plan.translated.reads_flow_ports else set()
+    if key is None or not plan.translated.asks:
+        return ports
+    return ports | {HALVES.get(name, name) for name in plan.translated.before_reads} | set(key.fields)
 
 
 def _families(plan: NFPlan) -> tuple[int, ...]:

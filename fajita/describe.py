@@ -10,7 +10,20 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, QUOTED, RELATED, SEQUENCES, TESTS, Layer, places
+from fajita.packet import (
+    FACTS,
+    FIELDS,
+    FLAGS,
+    FLOW_PORTS,
+    FORWARD,
+    METADATA,
+    QUOTED,
+    RELATED,
+    SEQUENCES,
+    TESTS,
+    Layer,
+    places,
+)
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, MapType, StateType
 from fajita.text_file import TextFile
@@ -95,7 +108,8 @@ def describe_fields() -> tuple[FieldDescription, ...]:
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")
     related = FieldDescription(RELATED, "all", "", "in the method error: the flow has a state; in others: true")
     metadata = [FieldDescription(name, "all", "all", each.text) for name, each in METADATA.items()]
-    return (*fields, *quoted, *facts, *bytes_, *flags, *tests, forward, related, *metadata)
+    ports = [FieldDescription(name, "TCP, UDP, SCTP", "", text) for name, (_, text) in FLOW_PORTS.items()]
+    return (*fields, *quoted, *facts, *bytes_, *ports, *flags, *tests, forward, related, *metadata)
 
 
 def _flag_text(layer: Layer) -> str:

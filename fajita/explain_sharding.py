@@ -22,6 +22,8 @@ def sharding_lines(plan: Plan) -> Iterator[str]:
     for table in plan.tables:
         yield f"  table {table.index} ({table.key}): {_whose(plan, table)}"
     for nf in plan.nfs if sharding.fields is not None else ():
+        if nf.nf.together is not None:
+            yield f"  {nf.nf.name} has packets that agree in {nf.nf.together} together, at one worker"
         if nf.translated.asks_landing:
             yield f"  {nf.nf.name} asks where packets land (lands_here): what it does depends on the number of workers"
 

@@ -172,6 +172,8 @@ class NF:
     Params: parameters, typed, with defaults; they become attributes. State: what is kept per key. Core: variables
     that each worker keeps once. about: of an NF without a key, the layers a frame must have for the NF to
     see it, IP if it does not say; of one with a key, Layer.IPV4 or Layer.IPV6 if it handles but one of them.
+    together: of several workers, one gets all packets that agree in this key as they come to the NF, because they
+    share variables of Core; `prepare` may set it, `everything` means that one gets all.
 
     Methods: `packet(self, pkt, state)` returns PASS, DROP or `pkt.drop("reason")`, without `state` if there is no key;
     `new_flow(self, pkt, state)` fills a new state, all zeros before; `expire(self, state)` gives back what a state
@@ -185,6 +187,7 @@ class NF:
     key: ClassVar[Key | None] = None
     keys: ClassVar[Iterable[Key]] = ()
     about: ClassVar[Layer | None] = None
+    together: Key | None = None
 
     #: Of a State with expire_in, nanoseconds: how soon a state may end that half of it as a delay is little.
     shortest_expire_in: int = CHOSEN_TIMEOUT_NS
@@ -257,6 +260,8 @@ class NF:
         #: The parameters as the chain gives them.
         self.given = params
         self._prepare()
+        if self.together is not None and not isinstance(self.together, Key):
+            _refuse_class(cls, f".together is {self.together!r}, no granularity", "for example: source, or everything")
         self.state_arrays = self._sized("State", cls.state_arrays)
         self.core_arrays = self._sized("Core", cls.core_arrays)
         before = sum(array.shown_bytes for array in self.core_arrays.values())
@@ -433,6 +438,8 @@ class PacketView:
     payload: Sequence[int]
     tcp_options_length: int
     tcp_options: Sequence[int]
+    flow_src_port: int
+    flow_dst_port: int
     is_ipv4: bool
     is_ipv6: bool
     is_tcp: bool

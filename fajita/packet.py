@@ -238,6 +238,12 @@ METADATA: dict[str, Metadata] = {
     )
 }
 
+#: Ports of a packet's flow, which later fragments have too: name, the header field, what it is.
+FLOW_PORTS: dict[str, tuple[str, str]] = {
+    "flow_src_port": ("src_port", "the source port, of a later fragment that of its first; 0 if that is not known"),
+    "flow_dst_port": ("dst_port", "the destination port, likewise"),
+}
+
 #: Of an NF keyed by `connection`: whether the packet goes the way of the connection's first packet. Else always true.
 FORWARD = "forward"
 

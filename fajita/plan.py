@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.key import Key, Packing
-from fajita.nf import EXPIRE_IN, NF
+from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
 from fajita.packet import METADATA, Layer
 from fajita.settings import Settings
 from fajita.sharding import OWN, SHARED, Sharding
@@ -278,6 +278,12 @@ class Plan:
     def moment_of(self, number: int) -> int:
         """The first moment of a segment, its beginning; then come those after the before_lookup of its NFs."""
         return number + sum(len(self.asking(earlier)) for earlier in range(number))
+
+    def moment_in(self, nf: NFPlan, hook: str) -> int:
+        """The moment whose ports a method of an NF sees in later fragments."""
+        if nf.translated.asks:
+            return self.moment_after_asking(nf) - (hook == BEFORE_LOOKUP)
+        return self.moment_of(next(number for number, segment in enumerate(self.segments) if nf.index in segment.nfs))
 
     def moment_after_asking(self, nf: NFPlan) -> int:
         """The moment when the before_lookup of an NF has run."""

@@ -82,6 +82,7 @@ def _datagrams(plans: list[NFPlan], tables: list[TablePlan], settings: Settings)
     needed = [side.packing.layer for table in tables for side in table.sides]
     needed += [plan.layer for plan in plans if plan.table is None]
     has_ports = any({"src_port", "dst_port"} & set(table.key.fields) for table in tables)
+    has_ports = has_ports or any(plan.translated.reads_flow_ports for plan in plans)
     asks = has_ports or any(layer & Layer.FLOW for layer in needed) or settings.fragments == "drop"
     return MAXIMUM_DATAGRAMS if asks else 0
 

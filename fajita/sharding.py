@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fajita.errors import InputError
+from fajita.key import Key, Packing
 from fajita.rss import HashFields
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def choose_sharding(
     if sharing not in (None, REPLICATED, SHARED):
         raise InputError(f"tables cannot be {sharing!r}", "", f"{REPLICATED} or {SHARED}")
     choice = _Choice(tables, segments, nfs, settings)
-    possible = [each for each in CANDIDATES if not any(choice.why_one(table) for table in choice.met(each))]
+    possible = [each for each in CANDIDATES if not choice.wrongs(each)]
     usual = min(possible, key=lambda each: len(choice.met(each)), default=None)
     if fields is None and (usual is not None or sharing is None):
         fields = usual
@@ -78,40 +79,74 @@ def choose_sharding(
 
 def why_not_own(table: "TablePlan", fields: HashFields, segments: "list[Segment]", nfs: "list[NFPlan]") -> str:
     """Why packets of the same entry of a table may come to several workers; empty if they cannot."""
+    before = list(_before_key(table, segments, nfs))
+    written = [(nf, nf.translated.writes) for nf in before]
+    if table.asks:
+        written.append((nfs[table.nfs[0]], nfs[table.nfs[0]].translated.before_writes))
+    packings = [side.packing for side in table.sides]
+    return (
+        _why_split(table.key, packings, fields, written)
+        or _why_errors_meet(table.key, before, nfs, of_flow=table.errors)
+        or _why_turned(table.key, fields)
+    )
+
+
+def why_apart(nf: "NFPlan", fields: HashFields, nfs: "list[NFPlan]") -> str:
+    """Why packets that an NF wants together may come to several workers; empty if they cannot, or it wants nothing."""
+    key = nf.nf.together
+    if key is None:
+        return ""
+    before = nfs[: nf.index]
+    packings = [packing for packing in key.packings if nf.handles(packing)]
+    return (
+        _why_split(key, packings, fields, [(other, other.translated.writes) for other in before])
+        or _why_errors_meet(key, before, nfs, of_flow=nf.translated.takes_errors)
+        or _why_turned(key, fields)
+    )
+
+
+def _why_split(
+    key: Key, packings: list[Packing], fields: HashFields, written: "list[tuple[NFPlan, frozenset[str]]]"
+) -> str:
+    """Why a hash of these fields does not follow from a key. written: what was rewritten before that is read."""
     for name in fields.fields:
-        if name not in table.key.fields:
-            return f"the key {table.key} has no {name}"
-        if not _is_whole(table, name):
-            return f"the key {table.key} has some bits of {name} only"
-        writer = next((nf for nf in _before_key(table, segments, nfs) if name in nf.translated.writes), None)
-        if table.asks and name in nfs[table.nfs[0]].translated.before_writes:
-            writer = nfs[table.nfs[0]]
+        if name not in key.fields:
+            return f"the key {key} has no {name}"
+        if not _is_whole(packings, name):
+            return f"the key {key} has some bits of {name} only"
+        writer = next((nf for nf, names in written if name in names), None)
         if writer is not None:
-            return f"{writer.nf.name} rewrites {name} before the key {table.key} is read"
-    if why := _why_errors_meet(table, segments, nfs):
-        return why
-    if table.key.symmetric and not fields.symmetric:
-        return f"the key {table.key} is the same in both directions, a hash of {fields.name} is not"
+            return f"{writer.nf.name} rewrites {name} before the key {key} is read"
     return ""
 
 
-def _why_errors_meet(table: "TablePlan", segments: "list[Segment]", nfs: "list[NFPlan]") -> str:
-    """Why ICMP errors may come to other workers than their entry of a table: they go where what they quote goes."""
+def _why_turned(key: Key, fields: HashFields) -> str:
+    """The same of a key of both directions."""
+    if key.symmetric and not fields.symmetric:
+        return f"the key {key} is the same in both directions, a hash of {fields.name} is not"
+    return ""
+
+
+def _why_errors_meet(key: Key, before: "Iterable[NFPlan]", nfs: "list[NFPlan]", *, of_flow: bool) -> str:
+    """Why ICMP errors may come to other workers than packets with their key: they go where what they quote goes.
+
+    before: NFs that a packet has met when the key is read. of_flow: they have the key of what they quote.
+    """
     taking = next((nf for nf in nfs if nf.translated.takes_errors), None)
     if taking is None:
         return ""
-    if not table.errors:
-        return f"ICMP errors go where their flow goes, for {taking.nf.name}, and have another key {table.key}"
-    writer = next((nf for nf in _before_key(table, segments, nfs) if "icmp_type" in nf.translated.writes), None)
-    return "" if writer is None else f"{writer.nf.name} rewrites icmp_type before the key {table.key} is read"
+    if not of_flow:
+        return f"ICMP errors go where their flow goes, for {taking.nf.name}, and have another key {key}"
+    writer = next((nf for nf in before if "icmp_type" in nf.translated.writes), None)
+    return "" if writer is None else f"{writer.nf.name} rewrites icmp_type before the key {key} is read"
 
 
-def _is_whole(table: "TablePlan", name: str) -> bool:
+def _is_whole(packings: list[Packing], name: str) -> bool:
     """Whether all bits of a field count in a key."""
     return all(
         mask == column.value_mask
-        for side in table.sides
-        for column, mask in zip(side.packing.columns, side.packing.masks, strict=True)
+        for packing in packings
+        for column, mask in zip(packing.columns, packing.masks, strict=True)
         if column.name == name
     )
 
@@ -159,17 +194,23 @@ class _Choice:
             return "a full table evicts flows (full: evict)"
         return "its flows are limited (capacity)" if self.settings.capacity is not None else ""
 
+    def wrongs(self, fields: HashFields) -> list[str]:
+        """What is wrong with fields: that workers would meet where they must not."""
+        met = [(table, why) for table in self.met(fields) if (why := self.why_one(table))]
+        apart = [(nf, why) for nf in self.nfs if (why := why_apart(nf, fields, self.nfs))]
+        return [f"{self.why_not_own(table, fields)}, and {why}" for table, why in met] + [
+            f"{why}, and {nf.nf.name} has packets that agree in it together" for nf, why in apart
+        ]
+
     def nearest(self) -> HashFields:
-        """The fields with the fewest tables in which workers meet and must not, the finest of them."""
-        return min(CANDIDATES, key=lambda fields: sum(bool(self.why_one(table)) for table in self.met(fields)))
+        """The fields with the fewest wrongs, the finest of them."""
+        return min(CANDIDATES, key=lambda fields: len(self.wrongs(fields)))
 
     def check(self, fields: HashFields, usual: HashFields | None) -> None:
         """InputError for fields with which workers would meet where they must not. usual: what can be."""
-        for table in self.met(fields):
-            if why := self.why_one(table):
-                right = "one worker" if usual is None else f"{usual.name}, as without this option"
-                what = f"packets cannot be spread by {fields.name}: {self.why_not_own(table, fields)}, and {why}"
-                raise InputError(what, "", right)
+        for wrong in self.wrongs(fields):
+            right = "one worker" if usual is None else f"{usual.name}, as without this option"
+            raise InputError(f"packets cannot be spread by {fields.name}: {wrong}", "", right)
 
     def sharing_of(self, table: "TablePlan", fields: HashFields | None, wanted: str | None) -> str:
         """Whose the entries of a table are; InputError if they cannot be what is wanted."""
@@ -191,7 +232,7 @@ class _Choice:
             names = ", ".join(str(table.key) for table in met)
             why = f"no field is in all keys; by this, workers meet in entries of the fewest tables: {names}"
             return Sharding(fields, why, f"without {self._names(met)} workers would meet nowhere")
-        if not self.tables:
+        if not self.tables and not any(nf.nf.together for nf in self.nfs):
             return Sharding(fields, "no network function keeps state per key", "state per key")
         why = "all keys have what is hashed, so that no two workers meet in an entry"
         coarse = self.met(CANDIDATES[0])
@@ -201,13 +242,15 @@ class _Choice:
 
     def _one(self) -> Sharding:
         fields = self.nearest()
-        table = next(table for table in self.met(fields) if self.why_one(table))
         why = (
-            f"however packets are spread, workers meet where they must not; by {fields.name}: "
-            f"{self.why_not_own(table, fields)}, and {self.why_one(table)}"
+            f"however packets are spread, workers meet where they must not; by {fields.name}: {self.wrongs(fields)[0]}"
         )
+        table = next((table for table in self.met(fields) if self.why_one(table)), None)
+        if table is None:
+            apart = ", ".join(nf.nf.name for nf in self.nfs if why_apart(nf, fields, self.nfs))
+            return Sharding(None, why, f"a chain without {apart}")
         change = f"a key of {self._names([table])} that has {', '.join(fields.fields)}"
-        if _why_errors_meet(table, self.segments, self.nfs) and not table.errors:
+        if any(nf.translated.takes_errors for nf in self.nfs) and not table.errors:
             change = f"a method error of {self._names([table])}, with which ICMP errors are of their flow there too"
         elif all(self.nfs[index].translated.commutes for index in table.nfs):
             limit = "full: evict" if table.evicts else "capacity"

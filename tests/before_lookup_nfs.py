@@ -144,3 +144,46 @@ class Only(NF):
     def packet(self, pkt: Packet, state: State) -> int:
         state.packets += 1
         return PASS
+
+
+class FlowPorts(NF):
+    """Counts by the port that all fragments of a datagram have, before and after it is rewritten."""
+
+    key = connection
+    keys = ANY_KEY
+
+    class State:
+        first: u16
+        ports: Sum[u64]
+
+    class Core:
+        by_port: Array[Sum[u64], 65536]
+
+    def before_lookup(self, pkt: Packet) -> int:
+        self.core.by_port[pkt.flow_dst_port] += 1
+        if pkt.flow_src_port == 65535:
+            return PASS
+        pkt.dst_port = pkt.flow_dst_port + 1
+        self.core.by_port[pkt.flow_dst_port] += 100
+        return LOOK_UP
+
+    def new_flow(self, pkt: Packet, state: State) -> None:
+        state.first = pkt.flow_src_port
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        state.ports += pkt.flow_dst_port
+        pkt.src_port = pkt.flow_dst_port
+        self.core.by_port[pkt.flow_src_port] += 10000
+        return PASS
+
+
+class Sees(NF):
+    """Counts by the ports of flows, without state."""
+
+    class Core:
+        by_port: Array[Sum[u64], 1024]
+
+    def packet(self, pkt: Packet) -> int:
+        self.core.by_port[pkt.flow_src_port % 1000] += 1
+        self.core.by_port[pkt.flow_dst_port % 1000] += 1000
+        return DROP if pkt.flow_dst_port == 54 else PASS

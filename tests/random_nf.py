@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fajita.nf import NF
-from fajita.packet import FACTS, FIELDS, FLAGS, FORWARD, METADATA, QUOTED, RELATED, TESTS
+from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD, METADATA, QUOTED, RELATED, TESTS
 
 _WRITABLE = [*(name for name, field in FIELDS.items() if field.write_layer), *METADATA]
 _WRITABLE += [name for name, field in QUOTED.items() if field.is_writable]
@@ -235,7 +235,7 @@ class _Writer:
         kept = "state.s_i8" if self.stateful else "self.core.c_i8"
         choices.append(f"hash_of({', '.join(self.random.choices(('1', 'self.step', kept), k=3))})")
         if self.packet:
-            names = [*FIELDS, *FACTS, *QUOTED]
+            names = [*FIELDS, *FACTS, *QUOTED, *FLOW_PORTS, *FLOW_PORTS]
             choices += [f"pkt.{name}" for name in self.random.sample(names, 4)]
             choices += [f"pkt.{self.random.choice([*METADATA])}"]
             choices += [f"pkt.payload[{self.random.choice((-1, 0, 3, 1500))}]", "len(pkt.payload)"]

@@ -10,6 +10,7 @@ from fajita.packet import (
     FACTS,
     FIELDS,
     FLAGS,
+    FLOW_PORTS,
     FORWARD,
     IPV6_FIELDS,
     METADATA,
@@ -89,7 +90,7 @@ def test_a_field_in_two_places_is_the_same_field_of_either_family():
 
 
 def test_editors_are_told_of_every_attribute_and_of_no_other():
-    names = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLAGS, *TESTS, *METADATA, FORWARD, RELATED]
+    names = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLOW_PORTS, *FLAGS, *TESTS, *METADATA, FORWARD, RELATED]
     assert sorted(get_type_hints(PacketView)) == sorted(names)
 
 

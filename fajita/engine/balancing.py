@@ -13,6 +13,7 @@ from fajita.engine.compiled import CompiledEngine
 from fajita.engine.migration import Migration
 from fajita.engine.tables import FlowTable
 from fajita.errors import InputError
+from fajita.nf import BEFORE_LOOKUP
 from fajita.plan import NFPlan, Plan
 from fajita.rss import INDIRECTION_ENTRIES
 from fajita.sharding import OWN
@@ -74,6 +75,9 @@ def _why_not(plan: Plan) -> str:
     asking = next((nf for nf in plan.nfs if nf.translated.asks_landing), None)
     if asking is not None:
         return f"what {asking.nf.name} has chosen by where packets land (lands_here) would not hold any more"
+    sharing = next((nf for nf in plan.nfs if nf.nf.together is not None), None)
+    if sharing is not None:
+        return f"packets that agree in {sharing.nf.together} share variables (Core) of {sharing.nf.name}, which stay"
     kept = next((nf for nf in plan.nfs if nf.table is not None and _looks_at_worker(nf)), None)
     if kept is not None:
         return f"what {kept.nf.name} does with a flow depends on variables of the flow's worker (Core)"
@@ -82,7 +86,8 @@ def _why_not(plan: Plan) -> str:
 
 def _looks_at_worker(nf: NFPlan) -> bool:
     """Whether what an NF does with a flow that it knows may depend on what it keeps once per worker."""
-    hooks = [nf.translated.hooks[name] for name in ("packet", "expire", "error") if name in nf.translated.hooks]
+    names = ("packet", "expire", "error", BEFORE_LOOKUP)
+    hooks = [nf.translated.hooks[name] for name in names if name in nf.translated.hooks]
     kept: list[StateType | ArrayType] = [*type(nf.nf).core_fields.values(), *nf.nf.core_arrays.values()]
     undeclared = bool(nf.nf.core_maps) or any(kind.merge is None for kind in kept)
     return undeclared and any("core" in hook.arguments for hook in hooks)

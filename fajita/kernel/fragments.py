@@ -55,6 +55,7 @@ _LATER = 1
 #: The headers of a fragment that the chain drops: no other layer, and a reason that is none of OTHER_REASONS.
 DROPPED = int(Layer.FRAGMENT) | 0xFF << REASON_SHIFT
 
+_IS_FRAGMENT = int(Layer.FRAGMENT)
 _HAS_FLOW, _HAS_PORTS, _HAS_IPV6 = int(Layer.FLOW), int(Layer.PORTS), int(Layer.IPV6)
 _LAYERS_AND_OFFSETS = (1 << REASON_SHIFT) - 1
 #: The last word of an identity has the family in its top byte.
@@ -138,6 +139,21 @@ def hash_asked(builder: Any, memory: Any) -> Any:
 def protocol_bits(headers):
     """The protocol, where it is in a headers word."""
     return shift_right_unsigned(headers, PROTOCOL_SHIFT) << PROTOCOL_SHIFT
+
+
+@kernel_function
+def place_of_flow_ports(moment, frame, headers, datagram):
+    """Where the ports of a packet's flow are, of a later fragment those that its first had at a moment; or 0."""
+    if headers & _IS_FRAGMENT and datagram & _LATER:
+        slot = datagram - _LATER
+        return slot + _PORTS + 4 * moment if load_u64(slot + _HEADERS) & _HAS_PORTS else 0
+    return start_of_transport(frame, headers) if headers & _HAS_PORTS else 0
+
+
+@kernel_function
+def read_flow_port(ports, offset):
+    """One of the ports at such a place."""
+    return load_be16(ports + offset) if ports != 0 else 0
 
 
 @cache

@@ -56,6 +56,10 @@ from fajita.kernel.tunnel_quoted import *
 from fajita.kernel.tunnels import parse_inner as parse
 """
 
+_FLOW_PORTS_IMPORTS = """\
+from fajita.kernel.fragments import place_of_flow_ports, read_flow_port
+"""
+
 _ENTRY = """
 
 enter = entry(run_chain)
@@ -79,6 +83,8 @@ def generate(plan: Plan) -> str:
         text.line("from fajita.kernel.memory import no_prefetch as prefetch")
     if shared_tables(plan):
         text.lines(SHARED_IMPORTS)
+    if any(nf.translated.reads_flow_ports for nf in plan.nfs):
+        text.lines(_FLOW_PORTS_IMPORTS)
     if plan.asks_landing:
         text.lines(LANDING_IMPORTS)
     for words in sorted({kind.words for nf in plan.nfs for kind in nf.nf.core_maps.values()}):

@@ -261,11 +261,17 @@ class PacketBody:
             "time_ns": "load_i64(time_ns + 8 * (position + j))",
             "state": f"state_{nf.table}",
             "forward": f"forward_{nf.table}",
+            "flow_ports": self._flow_ports(nf, hook),
         }
         if nf.table is not None and (side := self.plan.tables[nf.table].side_of(self.family)) is not None:
             names["records"] = records_of_side(self.plan, side)
         translated = nf.translated.hooks[hook]
         return f"{translated.function}({', '.join(names.get(name, name) for name in translated.arguments)})"
+
+    def _flow_ports(self, nf: NFPlan, hook: str) -> str:
+        """Where the ports of the packet's flow lie, as one of the NF's methods sees them."""
+        datagram = f"load_i64(scratch + {self.scratch.datagram} + 8 * j)"
+        return f"place_of_flow_ports({self.plan.moment_in(nf, hook)}, frame, headers, {datagram})"
 
 
 def _may_begin_early(group: list[NFPlan]) -> list[NFPlan]:

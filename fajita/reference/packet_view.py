@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fajita.packet import FIELDS, FLAGS, METADATA, QUOTED, Field, Layer, Metadata, QuotedField, places
+from fajita.packet import FIELDS, FLAGS, FLOW_PORTS, METADATA, QUOTED, Field, Layer, Metadata, QuotedField, places
 from fajita.reference.checksum import follow, updated, updated_udp
 from fajita.reference.integer import Int64
 from fajita.reference.parse import Headers
@@ -222,6 +222,15 @@ def _flag_property(layers: Layer) -> property:
     return property(lambda pkt: pkt.has(layers))
 
 
+def _flow_port_property(name: str) -> property:
+    def read(pkt: PacketView) -> Int64:
+        if pkt.is_later_fragment:
+            return Int64(0 if pkt.ports_of_first is None else pkt.ports_of_first[name])
+        return Int64(pkt.read(FIELDS[name]))
+
+    return property(read)
+
+
 def _quoted_property(quoted: QuotedField) -> property:
     def read(pkt: PacketView) -> Int64:
         view = pkt.quoted()
@@ -247,6 +256,8 @@ for _name in FIELDS:
     setattr(PacketView, _name, _field_property(_name))
 for _name, _layers in FLAGS.items():
     setattr(PacketView, _name, _flag_property(_layers))
+for _name, (_field, _) in FLOW_PORTS.items():
+    setattr(PacketView, _name, _flow_port_property(_field))
 for _name, _metadata in METADATA.items():
     setattr(PacketView, _name, _metadata_property(_metadata))
 for _name, _quoted in QUOTED.items():

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fajita.packet import FACTS, FIELDS, METADATA
+from fajita.packet import FACTS, FIELDS, FLOW_PORTS, METADATA
 from fajita.state_types import StateType
 from fajita.translation.arrays import arrays_in
 from fajita.translation.calls import has_effect
@@ -28,7 +28,8 @@ _UPDATES = {
 }
 _OPERATORS: dict[str, tuple[type[ast.operator], ...]] = {"sum": (ast.Add, ast.Sub), "or": (ast.BitOr,)}
 #: Bits of what is no header field; the time may be before 1970.
-_FACT_BITS = dict.fromkeys(FACTS, 32) | {"time_ns": 64} | {name: each.bits for name, each in METADATA.items()}
+_FACT_BITS = dict.fromkeys(FACTS, 32) | dict.fromkeys(FLOW_PORTS, 16) | {"time_ns": 64}
+_FACT_BITS |= {name: each.bits for name, each in METADATA.items()}
 
 
 def why_not_commuting(scope: Scope, stored: frozenset[str], *, has_new_flow: bool) -> str:

@@ -14,6 +14,7 @@ from fajita.packet import (
     FACTS,
     FIELDS,
     FLAGS,
+    FLOW_PORTS,
     FORWARD,
     HEADER_FIELDS,
     METADATA,
@@ -169,6 +170,8 @@ class Expressions:
             scope.reads.add(name)
             scope.used |= {"frame", "headers"}
             return Value(f"read_{name}(frame, headers)", "int")
+        if name in FLOW_PORTS:
+            return self._flow_port(name)
         if name in FLAGS:
             scope.used.add("headers")
             layer = int(FLAGS[name])
@@ -204,8 +207,19 @@ class Expressions:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
             return Value(argument, "int")
-        known = [*FIELDS, *QUOTED, *FACTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA, *SEQUENCES]
+        known = [*FIELDS, *QUOTED, *FACTS, *FLOW_PORTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA, *SEQUENCES]
         self.refuse(node, f"a packet has no field {name}", nearest(name, known))
+
+    def _flow_port(self, name: str) -> Value:
+        """A port of the packet's flow; where what is translated is a hint, the packet's own."""
+        scope, (field, _) = self.scope, FLOW_PORTS[name]
+        scope.reads.add(field)
+        if scope.is_hint:
+            scope.used |= {"frame", "headers"}
+            return Value(f"read_{field}(frame, headers)", "int")
+        scope.reads.add(name)
+        scope.used.add("flow_ports")
+        return Value(f"read_flow_port(flow_ports, {FIELDS[field].offset})", "int")
 
     def sequence(self, node: ast.expr) -> str:
         """Which of the packet's sequences of bytes an expression names; empty: none."""

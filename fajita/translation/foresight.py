@@ -32,6 +32,7 @@ def foresee(scope: Scope, reads: frozenset[str]) -> tuple[list[str], tuple[str, 
     """
     key = scope.nf.granularity
     assert key is not None
+    scope.is_hint = True
     statements = _ForesightStatements(scope, reads | set(key.fields))
     statements.block(scope.method.tree.body, 1)
     called = {name for line in statements.lines for name in _CALL.findall(line)}

@@ -65,7 +65,7 @@ def derive_prefetches(scope: Scope, wanted: set[tuple[str, str]]) -> Prefetches:
     accesses = tuple(dict.fromkeys(reduction.accesses))
     if not any(isinstance(node, ast.Expr) for statement in body for node in ast.walk(statement)):
         return Prefetches(accesses, (), Asked(0, 0, None), scope)
-    scope.method = replace(scope.method, name="prefetch")
+    scope.method, scope.is_hint = replace(scope.method, name="prefetch"), True
     statements = _PrefetchStatements(scope)
     if not statements.block(body, 1):
         statements.lines.append("    return 0")

@@ -30,7 +30,7 @@ class Scope:
     path. used: which of the kernel's arguments the translation needs. lists: the lists it indexes, by their name in the
     kernel. stored: the fields and arrays of the state it assigns. unstored: the fields that no method assigns.
     draws: it draws random numbers. emits: how often `self.emit(state)` stands in it. loops: how many loops are around
-    what is translated now.
+    what is translated now. is_hint: what is translated only asks for memory ahead, and may be wrong.
     rewrites_per_flow: every header field it writes gets, on every path, a value made of parameters and of the state's
     fields named in rewrites_from alone.
     """
@@ -49,6 +49,7 @@ class Scope:
     unstored: frozenset[str] = frozenset()
     emits: int = 0
     loops: int = 0
+    is_hint: bool = False
     rewrites_from: set[str] = field(default_factory=set)
     rewrites_per_flow: bool = True
     draws: bool = False

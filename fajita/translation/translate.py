@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.nf import BEFORE_LOOKUP, NF
+from fajita.packet import FLOW_PORTS
 from fajita.translation.commuting import why_not_commuting
 from fajita.translation.foresight import foresee
 from fajita.translation.locate import Method, find_method
@@ -27,6 +28,7 @@ ARGUMENTS = (
     "constants",
     "records",
     "forward",
+    "flow_ports",
     "context",
     "related",
 )
@@ -110,6 +112,11 @@ class TranslatedNF:
     def asks(self) -> bool:
         """Whether it has a before_lookup, which says whether the packet is one for it, and by which key."""
         return BEFORE_LOOKUP in self.hooks
+
+    @property
+    def reads_flow_ports(self) -> bool:
+        """Whether it reads ports that later fragments have of their first."""
+        return not FLOW_PORTS.keys().isdisjoint(self.reads)
 
     @property
     def commutes(self) -> bool:
