@@ -48,6 +48,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
+    if not RESULTS.exists():
+        raise SystemExit(f"{RESULTS} is not there; make it: fajita bench --suite nfs --out {RESULTS.parent}")
     before = README.read_text()
     after = with_figures(before, table(RESULTS))
     if options.check:
