@@ -17,6 +17,10 @@ from fajita.kernel.pacing import FRACTIONS, generate_paced
 from fajita.plan import Plan
 
 
+#: How often both clocks are looked at to find a moment.
+_ATTEMPTS = 16
+
+
 class PacedEngine(CompiledEngine):
     """One worker. Its tables have to have room for all flows before, as nothing can be asked of it meanwhile."""
 
@@ -54,4 +58,7 @@ def cycles_per_ns() -> float:
 
 
 def _both_clocks() -> tuple[int, int]:
-    return time.perf_counter_ns(), read_counter()
+    """What both say at one moment: the best of some attempts, as another process may come between two looks."""
+    looks = ((time.perf_counter_ns(), read_counter(), time.perf_counter_ns()) for _ in range(_ATTEMPTS))
+    before, cycle, after = min(looks, key=lambda look: look[2] - look[0])
+    return (before + after) // 2, cycle
