@@ -16,7 +16,6 @@ from fajita.kernel.layout import CONTEXT, DONE
 from fajita.kernel.pacing import FRACTIONS, generate_paced
 from fajita.plan import Plan
 
-
 #: How often both clocks are looked at to find a moment.
 _ATTEMPTS = 16
 
