@@ -58,8 +58,9 @@ def watched() -> Iterator[Load]:
     yield load
     passed = {name: after - before[name] for name, after in _ticks().items()}
     if total := sum(passed.values()):
-        load.busy = 1 - (passed["idle"] + passed["iowait"]) / total
-        load.stolen = passed["steal"] / total
+        # The system's count of time spent waiting may go back (proc_stat(5)).
+        load.busy = min(1.0, max(0.0, 1 - (passed["idle"] + passed["iowait"]) / total))
+        load.stolen = min(1.0, max(0.0, passed["steal"] / total))
 
 
 def _ticks() -> dict[str, int]:
