@@ -123,7 +123,7 @@ def _emit_nf(text: Text, plan: Plan, group: ErrorGroup, nf: NFPlan, scratch: Scr
     if counted is not None and not counts_missed(plan, nf):
         text.line(f"store_64(statistics + {counted}, load_i64(statistics + {counted}) + 1)")
     hook = nf.translated.hooks["error"]
-    names = {"captured": "captured_bytes", "time_ns": "load_i64(time_ns + 8 * (position + j))"}
+    names = {"flow_ports": "0", "captured": "captured_bytes", "time_ns": "load_i64(time_ns + 8 * (position + j))"}
     call = f"{hook.function}({', '.join(names.get(name, name) for name in hook.arguments)})"
     if not nf.translated.may_drop:
         text.line(call)
