@@ -1,6 +1,5 @@
 """Maps in Core: what a class may declare, what an NF does with them in either engine, and how they are shown."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from fajita.translation import translate
 from fajita.verify import verify_blocks
 from tests.nfs.running import both_engines, run
 from tests.nfs.scapy_frames import udp_frame
+from tests.own_nf import load_own
 from tests.test_differential import assert_engines_agree, given_traffic
 from tests.traffic import Traffic, many_flows, traffic
 
@@ -206,15 +206,7 @@ def own_nf(tmp_path: Path) -> Callable[..., NF]:
     """The NF whose `packet` has the lines given, from a file."""
 
     def load(*lines: str) -> NF:
-        path = tmp_path / "own.py"
-        path.write_text(HEAD + "".join(f"        {line}\n" for line in lines))
-        specification = importlib.util.spec_from_file_location("own_maps_under_test", path)
-        assert specification is not None
-        assert specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(module)
-        nf: NF = module.Own()
-        return nf
+        return load_own(tmp_path, HEAD + "".join(f"        {line}\n" for line in lines))
 
     return load
 

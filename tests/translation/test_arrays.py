@@ -1,6 +1,5 @@
 """Arrays, random numbers and hashes in an NF's source: what is refused, and in which order things are evaluated."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.translation import TranslatedNF, translate
+from tests.own_nf import load_own
 
 HEAD = """\
 from fajita import NF, PASS, Array, Bits, five_tuple, flag, hash_of, u16, u32
@@ -44,15 +44,7 @@ def own_nf(tmp_path: Path) -> Callable[..., NF]:
     """The NF whose `packet` has the lines given, from a file."""
 
     def load(*lines: str) -> NF:
-        path = tmp_path / "own.py"
-        path.write_text(HEAD + "".join(f"        {line}\n" for line in lines))
-        specification = importlib.util.spec_from_file_location("own_arrays_under_test", path)
-        assert specification is not None
-        assert specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(module)
-        nf: NF = module.Own()
-        return nf
+        return load_own(tmp_path, HEAD + "".join(f"        {line}\n" for line in lines))
 
     return load
 

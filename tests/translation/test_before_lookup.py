@@ -1,6 +1,5 @@
 """`before_lookup` in an NF's source: what it may do there, and what it may not."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.translation import translate
+from tests.own_nf import load_own
 
 HEAD = """\
 from fajita import DROP, LOOK_UP, NF, PASS, Array, connection, u64
@@ -33,15 +33,7 @@ FIRST = HEAD.count("\n") + 1
 
 
 def own_nf(folder: Path, methods: str) -> NF:
-    path = folder / "own.py"
-    path.write_text(HEAD + methods)
-    specification = importlib.util.spec_from_file_location("own_before", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    nf: NF = module.Own()
-    return nf
+    return load_own(folder, HEAD + methods)
 
 
 def before(*lines: str) -> str:

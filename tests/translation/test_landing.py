@@ -1,6 +1,5 @@
 """`self.lands_here` in an NF's source: where it may stand, what it takes, and what the planner learns from it."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from fajita.errors import InputError
 from fajita.nf import NF
 from fajita.translation import translate
 from fajita.translation.translate import with_prefetch
+from tests.own_nf import load_own
 
 HEAD = """\
 from fajita import DROP, NF, PASS, Array, five_tuple, flag, u64
@@ -32,15 +32,7 @@ FIRST = HEAD.count("\n") + 1
 
 
 def own_nf(folder: Path, methods: str, head: str = HEAD) -> NF:
-    path = folder / "own.py"
-    path.write_text(head + methods)
-    specification = importlib.util.spec_from_file_location("own_landing", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    nf: NF = module.Own()
-    return nf
+    return load_own(folder, head + methods)
 
 
 def method(name: str, *lines: str) -> str:
