@@ -18,8 +18,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from fajita import Chain
-from fajita.export import check_folder, export_state
+from fajita.export import export_state
 from fajita.nfs.flow_counter import FlowCounter
+from fajita.output_file import check_folder
 from fajita.records import RecordFiles
 from fajita.run import execute
 
@@ -71,7 +72,7 @@ class Flow:
 def fajitas(capture: Path, idle: int, folder: Path) -> Iterator[Flow]:
     """The records that the chain wrote, and the flows that had not ended."""
     plan = Chain([FlowCounter(key="connection", timeout=f"{idle}s", records=True)]).plan
-    check_folder(folder)
+    check_folder(folder, "export")
     run = execute(plan, capture, records=RecordFiles(folder, plan))
     if run.error is not None:
         raise run.error

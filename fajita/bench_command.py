@@ -24,7 +24,7 @@ from fajita.options import (
     Traffic,
     numbers,
 )
-from fajita.output_file import check_outputs, failures, write_json, write_text
+from fajita.output_file import check_folder, check_outputs, failures, write_json, write_text
 from fajita.rss import check_workers
 from fajita.tuning import Tuning
 
@@ -144,7 +144,7 @@ def _teller(update: Any, done: Any, total: int) -> Any:
 def _run_suite(name: str, outputs: _Outputs, out: Path | None, *, quick: bool, quiet: bool) -> int:
     from fajita.benchmark import csv_text, load_pyplot
     from fajita.suite.definition import load_suite
-    from fajita.suite.files import check_folder, write_report
+    from fajita.suite.files import write_report
     from fajita.suite.machine import describe_machine
     from fajita.suite.run import run_suite
 
@@ -154,7 +154,7 @@ def _run_suite(name: str, outputs: _Outputs, out: Path | None, *, quick: bool, q
     folder = Path(f"bench-{suite.name}") if out is None else out
     outputs.check()
     load_pyplot()
-    check_folder(folder)
+    check_folder(folder, "put the report")
     machine = describe_machine() | {"quick": quick}
     with console.experiment_progress(quiet) as update:
         results, is_whole = run_suite(suite, quick=quick, progress=update)

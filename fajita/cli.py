@@ -38,7 +38,7 @@ from fajita.options import (
     Spray,
     Strict,
 )
-from fajita.output_file import check_outputs, failures, write_json
+from fajita.output_file import check_folder, check_outputs, failures, write_json
 from fajita.quantities import given_duration, given_size
 from fajita.rss import check_workers
 from fajita.tuning import Tuning
@@ -103,10 +103,9 @@ def run(
         plan = Chain.load(chain).plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
         records = None
         if export is not None:
-            from fajita.export import check_folder
             from fajita.records import RecordFiles
 
-            check_folder(export)
+            check_folder(export, "export")
             records = RecordFiles(export, plan)
         with console.reading_progress(plan.name, quiet) as progress:
             done = execute(

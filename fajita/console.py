@@ -75,32 +75,31 @@ def complain(text: str) -> None:
 
 
 @contextmanager
-def progress_bar(description: str, unit_is_bytes: bool, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on standard error, silent if that is no terminal. Gives what to call with what is done and the total."""
+def experiment_progress(
+    quiet: bool, *, unit_is_bytes: bool = False
+) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on standard error, silent if that is no terminal. Gives what to call with what goes on, what of it is done
+    and the total."""
     if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda description, done, total: None
         return
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     amount = DownloadColumn() if unit_is_bytes else MofNCompleteColumn()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task("", total=None)
+        yield lambda description, done, total: progress.update(
+            task, description=description, completed=done, total=total
+        )
 
 
 @contextmanager
-def experiment_progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """The same for a suite; gives what to call with the experiment at hand, the passes done and the total."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda title, done, total: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda title, done, total: progress.update(task, description=title, completed=done, total=total)
+def progress_bar(description: str, unit_is_bytes: bool, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """The same of one thing that goes on."""
+    with experiment_progress(quiet, unit_is_bytes=unit_is_bytes) as update:
+        update(description, 0, None)
+        yield lambda done, total: update(description, done, total)
 
 
 @contextmanager

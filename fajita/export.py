@@ -1,7 +1,6 @@
 """The state of NFs as Arrow tables and Parquet files."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from socket import AF_INET6, inet_ntop
@@ -67,17 +66,6 @@ def _states(engine: Engine, plan: Plan) -> Iterator[tuple[NFPlan, list[NDArray[n
     for table in plan.tables:
         nfs = [plan.nfs[index] for index in table.nfs]
         yield from zip(nfs, engine.rows_of(nfs), strict=True)
-
-
-def check_folder(folder: str | Path) -> None:
-    """Make the folder of an export, before the work; InputError if that cannot be."""
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        right = "name a folder that can be written"
-        raise InputError(f"cannot export there: {error.strerror}", str(folder), right) from None
 
 
 def export_state(engine: Engine, plan: Plan, folder: str | Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,17 @@ def _check_place(path: str, inputs: Iterable[Path]) -> None:
         raise InputError(f"there is no folder {os.path.dirname(path)}", path, "name a file in a folder that is there")
     if os.path.isfile(path) and any(given.exists() and os.path.samefile(path, given) for given in inputs):
         raise InputError("the output is the input", path, "write to another file")
+
+
+def check_folder(folder: str | Path, doing: str) -> None:
+    """Make a folder that files are to be written into, before the work; InputError, which says what for, if not."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        right = "name a folder that can be written"
+        raise InputError(f"cannot {doing} there: {error.strerror}", str(folder), right) from None
 
 
 def write_text(path: str, text: str) -> None:

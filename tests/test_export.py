@@ -28,11 +28,12 @@ from fajita import (
     u32,
     u64,
 )
-from fajita.export import check_folder, export_state
+from fajita.export import export_state
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.source_counter import SourceCounter
+from fajita.output_file import check_folder
 from fajita.run import ENGINES, Run
 from tests.traffic import ETHERNET, IPV4_TYPE, UDP_PROTOCOL, ipv4_packet, many_flows, udp_datagram, with_link
 
@@ -135,7 +136,7 @@ def test_both_engines_and_the_files_give_the_same(tmp_path):
     sample = many_flows(3000, repeats=2)  # more than a table holds before it grows
     runs = {engine: chain().run(sample.blocks(), engine=engine) for engine in ENGINES}
     for engine, run in runs.items():
-        check_folder(tmp_path / engine)
+        check_folder(tmp_path / engine, "export")
         paths = export_state(run.engine, run.plan, tmp_path / engine)
         assert [path.name for path in paths] == [
             "flow_counter.parquet",
@@ -208,13 +209,13 @@ def test_a_folder_that_has_gone_is_told(tmp_path):
 
 
 def test_a_folder_is_made_or_refused_before_the_work(tmp_path):
-    check_folder(tmp_path / "a/b")
-    check_folder(tmp_path / "a/b")
+    check_folder(tmp_path / "a/b", "export")
+    check_folder(tmp_path / "a/b", "export")
     assert os.listdir(tmp_path / "a/b") == []
     (tmp_path / "file").touch()
     for folder in ("file", "file/below"):
         with pytest.raises(InputError, match=f"{folder}: cannot export there: .*; name a folder that can be written"):
-            check_folder(tmp_path / folder)
+            check_folder(tmp_path / folder, "export")
 
 
 class Colliding(NF):

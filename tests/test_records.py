@@ -10,9 +10,9 @@ import pytest
 
 from fajita import Chain, FrameBlock, InputError
 from fajita import records as records_module
-from fajita.export import check_folder
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.source_counter import SourceCounter
+from fajita.output_file import check_folder
 from fajita.records import KeptRecords, RecordFiles
 from fajita.run import ENGINES, execute
 from tests.command import CHAINS, call, some_capture, start, write_capture
@@ -86,7 +86,7 @@ def test_records_that_there_are_not_are_told():
 def test_files_have_what_memory_has(tmp_path, monkeypatch, group_rows):
     monkeypatch.setattr(records_module, "GROUP_ROWS", group_rows)
     kept = chain().run(blocks())
-    check_folder(tmp_path)
+    check_folder(tmp_path, "export")
     execute(kept.plan, blocks(), records=RecordFiles(tmp_path, kept.plan))
     assert sorted(os.listdir(tmp_path)) == ["flow_counter.records.parquet", "hosts.records.parquet"]
     for name in ("flow_counter", "hosts"):

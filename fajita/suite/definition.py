@@ -99,7 +99,7 @@ def _load(path: Path, within: tuple[Path, ...]) -> Suite:
     except ValidationError as error:
         # A name that is misspelt is what is missing, too.
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        raise InputError(_message(first), tree.where(_node(tree, first["loc"])), "see docs/benchmarks.md") from None
+        raise InputError(problem(first), tree.where(_node(tree, first["loc"])), "see docs/benchmarks.md") from None
     experiments = [(path.parent, experiment) for experiment in read.experiments]
     for name in read.suites:
         part = path.parent / f"{name}.yaml"
@@ -116,7 +116,8 @@ def _load(path: Path, within: tuple[Path, ...]) -> Suite:
     return Suite(path.stem, read.title, read.about, tuple(experiments))
 
 
-def _message(error: Any) -> str:
+def problem(error: Any) -> str:
+    """What one of the errors of a ValidationError says, with its place."""
     place = ".".join(str(step) for step in error["loc"])
     return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}" if place else error["msg"]
 

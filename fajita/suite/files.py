@@ -1,6 +1,5 @@
 """A suite's report as files: README.md and report.html, results.json, and a PNG and a CSV for each experiment."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,6 @@ from fajita.suite.definition import Suite
 from fajita.suite.figure import draw
 from fajita.suite.page import as_html, markdown
 from fajita.suite.run import Result
-
-
-def check_folder(folder: Path) -> None:
-    """Make the folder, before the work; InputError if that cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        right = "name a folder that can be written"
-        raise InputError(f"cannot put the report there: {error.strerror}", str(folder), right) from None
 
 
 def write_report(

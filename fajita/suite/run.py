@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.suite import imbalance, ingest, latency, startup, throughput
-from fajita.suite.definition import Experiment, Suite
+from fajita.suite.definition import Experiment, Suite, problem
 from fajita.suite.machine import Load, watched
 
 #: Called with the title of the experiment at hand, the passes done and those of the whole suite.
@@ -104,9 +104,7 @@ def _plan(folder: Path, experiment: Experiment, *, quick: bool) -> _Planned:
         try:
             settings.append(kind.Setting.model_validate(given))
         except ValidationError as error:
-            first = error.errors()[0]
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg'][0].lower()}{first['msg'][1:]}"
-            raise InputError(what, f"experiment {experiment.name}") from None
+            raise InputError(problem(error.errors()[0]), f"experiment {experiment.name}") from None
     for chain in {setting.chain for setting in settings if hasattr(setting, "chain")}:
         Chain.load(folder / chain)
     apart = experiment.figure.x if experiment.in_turn == "lines" else experiment.figure.lines
