@@ -94,7 +94,7 @@ def measure(
         shards = (
             [block] if isinstance(engine, CompiledEngine) else [own_frames(shard) for shard in engine.shards_of(block)]
         )
-        passes = _timed_passes(engine, shards, packets, repeat, progress)
+        passes = _timed_passes(Passes(engine, shards), repeat, progress)
     except MemoryError:
         right = "ask for fewer"
         raise InputError(f"not enough memory for {packets} packets of {flows} flows", right=right) from None
@@ -110,24 +110,37 @@ def own_frames(shard: FrameBlock) -> FrameBlock:
     return FrameBlock.from_slots(frames, shard.captured, shard.time_ns)
 
 
-def _timed_passes(
-    engine: AnyCompiledEngine, shards: list[FrameBlock], packets: int, repeat: int, progress: Callable[[], None]
-) -> list[float]:
-    """Million packets per second of each pass over what each worker has of a synthetic block."""
-    passes = []
-    slots: list[NDArray[np.uint8]] = [shard.memory for shard in shards]  # type: ignore[misc]
-    pristine = [frames.copy() for frames in slots]
-    for number in range(repeat + 1):
-        for frames, original in zip(slots, pristine, strict=True):
+class Passes:
+    """Passes of an engine over what each worker has of a synthetic block, in slots of its own.
+
+    Before each the frames are restored; the packets' own time goes on from pass to pass. pristine: the frames as they
+    came.
+    """
+
+    def __init__(self, engine: AnyCompiledEngine, shards: list[FrameBlock]) -> None:
+        self.engine, self._shards = engine, shards
+        self._slots: list[NDArray[np.uint8]] = [shard.memory for shard in shards]  # type: ignore[misc]
+        self.pristine = [frames.copy() for frames in self._slots]
+        self.packets = sum(map(len, shards))
+
+    def seconds(self) -> float:
+        """The time of the next pass, without what is done before and after it."""
+        for frames, original in zip(self._slots, self.pristine, strict=True):
             frames[:] = original
-        elapsed = engine.process_shards(shards)
-        hand_over(engine, engine.plan, None)
-        if number:  # the first warms the caches up
-            passes.append(packets / elapsed / 1e6)
-        for shard in shards:
-            shard.time_ns += np.uint64(packets * DEFAULT_GAP_NS)
+        elapsed = self.engine.process_shards(self._shards)
+        hand_over(self.engine, self.engine.plan, None)
+        for shard in self._shards:
+            shard.time_ns += np.uint64(self.packets * DEFAULT_GAP_NS)
+        return elapsed
+
+
+def _timed_passes(passes: Passes, repeat: int, progress: Callable[[], None]) -> list[float]:
+    """Million packets per second of each pass but the first, which warms the caches up."""
+    rates = []
+    for _ in range(repeat + 1):
+        rates.append(passes.packets / passes.seconds() / 1e6)
         progress()
-    return passes
+    return rates[1:]
 
 
 def make_every_flow(engine: Engine, flows: int, size: int = MINIMUM_SIZE, traffic: str = "udp") -> None:

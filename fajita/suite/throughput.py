@@ -14,18 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fajita import Chain
-from fajita.benchmark import make_every_flow, own_frames
-from fajita.engine.workers import AnyCompiledEngine, compiled_engine
+from fajita.benchmark import Passes, make_every_flow, own_frames
+from fajita.engine.workers import compiled_engine
 from fajita.io.flow_order import FlowOrder
-from fajita.io.frames import FrameBlock
-from fajita.io.synthetic import DEFAULT_GAP_NS, synthetic_block
+from fajita.io.synthetic import synthetic_block
 from fajita.plan import Plan
-from fajita.records import hand_over
 from fajita.suite.roof import Roof, lines_per_packet
 from fajita.tuning import Tuning
 
@@ -76,41 +72,25 @@ class Setting(BaseModel):
 
 @dataclass
 class _Variant:
-    """One setting with its engine and packets, ready to run. seconds: of each pass; roof: of the bare memory's."""
+    """One setting, ready to run. seconds: of each pass; roof: of the bare memory's."""
 
     setting: Setting
-    engine: AnyCompiledEngine
-    shards: list[FrameBlock]
+    passes: Passes
     seconds: list[float] = field(default_factory=list)
     roof: list[float] = field(default_factory=list)
 
     @cached_property
-    def slots(self) -> list[NDArray[np.uint8]]:
-        """The frames of each worker."""
-        return [shard.memory for shard in self.shards]  # type: ignore[misc]
-
-    @cached_property
-    def pristine(self) -> list[NDArray[np.uint8]]:
-        """The same as they came."""
-        return [slots.copy() for slots in self.slots]
-
-    @cached_property
     def bare(self) -> Roof:
         """Its memory traffic, on one core."""
-        entries = [table.active for table in self.engine.counters().tables]
-        lines = lines_per_packet(self.engine.plan)
-        return Roof(self.pristine[0].copy(), entries[: len(lines)], lines)
+        engine = self.passes.engine
+        entries, lines = [table.active for table in engine.counters().tables], lines_per_packet(engine.plan)
+        return Roof(self.passes.pristine[0].copy(), entries[: len(lines)], lines)
 
     def run(self, *, counts: bool) -> None:
         """A pass over all packets; counts: it is one of those that are reported."""
-        for slots, original in zip(self.slots, self.pristine, strict=True):
-            slots[:] = original
         with _pinned(self.setting.cores == 1):
-            elapsed = self.engine.process_shards(self.shards)
+            elapsed = self.passes.seconds()
             bare = self.bare.seconds() if self.setting.cores == 1 else 0.0
-        hand_over(self.engine, self.engine.plan, None)
-        for shard in self.shards:
-            shard.time_ns += np.uint64(self.setting.packets * DEFAULT_GAP_NS)
         if counts:
             self.seconds.append(elapsed)
             self.roof.append(bare)
@@ -121,7 +101,7 @@ class _Variant:
         rates = sorted(packets / seconds / 1e6 for seconds in self.seconds)
         median = statistics.median(rates)
         row = self.setting.model_dump(exclude={"repeat"}) | {
-            "chain": self.engine.plan.name,
+            "chain": self.passes.engine.plan.name,
             "mpps": round(median, 3),
             "mpps_min": round(rates[0], 3),
             "mpps_max": round(rates[-1], 3),
@@ -132,7 +112,7 @@ class _Variant:
         }
         if self.setting.cores == 1:
             shares = [bare / seconds for bare, seconds in zip(self.roof, self.seconds, strict=True)]
-            row["roof_mpps"] = round(len(self.pristine[0]) / statistics.median(self.roof) / 1e6, 3)
+            row["roof_mpps"] = round(packets / statistics.median(self.roof) / 1e6, 3)
             row["of_roof"] = round(statistics.median(shares), 3)
         return row
 
@@ -161,7 +141,7 @@ def _prepare(folder: Path, setting: Setting) -> _Variant:
     make_every_flow(engine, setting.flows, setting.size, setting.traffic)
     block = synthetic_block(order, setting.packets, first=setting.flows, size=setting.size, traffic=setting.traffic)
     shards = engine.shards_of(block)
-    return _Variant(setting, engine, [block] if setting.cores == 1 else [own_frames(shard) for shard in shards])
+    return _Variant(setting, Passes(engine, shards if setting.cores == 1 else [own_frames(shard) for shard in shards]))
 
 
 @contextmanager
