@@ -22,8 +22,8 @@ from fajita.key import (
     vlan,
 )
 from fajita.nf import ANY_KEY, DROP, LOOK_UP, NF, PASS
-from fajita.nf import PacketView as Packet
 from fajita.packet import Layer
+from fajita.packet_attributes import Packet
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import (
     Array,

@@ -5,7 +5,6 @@ from typing import get_type_hints
 import pytest
 
 from fajita import packet
-from fajita.nf import PacketView
 from fajita.packet import (
     FACTS,
     FIELDS,
@@ -24,6 +23,7 @@ from fajita.packet import (
     Layer,
     places,
 )
+from fajita.packet_attributes import Packet
 
 #: Bytes of each header that its layer promises.
 HEADER_BYTES = {
@@ -91,7 +91,7 @@ def test_a_field_in_two_places_is_the_same_field_of_either_family():
 
 def test_editors_are_told_of_every_attribute_and_of_no_other():
     names = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLOW_PORTS, *FLAGS, *TESTS, *METADATA, FORWARD, RELATED]
-    assert sorted(get_type_hints(PacketView)) == sorted(names)
+    assert sorted(get_type_hints(Packet)) == sorted(names)
 
 
 def test_every_field_and_fact_says_what_it_is():

@@ -13,7 +13,7 @@ from fajita.chain import Chain
 from fajita.errors import InputError
 from fajita.key import Key, destination, five_tuple, source
 from fajita.lifetime import CHOSEN_TIMEOUT_NS
-from fajita.nf import ANY_KEY, NF, PASS, PacketView
+from fajita.nf import ANY_KEY, NF, PASS
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -21,6 +21,7 @@ from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.packet import Layer
+from fajita.packet_attributes import Packet
 from fajita.plan import LINE_BYTES, MAXIMUM_SHARING, Plan, TablePlan
 from fajita.prefetching import lines_ahead
 from fajita.settings import Settings
@@ -98,7 +99,7 @@ class Renumbers(NF):
 
     about = Layer.IPV6
 
-    def packet(self, pkt: PacketView) -> int:
+    def packet(self, pkt: Packet) -> int:
         pkt.src_high = pkt.src_high ^ pkt.flow_label
         return PASS
 
@@ -137,7 +138,7 @@ class PerPacket(NF):
     class State:
         turn: u32
 
-    def packet(self, pkt: PacketView, state: State) -> int:
+    def packet(self, pkt: Packet, state: State) -> int:
         state.turn += 1
         pkt.src_port = state.turn
         return PASS
@@ -151,7 +152,7 @@ class Sometimes(NF):
     class State:
         port: u16
 
-    def packet(self, pkt: PacketView, state: State) -> int:
+    def packet(self, pkt: Packet, state: State) -> int:
         if pkt.length > 100:
             pkt.src_port = state.port
         return PASS
@@ -192,7 +193,7 @@ class Chooses(NF):
     class State:
         expire_in: u64
 
-    def packet(self, pkt: PacketView, state: State) -> int:
+    def packet(self, pkt: Packet, state: State) -> int:
         state.expire_in = pkt.length
         return PASS
 
@@ -205,7 +206,7 @@ class Ends(NF):
     class State:
         packets: u32
 
-    def packet(self, pkt: PacketView, state: State) -> int:
+    def packet(self, pkt: Packet, state: State) -> int:
         return PASS
 
     def expire(self, state: State) -> None:
@@ -326,7 +327,7 @@ class OnlyIPv6(NF):
     class State:
         packets: u64
 
-    def packet(self, pkt: PacketView, state: State) -> int:
+    def packet(self, pkt: Packet, state: State) -> int:
         state.packets += 1
         return PASS
 
@@ -353,7 +354,7 @@ class Lists(NF):
     class Core:
         numbers: u64
 
-    def packet(self, pkt: PacketView) -> int:
+    def packet(self, pkt: Packet) -> int:
         self.core.numbers += self.numbers[0] + self.NUMBERS[pkt.ttl] + SQUARES[pkt.ttl]  # type: ignore[attr-defined]
         return PASS
 
