@@ -26,6 +26,7 @@ from fajita.options import (
     JsonFile,
     Limit,
     Memory,
+    Metrics,
     NoAuxiliary,
     NoPrefetch,
     Order,
@@ -87,11 +88,13 @@ def run(
     limit: Limit = None,
     memory: Memory = None,
     drain: Drain = False,
+    metrics: Metrics = None,
     quiet: Quiet = False,
     strict: Strict = False,
 ) -> int:
     """Run a chain over a capture: packets, report and state out."""
     from fajita.interruption import interruptible
+    from fajita.metrics import serving_blocks
     from fajita.run import execute
 
     check_workers(cores)
@@ -107,7 +110,10 @@ def run(
 
             check_folder(export, "export")
             records = RecordFiles(export, plan)
-        with console.reading_progress(plan.name, quiet) as progress:
+        with (
+            console.reading_progress(plan.name, quiet) as progress,
+            serving_blocks(metrics, progress) as (before_block, after_block),
+        ):
             done = execute(
                 plan,
                 pcap,
@@ -120,7 +126,8 @@ def run(
                 memory_bytes=memory_bytes,
                 balance_ns=balance_ns,
                 drain=drain,
-                progress=progress,
+                before_block=before_block,
+                progress=after_block,
                 interruption=interruption,
             )
     errors = [done.error] if done.error is not None else []

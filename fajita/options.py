@@ -82,6 +82,15 @@ Memory = Annotated[
         show_default=False,
     ),
 ]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="[ADDR:]PORT",
+        help="Serve Prometheus metrics there while it runs, of this machine alone if there is no address.",
+        show_default=False,
+    ),
+]
 Drain = Annotated[bool, typer.Option("--drain", help="At the end, end all flows as if they were idle.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Neither report nor progress; warnings and errors only.")]
 Strict = Annotated[bool, typer.Option("--strict", help="A capture cut off at the end is an error.")]

@@ -223,7 +223,7 @@ class CompiledEngine:
             frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
         allow_only([*own, *areas, *columns], frames)
 
-    def counters(self) -> Counters:
+    def counters(self, *, distinct: bool = True) -> Counters:
         """What has been counted so far."""
         layout, words = self._layout, self._statistics.tolist()
         dropped, dropped_bytes = words[layout.dropped_packets // 8], words[layout.dropped_bytes // 8]

@@ -149,11 +149,11 @@ class ParallelEngine:
         for engine in self.engines:
             engine.change(nf, changed)
 
-    def counters(self) -> Counters:
-        """What has been counted so far; of entries of which there are replicas, one."""
+    def counters(self, *, distinct: bool = True) -> Counters:
+        """What has been counted so far; distinct: of entries of which there are replicas, one."""
         total = add_counters(engine.counters() for engine in self.engines)
         for table in self.plan.tables:
-            if table.sharing == REPLICATED:
+            if distinct and table.sharing == REPLICATED:
                 entries = self._count_entries(table)
                 refused = total.tables[table.index].refused
                 total.tables[table.index] = TableCounters(created=entries, active=entries, refused=refused)
