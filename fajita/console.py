@@ -16,6 +16,7 @@ from fajita.errors import InputError
 if TYPE_CHECKING:
     from fajita.describe import NFDescription
     from fajita.io.capture import Capture
+    from fajita.live import LiveRun
 
 _TABLE_STYLE: dict[str, Any] = {"box": None, "pad_edge": False, "header_style": "bold", "title_justify": "left"}
 
@@ -107,6 +108,21 @@ def reading_progress(description: str, quiet: bool) -> Iterator[Callable[["Captu
     """A progress bar over the bytes of a capture, as `execute` calls it."""
     with progress_bar(description, True, quiet) as update:
         yield lambda capture, packets: update(capture.bytes_read, capture.bytes_total) if capture else None
+
+
+@contextmanager
+def live_status(chain: str, quiet: bool) -> Iterator[Callable[["LiveRun"], None]]:
+    """A line on standard error, silent if that is no terminal, for how a live run goes; to be called each second."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda run: None
+        return
+    from rich.live import Live
+
+    from fajita.live_status import LiveStatus
+
+    status = LiveStatus(chain)
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as line:
+        yield lambda run: line.update(Text(status.line(run), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 def print_report(report: dict[str, Any]) -> None:

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from fajita.io.capture import Capture
+    from fajita.live import LiveRun
 
 #: A report without the summaries of NFs; None: there is nothing yet.
 Snapshot = Callable[[], dict[str, Any] | None]
 #: What `execute` calls after each block, and before.
 Progress = Callable[["Capture | None", int], None]
 BeforeBlock = Callable[[Run], None]
+#: What `execute_live` calls each second.
+Watch = Callable[["LiveRun"], None]
 
 _THIS_MACHINE = "127.0.0.1"
 _LAST_PORT = 65_535
@@ -69,6 +72,7 @@ def families(report: dict[str, Any]) -> Iterator[Family]:
     yield from _of_tables(report)
     yield from _of_nfs(report)
     yield from _of_workers(report)
+    yield from _of_ports(report.get("ports", []))
 
 
 def _of_flows(report: dict[str, Any]) -> Iterator[Family]:
@@ -115,6 +119,29 @@ def _of_workers(report: dict[str, Any]) -> Iterator[Family]:
     ):
         samples = [((str(shard["core"]),), shard[column]) for shard in report["shards"]]
         yield Family(name, text, ("worker",), samples)
+
+
+def _of_ports(ports: Sequence[dict[str, Any]]) -> Iterator[Family]:
+    """Of a live run."""
+    if not ports:
+        return
+    yield Family("fajita_port_up", "Whether a port has a link.", ("port",), [((p["port"],), p["link"]) for p in ports])
+    for what in ("packets", "bytes"):
+        both = [((p["port"], direction), p[direction][what]) for p in ports for direction in ("in", "out")]
+        yield Family(f"fajita_port_{what}_total", f"The {what} of a port.", ("port", "direction"), both)
+    for name, text, column in (
+        ("fajita_port_unsent_packets_total", "Packets that a port did not take.", "unsent"),
+        ("fajita_port_missed_packets_total", "Packets that came while a queue was full.", "missed"),
+        ("fajita_port_no_memory_packets_total", "Packets that came while there was no mbuf.", "no_memory"),
+        ("fajita_port_copied_packets_total", "Packets that came in pieces and were put together.", "copied"),
+    ):
+        yield Family(name, text, ("port",), [((p["port"],), p[column]) for p in ports])
+    for name, text, label, column in (
+        ("fajita_port_refused_packets_total", "Packets that were not believed.", "reason", "refused"),
+        ("fajita_port_errors_total", "Errors that a device counts.", "direction", "errors"),
+    ):
+        counts = [((p["port"], what), count) for p in ports for what, count in p[column].items()]
+        yield Family(name, text, ("port", label), counts)
 
 
 class BlockSnapshots:
@@ -164,6 +191,45 @@ def serving_blocks(where: str | None, progress: Progress) -> Iterator[tuple[Befo
     snapshots = BlockSnapshots(progress)
     with serving(where, snapshots):
         yield snapshots.before_block, snapshots.after_block
+
+
+class LiveSnapshots:
+    """Snapshots of a live run, taken each second by the thread that waits for its workers, who go on meanwhile."""
+
+    def __init__(self, status: Watch) -> None:
+        self._status = status
+        self._latest: dict[str, Any] | None = None
+
+    def watch(self, run: "LiveRun") -> None:
+        """As `execute_live` calls it."""
+        self._status(run)
+        self._latest = live_snapshot(run)
+
+    def __call__(self) -> dict[str, Any] | None:
+        """As of the last second."""
+        return self._latest
+
+
+def live_snapshot(run: "LiveRun") -> dict[str, Any]:
+    """The report of a live run so far, without summaries, while its workers are at work."""
+    from fajita.live import port_report
+
+    snapshot = make_snapshot(run)
+    for shard, busy_seconds in zip(snapshot["shards"], run.busy_now(), strict=True):
+        shard["busy_seconds"] = busy_seconds
+    return snapshot | {"ports": port_report(run.session)}
+
+
+@contextmanager
+def serving_live(where: str | None, status: Watch) -> Iterator[Watch]:
+    """Serve a live run while the body runs, if somewhere; gives what `execute_live` is to call. InputError as of
+    `serving`."""
+    if where is None:
+        yield status
+        return
+    snapshots = LiveSnapshots(status)
+    with serving(where, snapshots):
+        yield snapshots.watch
 
 
 class _Collector:

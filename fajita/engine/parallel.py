@@ -6,6 +6,7 @@ the others' packets is only how late it is: the clock at each of its packets is 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import compress
 from typing import Any
@@ -116,6 +117,10 @@ class ParallelEngine:
         finally:
             shard.give_back(block)
 
+    def at_work(self) -> AbstractContextManager[None]:
+        """What a worker does with its kernel, outside of `process`."""
+        return self._standstill.at_work()
+
     def _run(self, number: int, frames: FrameBlock, clocks_ns: NDArray[np.int64] | None) -> None:
         with self._standstill.at_work():
             run_in_pieces(self.engines[number], frames, clocks_ns, self._threads)
@@ -135,6 +140,10 @@ class ParallelEngine:
         """
         self._clock_ns = max([self._clock_ns, *(int(shard.time_ns[-1]) for shard in shards if len(shard))])
         return self._threads.run_timed([partial(self._run, n, shard, None) for n, shard in enumerate(shards)])
+
+    def come_to(self, clock_ns: int) -> None:
+        """The latest packet time so far, of packets that did not come by `process`."""
+        self._clock_ns = max(self._clock_ns, clock_ns)
 
     def settle(self) -> None:
         """End all states that have been idle too long by the latest packet's time, in the order of their keys."""
