@@ -12,8 +12,7 @@ from fajita.dpdk.session import Session
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.live import LiveWorkers
 from fajita.engine.parallel import ParallelEngine
-from fajita.engine.spraying import SprayingEngine
-from fajita.engine.workers import compiled_engine
+from fajita.engine.workers import live_engine
 from fajita.interruption import Interruption
 from fajita.plan import Plan
 from fajita.records import RecordSink
@@ -145,8 +144,7 @@ def execute_live(
             session = Session(ports.lanes(), cores)
         try:
             with seconds.spent_on("compile"):
-                engine = compiled_engine(plan, cores, memory_bytes=memory_bytes)
-                assert not isinstance(engine, SprayingEngine)
+                engine = live_engine(plan, cores, memory_bytes=memory_bytes)
                 workers = LiveWorkers(engine, session.queues, limit)
             run = LiveRun(plan, engine, "compiled", seconds, records, session=session)
             _run_workers(run, workers, session, duration_ns, watch, interruption)

@@ -1,5 +1,6 @@
 """DPDK's environment (EAL): begun once in a process, with arguments in DPDK's own notation."""
 
+import atexit
 import os
 import shlex
 import sys
@@ -40,6 +41,8 @@ _REASONS = (
 )
 
 _begun: list[Any] = []
+#: What DPDK said of itself and of devices when it began.
+_said_at_begin: list[str] = []
 
 
 def begin_environment(arguments: str) -> None:
@@ -63,12 +66,13 @@ def begin_environment(arguments: str) -> None:
         why = _why([*captured, *said]) or os.strerror(-status)
         raise InputError(f"DPDK does not start: {why}", f"--dpdk {arguments!r}", _remedy([*captured, *said]))
     _begun[:] = [arguments, kept, vector]
+    _said_at_begin[:] = said
+    atexit.register(lib.fajita_end)
 
 
-def end_environment() -> None:
-    """Give back what the environment has; the process cannot begin it again."""
-    if _begun:
-        library().lib.fajita_end()
+def why_no_port() -> str:
+    """What DPDK said when it began that may tell why there is no port; empty if nothing does."""
+    return _why(_said_at_begin, only_reasons=True)
 
 
 def add_device(arguments: str) -> None:
@@ -111,12 +115,13 @@ def _words(arguments: str) -> list[str]:
     return words
 
 
-def _why(lines: Sequence[str]) -> str:
+def _why(lines: Sequence[str], *, only_reasons: bool = False) -> str:
     """The line that says most, without the name of who says it."""
     telling = [line.removeprefix("EAL: ").removeprefix("FATAL: ") for line in lines]
     telling = [line for line in telling if line and not any(noise in line for noise in _NOISE)]
     reasons = [line for line in telling if any(word in line.lower() for word in _REASONS)]
-    return (reasons or telling[-1:] or [""])[0].rstrip(".").removeprefix("fajita: ")
+    rest = [] if only_reasons else telling[-1:]
+    return (reasons or rest or [""])[0].rstrip(".").removeprefix("fajita: ")
 
 
 def _remedy(lines: Sequence[str]) -> str:
@@ -134,7 +139,7 @@ def _lines(raw: bytes) -> list[str]:
 
 @contextmanager
 def _captured() -> Iterator[list[str]]:
-    """What C writes to standard error in the body, as lines; what it writes to standard output, usage texts, is lost."""
+    """What C writes to standard error in the body, as lines; standard output, usage texts, is lost."""
     lines: list[str] = []
     sys.stdout.flush()
     sys.stderr.flush()

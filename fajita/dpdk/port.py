@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fajita.dpdk.environment import failure
+from fajita.dpdk.environment import failure, why_no_port
 from fajita.dpdk.library import library
 from fajita.errors import InputError, nearest
 
@@ -135,5 +135,10 @@ def find_port(name: str, option: str) -> Port:
         return found
     if not ports:
         right = "a device that DPDK can drive: --vdev, or a NIC bound to vfio-pci and not excluded by --no-pci"
-        raise InputError("DPDK has no port", f"{option} {name}", right)
-    raise InputError(f"no port {name}", f"{option} {name}", nearest(name, ports))
+        raise InputError(f"DPDK has no port{_because()}", f"{option} {name}", right)
+    raise InputError(f"no port {name}{_because()}", f"{option} {name}", nearest(name, ports))
+
+
+def _because() -> str:
+    why = why_no_port()
+    return f" ({why})" if why else ""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, STOPPED, place_scratch, place_statistics
-from fajita.kernel.live import TICK
+from fajita.kernel.live import TICK, generate_live
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
@@ -34,6 +34,10 @@ from fajita.translation import TranslatedNF
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
+
+
+def _run_once(poll: Callable[..., int], context: int) -> int:
+    return poll(context, 0)
 
 
 #: From here on variables of workers lie on huge pages.
@@ -50,13 +54,22 @@ def _core_area(size: int) -> NDArray[np.generic]:
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
-    def __init__(self, plan: Plan, *, memory_bytes: int | None = None, membership: Membership | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        memory_bytes: int | None = None,
+        membership: Membership | None = None,
+        live: bool = False,
+    ) -> None:
         """memory_bytes: what the tables may take; None: half of what the machine has free.
 
         membership: what a worker of several has in common with the others; the plan is then that of for_workers.
+        live: with the kernel for `run_live`, which does all that the other does.
         """
         self.plan = plan
-        self._run = _kernel(generate(plan))
+        self._poll: Callable[..., int] | None = _kernel(generate_live(plan)) if live else None
+        self._run = partial(_run_once, self._poll) if self._poll is not None else _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _core_area(plan.core_bytes)
         begin_core(self._core.view(np.uint8), plan.nfs)
@@ -136,15 +149,16 @@ class CompiledEngine:
         """The next frame of the block."""
         return int(self._context[CONTEXT["position"] // 8])
 
-    def run_live(self, run: Callable[..., int], live: Sequence[NDArray[np.int64]], block: FrameBlock) -> int:
-        """Let a loop of fajita.kernel.live run until it asks for something, and do that, as far as it is an engine's.
+    def run_live(self, live: Sequence[NDArray[np.int64]], block: FrameBlock) -> int:
+        """Let the loop of fajita.kernel.live run until it asks for something, and do that, as far as it is an engine's.
 
         live: its words, and those to which they lead. block: the columns that it fills. Gives what it asked for.
         """
         self._place_columns(block)
         self._live = live
         self._allow_memory(block)
-        asks = run(self._context.ctypes.data, live[0].ctypes.data)
+        assert self._poll is not None
+        asks = self._poll(self._context.ctypes.data, live[0].ctypes.data)
         if asks not in (DONE, TICK):
             self._answer(asks)
         return asks

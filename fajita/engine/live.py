@@ -6,7 +6,7 @@ they read between two blocks, says so.
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from functools import partial
@@ -23,9 +23,8 @@ from fajita.engine.shared_table import words_apart
 from fajita.engine.threads import WorkerThreads
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED
-from fajita.kernel.cache import load_kernel
 from fajita.kernel.layout import DONE
-from fajita.kernel.live import LIVE, LIVE_WORDS, NEVER, TICK, generate_live
+from fajita.kernel.live import LIVE, LIVE_WORDS, NEVER, TICK
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.plan import NFPlan, TablePlan
 from fajita.records import Sides
@@ -65,16 +64,15 @@ class LiveWorker:
         self,
         engine: CompiledEngine,
         interface: Interface,
-        run: Callable[..., int],
         left: NDArray[np.int64] | None,
         ticking: Sequence[TablePlan],
     ) -> None:
-        """run: of generate_live. left: packets that all workers may still receive; None: as many as come.
+        """left: packets that all workers may still receive; None: as many as come.
 
         ticking: tables in which states end at ticks, while this worker is the only one.
         """
         self.engine, self.interface = engine, interface
-        self._run, self._left, self._ticking = run, left, ticking
+        self._left, self._ticking = left, ticking
         self._wanted = words_apart(1)
         self._words = np.zeros(len(LIVE_WORDS), np.int64)
         self._clock_ns, self._settled_at = FIRST_CLOCK_NS, 0
@@ -98,7 +96,7 @@ class LiveWorker:
     def poll(self) -> bool:
         """Poll until the loop returns; whether that was asked for."""
         areas = [self._words, self._wanted, *([] if self._left is None else [self._left])]
-        asks = self.engine.run_live(self._run, areas, self.interface.block)
+        asks = self.engine.run_live(areas, self.interface.block)
         if asks == TICK:
             self._tick()
         if asks == DONE:
@@ -107,7 +105,7 @@ class LiveWorker:
 
     def _tick(self) -> None:
         """End what is idle in the tables that come to a tick with the packet that is next."""
-        clock_ns = int(self.interface.block.time_ns[self.engine.position])
+        clock_ns = int(self.interface.block.time_ns.view(np.int64)[self.engine.position])
         for table in self._ticking:
             if clock_ns // table.round_ns != self._clock_ns // table.round_ns:
                 self.engine.tick(table, clock_ns)
@@ -115,8 +113,8 @@ class LiveWorker:
         self._words[LIVE["tick"] // 8] = self._next_tick()
 
     def _next_tick(self) -> int:
-        ticks = ((self._clock_ns // table.round_ns + 1) * table.round_ns for table in self._ticking)
-        return min(ticks, default=NEVER)
+        ticks = [(self._clock_ns // table.round_ns + 1) * table.round_ns for table in self._ticking]
+        return min([NEVER, *ticks])
 
     def keep_house(self) -> None:
         """What is done now and then: account for its time and, if there is little to do, end what is idle by now."""
@@ -139,7 +137,6 @@ class LiveWorkers:
         self.records: SimpleQueue[tuple[NFPlan, Sides]] = SimpleQueue()
         engines = engine.engines if isinstance(engine, ParallelEngine) else [engine]
         ticking = [table for table in engine.plan.tables if table.ends_at_ticks]
-        run = load_kernel(generate_live(engines[0].plan))
         left = None
         if limit is not None:
             left = words_apart(1)
@@ -147,7 +144,7 @@ class LiveWorkers:
         self._limit, self._emitting = limit, [nf for nf in engine.plan.nfs if nf.translated.may_emit]
         alone = len(engines) == 1
         self.workers = [
-            LiveWorker(each, interface, run, left, ticking if alone else [])
+            LiveWorker(each, interface, left, ticking if alone else [])
             for each, interface in zip(engines, interfaces, strict=True)
         ]
         self._at_work = engine.at_work if isinstance(engine, ParallelEngine) else nullcontext
@@ -161,6 +158,7 @@ class LiveWorkers:
 
     def start(self) -> None:
         """Let them poll."""
+        self._is_stopping = False
         ready = Barrier(len(self.workers))
         self._futures = self._threads.begin([partial(self._work, worker, ready) for worker in self.workers])
 

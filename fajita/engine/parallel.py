@@ -45,11 +45,18 @@ class ParallelEngine:
     """Runs a chain's kernel in several workers over blocks of frames, in place; the interface of one engine."""
 
     def __init__(
-        self, plan: Plan, workers: int, *, memory_bytes: int | None = None, balance_ns: int | None = None
+        self,
+        plan: Plan,
+        workers: int,
+        *,
+        memory_bytes: int | None = None,
+        balance_ns: int | None = None,
+        live: bool = False,
     ) -> None:
         """memory_bytes: what the tables of all workers may take; None: half of what the machine has free.
 
         balance_ns: how often, in the time of packets, the table of indirection is rewritten by load; None: never.
+        live: of CompiledEngine.
         """
         self.plan = plan = for_workers(plan, workers)
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
@@ -58,7 +65,7 @@ class ParallelEngine:
         self._standstill = still = Standstill(tables.values())
         self.indirection = owners = usual_indirection(workers)
         common = [Membership(n, workers, self._budget, tables, still.stop, still.wait, owners) for n in range(workers)]
-        self.engines = [CompiledEngine(plan, membership=membership) for membership in common]
+        self.engines = [CompiledEngine(plan, membership=membership, live=live) for membership in common]
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
         self.balancing = None if balance_ns is None else Balancing(plan, balance_ns)

@@ -75,9 +75,9 @@ def before_tick(context, live, position, count):
 
 @kernel_function
 def run_live(context, live):
-    count = load_i64(live + LIVE_COUNT)
+    count = load_i64(live + LIVE_COUNT) if live != 0 else 0
     while 1:
-        if count == 0:
+        if live != 0 and count == 0:
             if load_acquire_u64(load_i64(live + LIVE_WANTED)) != 0:
                 return DONE
             if load_relaxed_u64(load_i64(context + CONTEXT_STOP)) != 0:
@@ -88,10 +88,12 @@ def run_live(context, live):
                 continue
             store_64(live + LIVE_COUNT, count)
             begin_block(load_i64(context + CONTEXT_FRAGMENTS))
-        position = load_i64(context + CONTEXT_POSITION)
-        store_64(context + CONTEXT_END, before_tick(context, live, position, count))
+        if live != 0:
+            position = load_i64(context + CONTEXT_POSITION)
+            store_64(context + CONTEXT_END, before_tick(context, live, position, count))
+        # It stands here alone, as it becomes part of the function wherever it is called.
         asked = run_chain(context)
-        if asked != DONE:
+        if asked != DONE or live == 0:
             return asked
         if load_i64(context + CONTEXT_POSITION) < count:
             return TICK
@@ -114,7 +116,8 @@ def run(arguments):
 def generate_live(plan: Plan) -> str:
     """The module as text, with `run(context, live)`: the kernel's context, and an area with LIVE_WORDS.
 
-    It returns what `run` of the chain's kernel returns, DONE when it is wanted, or TICK; called again it goes on.
+    It returns what `run` of the chain's kernel returns, DONE when it is wanted, or TICK; called again it goes on. With
+    0 for live it is `run` of the chain's kernel.
     """
     lines = generate(plan).split("\n\n\nenter = entry(run_chain)")[0]
     places = [f"LIVE_{name.upper()} = {at}" for name, at in LIVE.items()]
