@@ -6,6 +6,7 @@ What is imported at the top is what every command needs; the rest, numba above a
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -316,6 +317,20 @@ def gen(
             out, flows, packets, size=size, order=order.value, seed=seed, progress=lambda done: update(done, packets)
         )
     return 0
+
+
+@app.command()
+def doctor(json_file: JsonFile = None) -> int:
+    """Check what a run with DPDK needs of this machine, and say how to get what is missing; 2 if it needs more."""
+    from fajita.doctor.check import examine, is_possible
+
+    check_outputs({"--json": json_file}, inputs=())
+    findings = examine()
+    if json_file is not None:
+        write_json(json_file, {"ok": is_possible(findings), "checks": [asdict(finding) for finding in findings]})
+    if json_file != "-":
+        console.print_findings(findings)
+    return 0 if is_possible(findings) else 2
 
 
 app.command()(bench)

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from fajita.errors import InputError
 
 if TYPE_CHECKING:
     from fajita.describe import NFDescription
+    from fajita.doctor.finding import Finding
     from fajita.io.capture import Capture
     from fajita.live import LiveRun
 
@@ -255,6 +256,23 @@ def print_description(nf: "NFDescription") -> None:
             say(f"{heading}:")
             for line in lines:
                 say(f"  {line}")
+
+
+def print_findings(findings: "Sequence[Finding]") -> None:
+    """What a machine has of what a run needs, to standard output, and below how to get the rest.
+
+    Commands stand on lines of their own, so that they can be copied however narrow the screen is.
+    """
+    table = Table(**_TABLE_STYLE)
+    for heading in ("check", "", "found"):
+        table.add_column(heading)
+    for finding in findings:
+        table.add_row(finding.what, finding.state, finding.found)
+    parts: list[RenderableType] = [table]
+    for each in findings:
+        if each.fix:
+            parts += ["", each.what, Text(f"    {each.fix}", no_wrap=True, overflow="ignore")]
+    _show(*parts)
 
 
 def print_measurements(rows: list[dict[str, Any]]) -> None:

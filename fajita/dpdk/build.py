@@ -92,12 +92,13 @@ def _pkg_config(option: str) -> str:
             "pkg-config does not find libdpdk", right=f"apt-get install {PACKAGES}, or set PKG_CONFIG_PATH"
         )
     version = found.stdout.strip()
-    if _numbers(version) < _numbers(OLDEST):
+    if version_numbers(version) < version_numbers(OLDEST):
         raise InputError(f"DPDK {version} is too old", right=f"DPDK {OLDEST} or newer")
     return subprocess.run(["pkg-config", option, "libdpdk"], capture_output=True, text=True, check=True).stdout
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
+    """The year and the month of a version of DPDK's, which can be compared."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 

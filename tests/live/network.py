@@ -98,8 +98,9 @@ class Network:
         first, second, _ = self.names
         _neighbour(first, _GATEWAY, _MACS[OUTSIDE], "h0")
         call("ip", "-n", first, "route", "add", "default", "via", _GATEWAY)
-        call("ip", "-n", second, "route", "add", f"{EXTERNAL}/32", "dev", "h1")
-        _neighbour(second, EXTERNAL, _MACS[INSIDE], "h1")
+        for address in (EXTERNAL, ADDRESSES[INSIDE]):
+            call("ip", "-n", second, "route", "add", f"{address}/32", "dev", "h1")
+            _neighbour(second, address, _MACS[INSIDE], "h1")
 
     def _remove(self) -> None:
         for process in self._processes:
