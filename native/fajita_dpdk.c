@@ -4,10 +4,15 @@
 #include "fajita_dpdk.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <rte_cycles.h>
 #include <rte_dev.h>
@@ -227,14 +232,33 @@ int fajita_close_port(uint16_t port)
     return rte_eth_dev_close(port);
 }
 
+/* Of an interface of the kernel's: drivers on top of one do not all look whether it is up. */
+static int is_running(unsigned int index)
+{
+    struct ifreq request = {.ifr_name = ""};
+    int answered, socket_of_any_kind;
+
+    if (if_indextoname(index, request.ifr_name) == NULL)
+        return 0;
+    socket_of_any_kind = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (socket_of_any_kind < 0)
+        return 1; /* the driver says so */
+    answered = ioctl(socket_of_any_kind, SIOCGIFFLAGS, &request);
+    close(socket_of_any_kind);
+    return answered == 0 && (request.ifr_flags & IFF_UP) && (request.ifr_flags & IFF_RUNNING);
+}
+
 int fajita_link(uint16_t port, uint32_t *megabits_per_second)
 {
+    struct rte_eth_dev_info info;
     struct rte_eth_link link;
     int status = rte_eth_link_get_nowait(port, &link);
     if (status < 0)
         return status;
     *megabits_per_second = link.link_speed;
-    return link.link_status == RTE_ETH_LINK_UP;
+    if (link.link_status != RTE_ETH_LINK_UP)
+        return 0;
+    return rte_eth_dev_info_get(port, &info) != 0 || info.if_index == 0 || is_running(info.if_index);
 }
 
 int fajita_count_port(uint16_t port, struct fajita_counts *counts)
@@ -270,6 +294,19 @@ void fajita_free_pool(struct rte_mempool *pool)
 uint32_t fajita_mbufs_in_use(struct rte_mempool *pool)
 {
     return rte_mempool_in_use_count(pool);
+}
+
+static void woken(int number)
+{
+    (void)number;
+}
+
+void fajita_wake(uint64_t thread)
+{
+    /* Without SA_RESTART: the system call ends. */
+    struct sigaction action = {.sa_handler = woken};
+    sigaction(SIGRTMAX, &action, NULL);
+    pthread_kill((pthread_t)thread, SIGRTMAX);
 }
 
 /* Receiving: nothing that an mbuf says of itself is believed before it is looked at. */
@@ -430,7 +467,7 @@ static void send_all(struct fajita_queue *queue, struct fajita_lane *lane, uint3
             lane->transmit(lane->out_port, lane->out_queue, queue->outgoing + done, (uint16_t)(count - done));
         done += taken;
         if (taken == 0) {
-            if (tries++ == queue->retries)
+            if (tries++ >= queue->retries)
                 break;
             rte_pause();
         }

@@ -20,6 +20,8 @@ size_t fajita_log(char *into, size_t room);
 /* Have, in a worker's thread, what DPDK keeps per core: caches of mbufs. 0, or -errno. */
 int fajita_begin_thread(void);
 void fajita_end_thread(void);
+/* Have a worker's thread come back from a system call of a driver, which may wait for ever for room to send. */
+void fajita_wake(uint64_t thread);
 /* Add a device such as `net_null0,copy=1` to a running environment, and take one of a bus away. 0, or -errno. */
 int fajita_add_device(const char *arguments);
 int fajita_remove_device(const char *bus, const char *name);

@@ -54,6 +54,9 @@ class FakeNIC:
     def end(self) -> None:
         self.calls.append("end")
 
+    def hurry(self) -> None:
+        self.calls.append("hurry")
+
     def busy_seconds(self) -> float:
         return 1.5
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ class WorkerQueue:
     locks: Sequence[NDArray[np.uint32] | None]
     room: int = BLOCK
     block: FrameBlock = field(init=False)
+    _thread: int | None = None
 
     def __post_init__(self) -> None:
         lib, ffi = library()
@@ -95,7 +97,14 @@ class WorkerQueue:
 
     def begin(self) -> None:
         """DPDK has caches for threads that it knows; one more than it knows works without."""
+        self._thread = get_ident()
         library().lib.fajita_begin_thread()
+
+    def hurry(self) -> None:
+        """Wait no longer for a port that takes no packets: what it does not take at once is lost."""
+        self.words.retries = 0
+        if self._thread is not None:
+            library().lib.fajita_wake(self._thread)
 
     def end(self) -> None:
         """Give back what is under way."""

@@ -31,6 +31,8 @@ from fajita.records import Sides
 
 #: A worker with fewer packets since it last kept house has the time to look through its tables for idle states.
 FEW = 1000
+#: How long a worker may take to send what it has, before it is hurried, and then again.
+_PATIENCE_S = 0.25
 
 
 class Interface(Protocol):
@@ -49,6 +51,9 @@ class Interface(Protocol):
 
     def end(self) -> None:
         """Called there when it has polled for the last time."""
+
+    def hurry(self) -> None:
+        """Called in another thread, between the two: what cannot be sent at once is not to be waited for."""
 
     def busy_seconds(self) -> float:
         """How long packets were at work so far."""
@@ -177,7 +182,19 @@ class LiveWorkers:
         self._is_stopping = True
         for worker in self.workers:
             worker.come_back()
+        try:
+            self._wait_for_all()
+        except BaseException:  # a signal: what they are at is not to be taken from them
+            self._wait_for_all()
+            raise
         self._threads.finish(self._futures)
+
+    def _wait_for_all(self) -> None:
+        """A driver may wait for ever for room to send: after a while they are hurried."""
+        while wait(self._futures, _PATIENCE_S).not_done:
+            for worker, future in zip(self.workers, self._futures, strict=True):
+                if not future.done():
+                    worker.interface.hurry()
 
     def settle(self) -> None:
         """When all have stopped: end what has been idle too long by the latest packet's time."""

@@ -1,6 +1,7 @@
 """The loop of a worker on an interface, with a NIC that the test plays."""
 
 from collections.abc import Sequence
+from threading import Event
 
 import pytest
 from hypothesis import given, settings
@@ -105,6 +106,34 @@ def test_what_fails_in_a_worker_is_told() -> None:
     assert workers.wait(10)
     with pytest.raises(InputError, match="no cable"):
         workers.stop()
+
+
+class StuckNIC(FakeNIC):
+    """One that takes no packet until it is hurried, as a driver that waits for room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_full, self.has_room = Event(), Event()
+
+    def hurry(self) -> None:
+        super().hurry()
+        self.has_room.set()
+
+    def _transmit(self, queue: int, count: int) -> int:
+        self.is_full.set()
+        assert self.has_room.wait(10)
+        return super()._transmit(queue, count)
+
+
+def test_a_worker_that_waits_for_room_to_send_is_hurried_when_it_is_to_stop() -> None:
+    nic = StuckNIC()
+    workers = LiveWorkers(live_engine(Chain([FlowCounter()]).plan, 1), [nic])
+    nic.load(block_of(10))
+    workers.start()
+    assert nic.is_full.wait(10)
+    workers.stop()
+    assert nic.calls == ["begin", "hurry", "end"]
+    assert workers.packets_in == 10
 
 
 class ClockNIC(FakeNIC):

@@ -145,11 +145,12 @@ def _neighbour(namespace: str, address: str, mac: str, device: str) -> None:
 class Between:
     """fajita between the two hosts: the chain, from when a packet came through it until it is told to stop."""
 
-    def __init__(self, network: Network, chain: Path, report: Path, *options: str) -> None:
+    def __init__(self, network: Network, chain: Path, report: Path, device: str = "") -> None:
+        """device: what DPDK is told of the interface outside."""
         self._report = report
         self._network = network
         ports = ("--inside", "net_af_packet0", "--outside", "net_af_packet1")
-        arguments = ("run", str(chain), "--dpdk", _EAL, *ports, "--json", str(report), "--quiet", *options)
+        arguments = ("run", str(chain), "--dpdk", _EAL + device, *ports, "--json", str(report), "--quiet")
         self.process = network.start(2, sys.executable, "-m", "fajita", *arguments)
 
     def wait_until_it_runs(self) -> None:
