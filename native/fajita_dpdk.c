@@ -348,7 +348,8 @@ static int lies_within_buffer(const struct rte_mbuf *segment)
 static int is_plain(const struct rte_mbuf *mbuf)
 {
     return mbuf->nb_segs == 1 && mbuf->next == NULL && RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1 &&
-           !(mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && lies_within_buffer(mbuf);
+           !(mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && mbuf->pkt_len == mbuf->data_len &&
+           lies_within_buffer(mbuf);
 }
 
 /* Whether the segments are as many and as long as is said. */
@@ -360,7 +361,7 @@ static int is_sound(const struct rte_mbuf *mbuf)
             return 0;
         length += segment->data_len;
     }
-    return segments == mbuf->nb_segs && (mbuf->nb_segs == 1 || length == mbuf->pkt_len);
+    return segments == mbuf->nb_segs && length == mbuf->pkt_len;
 }
 
 static int is_shared(const struct rte_mbuf *mbuf)
@@ -424,8 +425,7 @@ static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32
             queue->held[count] = mbuf;
             queue->lane_of[count] = number;
             queue->address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
-            queue->captured[count] = mbuf->data_len;
-            queue->wire[count] = RTE_MAX((uint32_t)mbuf->data_len, mbuf->pkt_len);
+            queue->captured[count] = queue->wire[count] = mbuf->data_len;
             queue->time_ns[count] = time_of(queue, lane, mbuf, now);
             lane->in_packets++;
             lane->in_bytes += mbuf->data_len;
