@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 
-.PHONY: run test environment
+.PHONY: run test environment dpdk
 
 # Make a trace of a million packets and run the chain `three` on it.
 run: $(VENV)/fajita
@@ -15,8 +15,13 @@ test: $(VENV)/development
 	FAJITA_CHECK_BOUNDS=1 FAJITA_EXAMPLES=10 $(VENV)/bin/python -m pytest -n auto tests/test_differential.py \
 		tests/kernel/test_tunnels.py tests/kernel/test_tunnel_fields.py tests/io/test_pcap.py tests/io/test_pcapng.py
 	FAJITA_CHECK_BOUNDS=1 $(VENV)/bin/python -m pytest -n auto tests/test_workers.py -k many_flows
+	FAJITA_CHECK_BOUNDS=1 $(VENV)/bin/python -m pytest -n auto tests/engine/test_live.py tests/dpdk/test_mbufs.py
 
 environment: $(VENV)/development
+
+# Build what `fajita run --dpdk` needs, with the DPDK that pkg-config finds.
+dpdk: $(VENV)/development
+	$(VENV)/bin/python -m fajita.dpdk.build
 
 $(VENV)/fajita: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -6,31 +6,40 @@ What is imported at the top is what every command needs; the rest, numba above a
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fajita import console
 from fajita.bench_command import bench
 from fajita.chain import Chain
+from fajita.ends import Ends
 from fajita.errors import InputError
 from fajita.io.frames import FrameBlock
 from fajita.options import (
     Balance,
     ChainFile,
     Cores,
+    Dpdk,
     Drain,
+    Duration,
     EngineName,
+    InPort,
+    InsidePort,
     JsonFile,
     Limit,
     Memory,
+    Metrics,
     NoAuxiliary,
     NoPrefetch,
     Order,
+    OutsidePort,
     Pcap,
     Quiet,
+    RunPcap,
     Seed,
     Shard,
     SharingName,
@@ -42,6 +51,9 @@ from fajita.output_file import check_folder, check_outputs, failures, write_json
 from fajita.quantities import given_duration, given_size
 from fajita.rss import check_workers
 from fajita.tuning import Tuning
+
+if TYPE_CHECKING:
+    from fajita.run import Run
 
 app = typer.Typer(
     name="fajita",
@@ -72,8 +84,15 @@ def _program(
 @app.command()
 def run(
     chain: ChainFile,
-    pcap: Pcap,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the frames that go on.")] = None,
+    pcap: RunPcap = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE|PORT", help="Write the frames that go on, or send them there.")
+    ] = None,
+    dpdk: Dpdk = None,
+    in_port: InPort = None,
+    inside: InsidePort = None,
+    outside: OutsidePort = None,
+    duration: Duration = None,
     cores: Cores = 1,
     shard: Shard = None,
     sharing: SharingName = None,
@@ -87,17 +106,23 @@ def run(
     limit: Limit = None,
     memory: Memory = None,
     drain: Drain = False,
+    metrics: Metrics = None,
     quiet: Quiet = False,
     strict: Strict = False,
 ) -> int:
-    """Run a chain over a capture: packets, report and state out."""
+    """Run a chain over a capture, or live between ports of DPDK: packets, report and state out."""
     from fajita.interruption import interruptible
+    from fajita.metrics import serving_blocks, serving_live
     from fajita.run import execute
 
     check_workers(cores)
     memory_bytes = None if memory is None else given_size("--memory", memory)
     balance_ns = None if balance is None else given_duration("--balance", balance)
-    check_outputs({"--out": out, "--json": json_file}, inputs=(chain, pcap))
+    duration_ns = None if duration is None else given_duration("--duration", duration)
+    ends = Ends(pcap, dpdk, out, in_port, inside, outside, duration)
+    other_engine = engine.value if engine is not EngineName.compiled else None
+    ends.check({"--balance": balance, "--spray": spray, "--strict": strict, f"--engine {other_engine}": other_engine})
+    check_outputs({"--out": ends.out_file, "--json": json_file}, inputs=(chain, *ends.files))
     # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
     with interruptible() as interruption:
         plan = Chain.load(chain).plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
@@ -107,25 +132,48 @@ def run(
 
             check_folder(export, "export")
             records = RecordFiles(export, plan)
-        with console.reading_progress(plan.name, quiet) as progress:
-            done = execute(
-                plan,
-                pcap,
-                out=out,
-                cores=cores,
-                engine=engine.value,
-                limit=limit,
-                strict=strict,
-                records=records,
-                memory_bytes=memory_bytes,
-                balance_ns=balance_ns,
-                drain=drain,
-                progress=progress,
-                interruption=interruption,
-            )
+        if dpdk is not None:
+            from fajita.live import execute_live
+
+            with console.live_status(plan.name, quiet) as status, serving_live(metrics, status) as watch:
+                done: Run = execute_live(
+                    plan,
+                    dpdk,
+                    ends.ports(),
+                    cores=cores,
+                    limit=limit,
+                    duration_ns=duration_ns,
+                    records=records,
+                    memory_bytes=memory_bytes,
+                    drain=drain,
+                    watch=watch,
+                    interruption=interruption,
+                )
+        else:
+            assert pcap is not None
+            with (
+                console.reading_progress(plan.name, quiet) as progress,
+                serving_blocks(metrics, progress) as (before_block, after_block),
+            ):
+                done = execute(
+                    plan,
+                    pcap,
+                    out=out,
+                    cores=cores,
+                    engine=engine.value,
+                    limit=limit,
+                    strict=strict,
+                    records=records,
+                    memory_bytes=memory_bytes,
+                    balance_ns=balance_ns,
+                    drain=drain,
+                    before_block=before_block,
+                    progress=after_block,
+                    interruption=interruption,
+                )
     errors = [done.error] if done.error is not None else []
     # Its summaries look at every entry, which takes a while; not for nothing.
-    shows_report = not quiet and "-" not in (json_file, out)
+    shows_report = not quiet and "-" not in (json_file, ends.out_file)
     report = done.report if shows_report or json_file is not None else {}
     if export is not None:
         from fajita.export import export_state
@@ -269,6 +317,20 @@ def gen(
             out, flows, packets, size=size, order=order.value, seed=seed, progress=lambda done: update(done, packets)
         )
     return 0
+
+
+@app.command()
+def doctor(json_file: JsonFile = None) -> int:
+    """Check what a run with DPDK needs of this machine, and say how to get what is missing; 2 if it needs more."""
+    from fajita.doctor.check import examine, is_possible
+
+    check_outputs({"--json": json_file}, inputs=())
+    findings = examine()
+    if json_file is not None:
+        write_json(json_file, {"ok": is_possible(findings), "checks": [asdict(finding) for finding in findings]})
+    if json_file != "-":
+        console.print_findings(findings)
+    return 0 if is_possible(findings) else 2
 
 
 app.command()(bench)

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from fajita.errors import InputError
 
 if TYPE_CHECKING:
     from fajita.describe import NFDescription
+    from fajita.doctor.finding import Finding
     from fajita.io.capture import Capture
+    from fajita.live import LiveRun
 
 _TABLE_STYLE: dict[str, Any] = {"box": None, "pad_edge": False, "header_style": "bold", "title_justify": "left"}
 
@@ -107,6 +109,21 @@ def reading_progress(description: str, quiet: bool) -> Iterator[Callable[["Captu
     """A progress bar over the bytes of a capture, as `execute` calls it."""
     with progress_bar(description, True, quiet) as update:
         yield lambda capture, packets: update(capture.bytes_read, capture.bytes_total) if capture else None
+
+
+@contextmanager
+def live_status(chain: str, quiet: bool) -> Iterator[Callable[["LiveRun"], None]]:
+    """A line on standard error, silent if that is no terminal, for how a live run goes; to be called each second."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda run: None
+        return
+    from rich.live import Live
+
+    from fajita.live_status import LiveStatus
+
+    status = LiveStatus(chain)
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as line:
+        yield lambda run: line.update(Text(status.line(run), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 def print_report(report: dict[str, Any]) -> None:
@@ -239,6 +256,23 @@ def print_description(nf: "NFDescription") -> None:
             say(f"{heading}:")
             for line in lines:
                 say(f"  {line}")
+
+
+def print_findings(findings: "Sequence[Finding]") -> None:
+    """What a machine has of what a run needs, to standard output, and below how to get the rest.
+
+    Commands stand on lines of their own, so that they can be copied however narrow the screen is.
+    """
+    table = Table(**_TABLE_STYLE)
+    for heading in ("check", "", "found"):
+        table.add_column(heading)
+    for finding in findings:
+        table.add_row(finding.what, finding.state, finding.found)
+    parts: list[RenderableType] = [table]
+    for each in findings:
+        if each.fix:
+            parts += ["", each.what, Text(f"    {each.fix}", no_wrap=True, overflow="ignore")]
+    _show(*parts)
 
 
 def print_measurements(rows: list[dict[str, Any]]) -> None:

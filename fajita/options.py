@@ -57,6 +57,42 @@ ChainFile = Annotated[Path, typer.Argument(metavar="CHAIN", help="A chain, as YA
 Pcap = Annotated[
     Path, typer.Option("--pcap", help="The capture to read: pcap or pcapng, plain or compressed; - is standard input.")
 ]
+RunPcap = Annotated[
+    Path | None,
+    typer.Option(
+        "--pcap",
+        help="The capture to read: pcap or pcapng, plain or compressed; - is standard input.",
+        show_default=False,
+    ),
+]
+Dpdk = Annotated[
+    str | None,
+    typer.Option(
+        "--dpdk", metavar="ARGUMENTS", help="Run live, DPDK beginning with these EAL arguments.", show_default=False
+    ),
+]
+InPort = Annotated[
+    str | None,
+    typer.Option(
+        "--in", metavar="PORT", help="Live: the port where packets come in, by name or number.", show_default=False
+    ),
+]
+InsidePort = Annotated[
+    str | None,
+    typer.Option(
+        "--inside",
+        metavar="PORT",
+        help="Live: what comes in here goes out at --outside, and the other way.",
+        show_default=False,
+    ),
+]
+OutsidePort = Annotated[
+    str | None, typer.Option("--outside", metavar="PORT", help="Live: the other side.", show_default=False)
+]
+Duration = Annotated[
+    str | None,
+    typer.Option("--duration", metavar="TIME", help="Live: stop after so long, such as 10s.", show_default=False),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many packets.")]
 Cores = Annotated[int, typer.Option("--cores", min=1, help="Workers, each on a core of its own if there are enough.")]
 CoreCounts = Annotated[str, typer.Option("--cores", metavar="N[,N…]", help="Workers, each on a core of its own.")]
@@ -79,6 +115,15 @@ Memory = Annotated[
         "--memory",
         metavar="SIZE",
         help="What flow tables may take at most, such as 4GB; half of what the machine has free if left out.",
+        show_default=False,
+    ),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="[ADDR:]PORT",
+        help="Serve Prometheus metrics there while it runs, of this machine alone if there is no address.",
         show_default=False,
     ),
 ]

@@ -18,7 +18,22 @@ def make_report(run: Run) -> dict[str, Any]:
 
     fragments: later ones that found the flow of their first, and that did not, where an NF asks for it.
     """
-    counters, plan = run.engine.counters(), run.plan
+    report = _counts(run, run.engine.counters())
+    for nf, summary in zip(report["nfs"], _summaries(run), strict=True):
+        nf["summary"] = summary
+    return report
+
+
+def make_snapshot(run: Run) -> dict[str, Any]:
+    """The report while a run goes on: what takes no look at every entry, so neither summaries nor counts of keys.
+
+    Of a table of which each worker has a replica it has the entries of all replicas.
+    """
+    return _counts(run, run.engine.counters(distinct=False))
+
+
+def _counts(run: Run, counters: Counters) -> dict[str, Any]:
+    plan = run.plan
     seconds, loads = run.seconds, run.engine.loads()
     tables = _tables(run, counters)
     busy = seconds.read + seconds.process + seconds.write
@@ -39,7 +54,7 @@ def make_report(run: Run) -> dict[str, Any]:
         "flows": _flows(plan, counters),
         "tables": tables,
         "memory": {"limit_bytes": run.engine.memory_bytes, "used_bytes": sum(table["bytes"] for table in tables)},
-        "nfs": [_nf(nf, counters, summary) for nf, summary in zip(plan.nfs, _summaries(run), strict=True)],
+        "nfs": [_nf(nf, counters) for nf in plan.nfs],
         "shards": [
             {"core": number, "packets": load.packets, "busy_seconds": round(load.busy_seconds, 6)}
             for number, load in enumerate(loads)
@@ -109,7 +124,7 @@ def _tables(run: Run, counters: Counters) -> list[dict[str, Any]]:
     ]
 
 
-def _nf(nf: NFPlan, counters: Counters, summary: dict[str, Any]) -> dict[str, Any]:
+def _nf(nf: NFPlan, counters: Counters) -> dict[str, Any]:
     counted = counters.nfs[nf.index]
     dropped = sum(counted.drops.values())
     return {
@@ -119,7 +134,6 @@ def _nf(nf: NFPlan, counters: Counters, summary: dict[str, Any]) -> dict[str, An
         "out": counted.received - dropped,
         "dropped": dropped,
         "records": counted.records,
-        "summary": summary,
     }
 
 

@@ -191,7 +191,7 @@ def execute(
             capture, blocks = _open_source(source, strict, limit, cores, open_files)
             writer = _open_writer(out, source, open_files)
         packets, schedule = 0, Schedule(changes, lambda change: run.change(change.nf, **change.params))
-        with _kept_in(run):
+        with kept_in(run):
             for block in _timed(blocks, cores, seconds, interruption):
                 if before_block is not None:
                     before_block(run)
@@ -205,16 +205,16 @@ def execute(
                         writer.write(block)
                 packets += len(block)
                 progress(capture, packets)
-        with _kept_in(run), seconds.spent_on("process"):
+        with kept_in(run), seconds.spent_on("process"):
             run.engine.settle()
         if drain:
-            with _kept_in(run), seconds.spent_on("process"):
+            with kept_in(run), seconds.spent_on("process"):
                 run.engine.drain()
-        with _kept_in(run), seconds.spent_on("write"):
+        with kept_in(run), seconds.spent_on("write"):
             open_files.close()
-        with _kept_in(run), seconds.spent_on("write"):
+        with kept_in(run), seconds.spent_on("write"):
             hand_over(run.engine, plan, records)
-        with _kept_in(run), seconds.spent_on("write"):
+        with kept_in(run), seconds.spent_on("write"):
             if records is not None:
                 records.close()
         run.warnings = [*(capture.warnings if capture is not None else []), *schedule.warnings()]
@@ -223,7 +223,7 @@ def execute(
 
 
 @contextmanager
-def _kept_in(run: Run) -> Iterator[None]:
+def kept_in(run: Run) -> Iterator[None]:
     """What ends the body early is kept; of two errors the first, as the second may follow from it."""
     try:
         yield

@@ -1,8 +1,8 @@
 """The compiled engine: one worker's memory, and the loop that hands blocks of frames to the kernel."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, STOPPED, place_scratch, place_statistics
+from fajita.kernel.live import TICK, generate_live
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
@@ -33,6 +34,10 @@ from fajita.translation import TranslatedNF
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
+
+
+def _run_once(poll: Callable[..., int], context: int) -> int:
+    return poll(context, 0)
 
 
 #: From here on variables of workers lie on huge pages.
@@ -49,13 +54,22 @@ def _core_area(size: int) -> NDArray[np.generic]:
 class CompiledEngine:
     """Runs a chain's kernel over blocks of frames, in place. One engine is one worker; it is not thread-safe."""
 
-    def __init__(self, plan: Plan, *, memory_bytes: int | None = None, membership: Membership | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        memory_bytes: int | None = None,
+        membership: Membership | None = None,
+        live: bool = False,
+    ) -> None:
         """memory_bytes: what the tables may take; None: half of what the machine has free.
 
         membership: what a worker of several has in common with the others; the plan is then that of for_workers.
+        live: with the kernel for `run_live`, which does all that the other does.
         """
         self.plan = plan
-        self._run = _kernel(generate(plan))
+        self._poll: Callable[..., int] | None = _kernel(generate_live(plan)) if live else None
+        self._run = partial(_run_once, self._poll) if self._poll is not None else _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _core_area(plan.core_bytes)
         begin_core(self._core.view(np.uint8), plan.nfs)
@@ -79,7 +93,8 @@ class CompiledEngine:
         self._listed = np.zeros(0, np.int64)
         self._clocks: NDArray[np.generic] = self._listed
         self.fragments = FragmentMemory(plan)
-        self._packets_in, self._busy_seconds = 0, 0.0
+        self._busy_seconds = 0.0
+        self._live: Sequence[NDArray[np.int64]] = ()
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
@@ -111,22 +126,69 @@ class CompiledEngine:
 
         clocks_ns: the latest packet time in the whole input up to each packet, if these are not all packets.
         """
+        self._context[CONTEXT["before"] // 8] = self.packets_in
         self._context[CONTEXT["position"] // 8] = 0
-        self._context[CONTEXT["before"] // 8] = self._packets_in
         self._context[CONTEXT["end"] // 8] = len(block)
-        for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
-            self._place(name, getattr(block, name))
-        self._clocks = block.time_ns if clocks_ns is None else clocks_ns
-        self._place("clocks", self._clocks)
+        self._place_columns(block, clocks_ns)
         self.fragments.begin_block()
         start = time.perf_counter()
         try:
             self._run_to_the_end(block)
         finally:  # an interruption ends the run, but what was done counts
             self._busy_seconds += time.perf_counter() - start
-            self._packets_in += int(self._context[CONTEXT["position"] // 8])
         for table in self.tables:
             table.free_moved()
+
+    @property
+    def packets_in(self) -> int:
+        """Packets so far: those of former blocks, and of this one."""
+        return int(self._context[CONTEXT["before"] // 8] + self._context[CONTEXT["position"] // 8])
+
+    @property
+    def position(self) -> int:
+        """The next frame of the block."""
+        return int(self._context[CONTEXT["position"] // 8])
+
+    def run_live(self, live: Sequence[NDArray[np.int64]], block: FrameBlock) -> int:
+        """Let the loop of fajita.kernel.live run until it asks for something, and do that, as far as it is an engine's.
+
+        live: its words, and those to which they lead. block: the columns that it fills. Gives what it asked for.
+        """
+        self._place_columns(block)
+        self._live = live
+        self._allow_memory(block)
+        assert self._poll is not None
+        asks = self._poll(self._context.ctypes.data, live[0].ctypes.data)
+        if asks not in (DONE, TICK):
+            self._answer(asks)
+        return asks
+
+    @property
+    def clock_ns(self) -> int:
+        """The latest packet time so far."""
+        return int(self._context[CONTEXT["clock"] // 8])
+
+    def allow_block(self, block: FrameBlock) -> None:
+        """For a build with bounds checks: other frames have come into the columns."""
+        self._allow_memory(block)
+
+    def was_busy(self, seconds: float) -> None:
+        """So long has this worker been at work, other than in `process`."""
+        self._busy_seconds += seconds
+
+    def settle_between(self, clock_ns: int) -> None:
+        """`settle` while packets still come: of the tables that are this worker's own and are looked through anyway."""
+        self._context[CONTEXT["clock"] // 8] = max(clock_ns, self.clock_ns)
+        for table in self.tables:
+            if table.plan.is_swept:
+                self._settle(table)
+                table.free_moved()
+
+    def _place_columns(self, block: FrameBlock, clocks_ns: NDArray[np.int64] | None = None) -> None:
+        for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
+            self._place(name, getattr(block, name))
+        self._clocks = block.time_ns if clocks_ns is None else clocks_ns
+        self._place("clocks", self._clocks)
 
     def shards_of(self, block: FrameBlock) -> list[FrameBlock]:
         """The packets of each worker: all are this one's."""
@@ -143,14 +205,17 @@ class CompiledEngine:
         """Let the kernel run, and do what it asks for in between."""
         self._allow_memory(block)
         while (asks := self._run(self._context.ctypes.data)) != DONE:
-            if asks == RECORDS_FULL:
-                self._records.empty()
-            elif asks == STOPPED or self.plan.sides[asks - 1].owner is not None:
-                self._membership.stand_still()
-                self._allow_memory(block)
-            else:
-                self._attend(asks - 1)
-                self._allow_memory(block)
+            self._answer(asks)
+            self._allow_memory(block)
+
+    def _answer(self, asks: int) -> None:
+        """Do what the kernel asks for."""
+        if asks == RECORDS_FULL:
+            self._records.empty()
+        elif asks == STOPPED or self.plan.sides[asks - 1].owner is not None:
+            self._membership.stand_still()
+        else:
+            self._attend(asks - 1)
 
     def _ask(self, what: str, table: int) -> None:
         """Have the kernel do to a table what all workers stand still for. what: the word of the context."""
@@ -211,7 +276,7 @@ class CompiledEngine:
         if not CHECKED:
             return
         own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere, self._blank]
-        own += [self._sides, self._descriptors, self._listed, self.fragments.words, *self._landing]
+        own += [self._sides, self._descriptors, self._listed, self.fragments.words, *self._landing, *self._live]
         if self._membership is not None:
             own.append(self._membership.stop)
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
@@ -223,15 +288,15 @@ class CompiledEngine:
             frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
         allow_only([*own, *areas, *columns], frames)
 
-    def counters(self) -> Counters:
+    def counters(self, *, distinct: bool = True) -> Counters:
         """What has been counted so far."""
         layout, words = self._layout, self._statistics.tolist()
         dropped, dropped_bytes = words[layout.dropped_packets // 8], words[layout.dropped_bytes // 8]
         in_bytes = words[layout.in_bytes // 8]
         other = dict(zip(OTHER_REASONS, words[layout.other // 8 :], strict=False))
         return Counters(
-            packets_in=self._packets_in,
-            packets_out=self._packets_in - dropped,
+            packets_in=self.packets_in,
+            packets_out=self.packets_in - dropped,
             bytes_in=in_bytes,
             bytes_out=in_bytes - dropped_bytes,
             other={reason: count for reason, count in other.items() if count},
@@ -287,7 +352,7 @@ class CompiledEngine:
 
     def loads(self) -> list[WorkerLoad]:
         """What this worker had to do."""
-        return [WorkerLoad(self._packets_in, self._busy_seconds)]
+        return [WorkerLoad(self.packets_in, self._busy_seconds)]
 
     def balance(self) -> dict[str, int] | None:
         """No flow changes its worker."""

@@ -26,8 +26,12 @@ class Engine(Protocol):
     def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
         """From the next packet on an NF is this one, whose code is the same but for the elements of its lists."""
 
-    def counters(self) -> Counters:
-        """What has been counted so far."""
+    def counters(self, *, distinct: bool = True) -> Counters:
+        """What has been counted so far.
+
+        distinct: of a table with a replica for each worker, count keys, for which every entry is looked at; without,
+        count the entries of all replicas.
+        """
 
     def rows(self, nf: NFPlan, *, arrays: bool = True) -> list[NDArray[Any]]:
         """The state of an NF by side of its table: a row per entry that has any, sorted by key, of rows.row_dtype.

@@ -6,6 +6,7 @@ the others' packets is only how late it is: the clock at each of its packets is 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import compress
 from typing import Any
@@ -44,11 +45,18 @@ class ParallelEngine:
     """Runs a chain's kernel in several workers over blocks of frames, in place; the interface of one engine."""
 
     def __init__(
-        self, plan: Plan, workers: int, *, memory_bytes: int | None = None, balance_ns: int | None = None
+        self,
+        plan: Plan,
+        workers: int,
+        *,
+        memory_bytes: int | None = None,
+        balance_ns: int | None = None,
+        live: bool = False,
     ) -> None:
         """memory_bytes: what the tables of all workers may take; None: half of what the machine has free.
 
         balance_ns: how often, in the time of packets, the table of indirection is rewritten by load; None: never.
+        live: of CompiledEngine.
         """
         self.plan = plan = for_workers(plan, workers)
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
@@ -57,7 +65,7 @@ class ParallelEngine:
         self._standstill = still = Standstill(tables.values())
         self.indirection = owners = usual_indirection(workers)
         common = [Membership(n, workers, self._budget, tables, still.stop, still.wait, owners) for n in range(workers)]
-        self.engines = [CompiledEngine(plan, membership=membership) for membership in common]
+        self.engines = [CompiledEngine(plan, membership=membership, live=live) for membership in common]
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
         self.balancing = None if balance_ns is None else Balancing(plan, balance_ns)
@@ -116,6 +124,10 @@ class ParallelEngine:
         finally:
             shard.give_back(block)
 
+    def at_work(self) -> AbstractContextManager[None]:
+        """What a worker does with its kernel, outside of `process`."""
+        return self._standstill.at_work()
+
     def _run(self, number: int, frames: FrameBlock, clocks_ns: NDArray[np.int64] | None) -> None:
         with self._standstill.at_work():
             run_in_pieces(self.engines[number], frames, clocks_ns, self._threads)
@@ -136,6 +148,10 @@ class ParallelEngine:
         self._clock_ns = max([self._clock_ns, *(int(shard.time_ns[-1]) for shard in shards if len(shard))])
         return self._threads.run_timed([partial(self._run, n, shard, None) for n, shard in enumerate(shards)])
 
+    def come_to(self, clock_ns: int) -> None:
+        """The latest packet time so far, of packets that did not come by `process`."""
+        self._clock_ns = max(self._clock_ns, clock_ns)
+
     def settle(self) -> None:
         """End all states that have been idle too long by the latest packet's time, in the order of their keys."""
         self._threads.run([partial(engine.settle, self._clock_ns) for engine in self.engines])
@@ -149,11 +165,11 @@ class ParallelEngine:
         for engine in self.engines:
             engine.change(nf, changed)
 
-    def counters(self) -> Counters:
-        """What has been counted so far; of entries of which there are replicas, one."""
+    def counters(self, *, distinct: bool = True) -> Counters:
+        """What has been counted so far; distinct: of entries of which there are replicas, one."""
         total = add_counters(engine.counters() for engine in self.engines)
         for table in self.plan.tables:
-            if table.sharing == REPLICATED:
+            if distinct and table.sharing == REPLICATED:
                 entries = self._count_entries(table)
                 refused = total.tables[table.index].refused
                 total.tables[table.index] = TableCounters(created=entries, active=entries, refused=refused)

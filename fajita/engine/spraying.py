@@ -88,7 +88,7 @@ class SprayingEngine:
         for engine in self.engines:
             engine.change(nf, changed)
 
-    def counters(self) -> Counters:
+    def counters(self, *, distinct: bool = True) -> Counters:
         """What has been counted so far."""
         return self.engines[0].counters()
 

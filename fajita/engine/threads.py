@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from threading import Barrier
 from typing import Any
@@ -30,8 +30,15 @@ class WorkerThreads:
         InputError if one fails, once all have come to their ends; so is an exception in the waiting thread raised, such
         as a signal's, which asks the tasks to stop.
         """
+        self.finish(self.begin(tasks))
+
+    def begin(self, tasks: Sequence[Task]) -> list[Future[Any]]:
+        """Begin a task in each worker's thread."""
         self.is_stopping = False
-        futures = [thread.submit(task) for thread, task in zip(self._threads, tasks, strict=True)]
+        return [thread.submit(task) for thread, task in zip(self._threads, tasks, strict=True)]
+
+    def finish(self, futures: Sequence[Future[Any]]) -> None:
+        """Wait for the ends of all that were begun; raises as `run`."""
         try:
             wait(futures)
         except BaseException:

@@ -20,3 +20,10 @@ def compiled_engine(
     if workers == 1 and balance_ns is None and not any(table.ends_at_ticks for table in plan.tables):
         return CompiledEngine(plan, memory_bytes=memory_bytes)
     return ParallelEngine(plan, workers, memory_bytes=memory_bytes, balance_ns=balance_ns)
+
+
+def live_engine(plan: Plan, workers: int, *, memory_bytes: int | None = None) -> CompiledEngine | ParallelEngine:
+    """One whose workers poll (fajita.engine.live)."""
+    if workers == 1 and not any(table.ends_at_ticks for table in plan.tables):
+        return CompiledEngine(plan, memory_bytes=memory_bytes, live=True)
+    return ParallelEngine(plan, workers, memory_bytes=memory_bytes, live=True)

@@ -89,6 +89,12 @@ def place_fragments(capacity: int, segments: int) -> FragmentLayout:
 
 
 @kernel_function
+def begin_block(memory):
+    """Another block begins, of which no frame has been seen."""
+    store_64(memory + DONE, 0)
+
+
+@kernel_function
 def fragment_header(ip):
     """Where in an IPv6 packet that `parse` calls a fragment the fragment header is: of several the last that counts."""
     at, kind, found = ip + 40, load_u8(ip + 6), 0

@@ -96,7 +96,7 @@ class ReferenceEngine:
         for worker in self.workers:
             worker.nfs[nf.index].become(changed.nf)
 
-    def counters(self) -> Counters:
+    def counters(self, *, distinct: bool = True) -> Counters:
         """What has been counted so far."""
         for worker in self.workers:
             for nf in worker.nfs:

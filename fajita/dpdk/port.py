@@ -1,0 +1,144 @@
+"""Ports of DPDK: found by name or number, set up, started, counted and stopped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fajita.dpdk.environment import failure, why_no_port
+from fajita.dpdk.library import library
+from fajita.errors import InputError, nearest
+
+_MOST_PORTS = 1024
+DESCRIPTORS = 1024
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a port is and can."""
+
+    name: str
+    driver: str
+    mac: str
+    receive_queues: int
+    transmit_queues: int
+    mtu: int
+    indirection_entries: int
+    key_bytes: int
+    hash_types: int
+    socket: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a port has counted. missed: for want of room in a queue; no_memory: for want of mbufs."""
+
+    in_packets: int
+    in_bytes: int
+    out_packets: int
+    out_bytes: int
+    missed: int
+    in_errors: int
+    out_errors: int
+    no_memory: int
+
+
+class Port:
+    """A port, which nobody uses until it is set up and started."""
+
+    def __init__(self, number: int) -> None:
+        lib, ffi = library()
+        self.number = number
+        found = ffi.new("struct fajita_port *")
+        if (status := lib.fajita_describe_port(number, found)) < 0:
+            raise InputError(f"port {number}: {failure(status)}")
+        self.description = Description(
+            ffi.string(found.name).decode(),
+            ffi.string(found.driver).decode(),
+            ":".join(f"{byte:02x}" for byte in found.mac),
+            found.receive_queues,
+            found.transmit_queues,
+            found.mtu,
+            found.indirection_entries,
+            found.key_bytes,
+            found.hash_types,
+            found.socket,
+        )
+        self._is_started = False
+
+    @property
+    def name(self) -> str:
+        """As DPDK calls it."""
+        return self.description.name
+
+    def set_up(self, pools: Sequence[Any], transmit_queues: int) -> None:
+        """With a queue that receives for each pool of mbufs; InputError if the port cannot."""
+        lib, ffi = library()
+        limits = (
+            ("receives", len(pools), self.description.receive_queues),
+            ("sends", transmit_queues, self.description.transmit_queues),
+        )
+        for verb, wanted, most in limits:
+            if wanted > most:
+                raise InputError(f"it {verb} with {most} queues at most, not {wanted}", self.name, f"--cores {most}")
+        self._setup_pools = ffi.new("struct rte_mempool *[]", list(pools))
+        self._setup = ffi.new("struct fajita_setup *")
+        self._setup.receive_queues, self._setup.transmit_queues = len(pools), transmit_queues
+        self._setup.receive_descriptors = self._setup.transmit_descriptors = DESCRIPTORS
+        self._setup.pools = self._setup_pools
+        self._do("cannot be set up", lib.fajita_set_up_port(self.number, self._setup))
+
+    def start(self) -> None:
+        """From now on packets come."""
+        self._do("does not start", library().lib.fajita_start_port(self.number))
+        self._is_started = True
+
+    def stop(self) -> None:
+        """No packet comes any more."""
+        if self._is_started:
+            self._is_started = False
+            self._do("does not stop", library().lib.fajita_stop_port(self.number))
+
+    def close(self) -> None:
+        """Give the port back: it cannot be used again."""
+        self.stop()
+        library().lib.fajita_close_port(self.number)
+
+    def _do(self, what: str, status: int) -> None:
+        if status < 0:
+            raise InputError(f"the port {what}: {failure(status)}", self.name)
+
+    def is_up(self) -> bool:
+        """Whether there is a link."""
+        lib, ffi = library()
+        return bool(lib.fajita_link(self.number, ffi.new("uint32_t *")) == 1)
+
+    def counts(self) -> Counts:
+        """What it has counted so far; zeros from a device that does not tell."""
+        lib, ffi = library()
+        counts = ffi.new("struct fajita_counts *")
+        lib.fajita_count_port(self.number, counts)
+        return Counts(**{name: int(getattr(counts, name)) for name in Counts.__dataclass_fields__})
+
+
+def list_ports() -> list[Port]:
+    """All ports that DPDK has."""
+    lib, ffi = library()
+    numbers = ffi.new("uint16_t[]", _MOST_PORTS)
+    return [Port(numbers[index]) for index in range(lib.fajita_list_ports(numbers, _MOST_PORTS))]
+
+
+def find_port(name: str, option: str) -> Port:
+    """The port with a name, or a number, of DPDK's; InputError, naming the option, if there is none."""
+    ports = {port.name: port for port in list_ports()}
+    numbers = {str(port.number): port for port in ports.values()}
+    if (found := ports.get(name) or numbers.get(name)) is not None:
+        return found
+    if not ports:
+        right = "a device that DPDK can drive: --vdev, or a NIC bound to vfio-pci and not excluded by --no-pci"
+        raise InputError(f"DPDK has no port{_because()}", f"{option} {name}", right)
+    raise InputError(f"no port {name}{_because()}", f"{option} {name}", nearest(name, ports))
+
+
+def _because() -> str:
+    why = why_no_port()
+    return f" ({why})" if why else ""

@@ -1,0 +1,109 @@
+"""The ports of a run: set up for so many workers, started, stopped, and what came and went."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fajita.dpdk.environment import failure
+from fajita.dpdk.library import library
+from fajita.dpdk.port import DESCRIPTORS, Counts, Port
+from fajita.dpdk.queue import BLOCK, Lane, LaneCounts, WorkerQueue
+from fajita.errors import InputError
+
+#: Bytes of a frame that an mbuf holds, unless the port's frames are larger; of Ethernet and two tags beside the MTU.
+_ROOM, _FRAMING = 2048, 22
+#: Frames in several segments are put together in mbufs of this size, so many per worker.
+_LARGE_ROOM, _LARGE_MBUFS = 16 << 10, 511
+#: Mbufs in the caches of threads.
+_CACHED = 512
+
+
+class Session:
+    """Ports in use. `queues`: what each worker polls."""
+
+    def __init__(self, lanes: Sequence[Lane], workers: int) -> None:
+        self.lanes = lanes
+        self.ports = list({port.number: port for lane in lanes for port in (lane.source, lane.target)}.values())
+        self._pools: list[Any] = []
+        self._links: dict[int, bool] = {}
+        self._last_counts: dict[int, Counts] = {}
+        try:
+            self.queues = self._set_up(workers)
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, workers: int) -> list[WorkerQueue]:
+        room = max([_ROOM, *(port.description.mtu + _FRAMING for port in self.ports)])
+        under_way = len(self.lanes) * 2 * DESCRIPTORS + BLOCK + _CACHED
+        # A power of two less one is what a pool stores best.
+        mbufs = (1 << under_way.bit_length()) - 1
+        socket = self.lanes[0].source.description.socket
+        pools = [self._pool(f"frames {number}", mbufs, room, socket) for number in range(workers)]
+        large = [self._pool(f"large {number}", _LARGE_MBUFS, _LARGE_ROOM, socket) for number in range(workers)]
+        sources = {lane.source.number for lane in self.lanes}
+        targets = {lane.target.number for lane in self.lanes}
+        locks: dict[int, NDArray[np.uint32] | None] = {}
+        for port in self.ports:
+            most = port.description.transmit_queues
+            locks[port.number] = None if workers <= most else np.zeros(1, np.uint32)
+            transmit = 0 if port.number not in targets else min(workers, most) if workers <= most else 1
+            port.set_up(pools if port.number in sources else [], transmit)
+        lane_locks = [locks[lane.target.number] for lane in self.lanes]
+        return [WorkerQueue(self.lanes, number, large[number], lane_locks) for number in range(workers)]
+
+    def _pool(self, name: str, mbufs: int, room: int, socket: int) -> Any:
+        lib, ffi = library()
+        pool = lib.fajita_make_pool(f"fajita {name}".encode(), mbufs, min(room, 0xFFFF - 128), socket)
+        if pool == ffi.NULL:
+            what = f"no memory for {mbufs:,} packets of {room:,} bytes: {failure(-12)}"
+            raise InputError(what, "--dpdk", "more memory, such as -m 1024 with --no-huge, or more huge pages")
+        self._pools.append(pool)
+        return pool
+
+    def start(self) -> None:
+        """Packets come from now on."""
+        for port in self.ports:
+            port.start()
+        self._links = {port.number: port.is_up() for port in self.ports}
+
+    def link_changes(self) -> list[str]:
+        """What is to be said of links that have come or gone since the last call."""
+        changes = []
+        for port in self.ports:
+            is_up = port.is_up()
+            if is_up != self._links[port.number]:
+                self._links[port.number] = is_up
+                changes.append(f"{port.name}: the link went {'up' if is_up else 'down'} at {_clock_time()}")
+        return changes
+
+    def is_up(self, port: Port) -> bool:
+        """Whether a port had a link when that was last looked at."""
+        return self._links.get(port.number, False)
+
+    def port_counts(self, port: Port) -> Counts:
+        """What a port has counted itself."""
+        return self._last_counts.get(port.number) or port.counts()
+
+    def close(self) -> None:
+        """Stop the ports and give all memory back."""
+        self._last_counts = {port.number: port.counts() for port in self.ports}
+        for port in self.ports:
+            port.close()
+        for pool in self._pools:
+            library().lib.fajita_free_pool(pool)
+        self._pools = []
+
+    def counts(self) -> list[LaneCounts]:
+        """What went along each lane, of all workers."""
+        totals = [LaneCounts() for _ in self.lanes]
+        for queue in self.queues:
+            totals = [total + counts for total, counts in zip(totals, queue.counts(), strict=True)]
+        return totals
+
+
+def _clock_time() -> str:
+    return time.strftime("%H:%M:%S")

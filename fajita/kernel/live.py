@@ -1,0 +1,125 @@
+"""A chain's kernel that fetches its packets itself and hands them on: the loop of a worker on an interface.
+
+What receives and what transmits are functions of C, called by their addresses, which are data. So Python is not entered
+while packets come, the kernel is kept on disk like any other, and a test can put functions of its own in their places.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+from fajita.kernel.generate import generate
+from fajita.kernel.layout import CONTEXT
+from fajita.kernel.operation import I64, operation
+from fajita.plan import Plan
+
+#: Words (int64) of the area that the loop is told its work by.
+LIVE_WORDS = (
+    "receive",  # the address of a function (queue, most): so many frames at most into the columns; how many
+    "transmit",  # that of a function (queue, count): send or free the frames of the columns, by their verdicts
+    "queue",  # what both are given first
+    "most",  # frames that are taken at once
+    "count",  # frames in the columns, not all of which have been run yet
+    "wanted",  # the address of a word that is not 0 when the loop is to return between two blocks
+    "left",  # the address of a word: packets that all workers may still receive; 0: as many as come
+    "tick",  # with the first packet of this time or later the loop returns, before that is run
+)
+LIVE: dict[str, int] = {name: 8 * index for index, name in enumerate(LIVE_WORDS)}
+
+#: What the loop returns beside what `run` does (DONE: it is wanted): the clock comes to a tick.
+TICK = -3
+#: No packet is so late.
+NEVER = (1 << 63) - 1
+
+_IMPORTS = """\
+from fajita.kernel.atomics import add_atomic_64, load_acquire_u64, load_relaxed_u64, pause
+from fajita.kernel.fragments import begin_block
+from fajita.kernel.layout import STOPPED
+from fajita.kernel.live import NEVER, TICK, call
+"""
+_OF_THE_CONTEXT = ("position", "end", "time_ns", "fragments", "before", "stop")
+
+
+@operation
+def call(builder: Any, address: Any, *arguments: Any) -> Any:
+    """Call the function of C at an address: int64 in and out."""
+    kind = ir.FunctionType(I64, [I64] * len(arguments)).as_pointer()
+    return builder.call(builder.inttoptr(address, kind), arguments)
+
+
+_LIVE = """
+
+@kernel_function
+def receive_some(live):
+    # Of the packets that may still come a worker takes its own first, and gives back those that did not come.
+    most, left = load_i64(live + LIVE_MOST), load_i64(live + LIVE_LEFT)
+    room = most if left == 0 else minimum(most, maximum(add_atomic_64(left, 0 - most), 0))
+    count = 0
+    if room > 0:
+        count = call(load_i64(live + LIVE_RECEIVE), load_i64(live + LIVE_QUEUE), room)
+    if left != 0:
+        add_atomic_64(left, most - count)
+    return count
+
+
+@kernel_function
+def before_tick(context, live, position, count):
+    # The first packet with which the clock comes to the tick.
+    tick, times = load_i64(live + LIVE_TICK), load_i64(context + CONTEXT_TIME_NS)
+    if tick == NEVER:
+        return count
+    while position < count and load_i64(times + 8 * position) < tick:
+        position += 1
+    return position
+
+
+@kernel_function
+def run_live(context, live):
+    count = load_i64(live + LIVE_COUNT) if live != 0 else 0
+    while 1:
+        if live != 0 and count == 0:
+            if load_acquire_u64(load_i64(live + LIVE_WANTED)) != 0:
+                return DONE
+            if load_relaxed_u64(load_i64(context + CONTEXT_STOP)) != 0:
+                return STOPPED
+            count = receive_some(live)
+            if count == 0:
+                pause()
+                continue
+            store_64(live + LIVE_COUNT, count)
+            begin_block(load_i64(context + CONTEXT_FRAGMENTS))
+        if live != 0:
+            position = load_i64(context + CONTEXT_POSITION)
+            store_64(context + CONTEXT_END, before_tick(context, live, position, count))
+        # It stands here alone, as it becomes part of the function wherever it is called.
+        asked = run_chain(context)
+        if asked != DONE or live == 0:
+            return asked
+        if load_i64(context + CONTEXT_POSITION) < count:
+            return TICK
+        call(load_i64(live + LIVE_TRANSMIT), load_i64(live + LIVE_QUEUE), count)
+        store_64(context + CONTEXT_BEFORE, load_i64(context + CONTEXT_BEFORE) + count)
+        store_64(context + CONTEXT_POSITION, 0)
+        store_64(live + LIVE_COUNT, 0)
+        count = 0
+
+
+enter_live = entry(run_live)
+
+
+@compiled(enter_live)
+def run(arguments):
+    return enter_live(arguments)
+"""
+
+
+def generate_live(plan: Plan) -> str:
+    """The module as text, with `run(context, live)`: the kernel's context, and an area with LIVE_WORDS.
+
+    It returns what `run` of the chain's kernel returns, DONE when it is wanted, or TICK; called again it goes on. With
+    0 for live it is `run` of the chain's kernel.
+    """
+    lines = generate(plan).split("\n\n\nenter = entry(run_chain)")[0]
+    places = [f"LIVE_{name.upper()} = {at}" for name, at in LIVE.items()]
+    places += [f"CONTEXT_{name.upper()} = {CONTEXT[name]}" for name in _OF_THE_CONTEXT]
+    return f"{_IMPORTS}{lines}\n\n\n# the loop\n{chr(10).join(places)}{_LIVE}"

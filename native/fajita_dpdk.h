@@ -1,0 +1,139 @@
+/* What fajita needs of DPDK. fajita/dpdk/build.py makes the Python module of this file, so that it has no macros. */
+
+#ifndef FAJITA_DPDK_H
+#define FAJITA_DPDK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct rte_mbuf;
+struct rte_mempool;
+
+/* The environment (EAL). It can be begun once in a process. */
+
+const char *fajita_version(void);
+/* 0, or -errno. Arguments as of a program, the first being its name; DPDK keeps them. */
+int fajita_begin(int argc, char **argv);
+void fajita_end(void);
+/* What DPDK has said since the last call, the newest of it; as many bytes as were put there. */
+size_t fajita_log(char *into, size_t room);
+/* Have, in a worker's thread, what DPDK keeps per core: caches of mbufs. 0, or -errno. */
+int fajita_begin_thread(void);
+void fajita_end_thread(void);
+/* Have a worker's thread come back from a system call of a driver, which may wait for ever for room to send. */
+void fajita_wake(uint64_t thread);
+/* Add a device such as `net_null0,copy=1` to a running environment, and take one of a bus away. 0, or -errno. */
+int fajita_add_device(const char *arguments);
+int fajita_remove_device(const char *bus, const char *name);
+
+/* Ports. Functions that can fail give -errno. */
+
+struct fajita_port {
+    char name[64];
+    char driver[64];
+    uint8_t mac[6];
+    uint16_t receive_queues; /* at most */
+    uint16_t transmit_queues;
+    uint16_t mtu;
+    uint16_t indirection_entries;
+    uint8_t key_bytes;
+    uint64_t hash_types;
+    int socket;
+};
+
+struct fajita_setup {
+    uint16_t receive_queues;
+    uint16_t transmit_queues;
+    uint16_t receive_descriptors;
+    uint16_t transmit_descriptors;
+    struct rte_mempool *const *pools; /* one for each queue that receives */
+    const uint8_t *key;               /* of the Toeplitz hash; NULL: packets are not spread */
+    uint8_t key_bytes;
+    uint64_t hash_types;
+    const uint8_t *indirection; /* the queue of each bucket */
+    uint16_t buckets;
+};
+
+struct fajita_counts {
+    uint64_t in_packets, in_bytes, out_packets, out_bytes;
+    uint64_t missed;     /* came while there was no room in a queue */
+    uint64_t in_errors;  /* of the device */
+    uint64_t out_errors; /* handed over and not sent */
+    uint64_t no_memory;  /* came while there was no mbuf */
+};
+
+int fajita_list_ports(uint16_t *ports, int room);
+int fajita_find_port(const char *name);
+int fajita_describe_port(uint16_t port, struct fajita_port *description);
+int fajita_set_up_port(uint16_t port, const struct fajita_setup *setup);
+/* Fill in the table of indirection of a port that runs. */
+int fajita_spread(uint16_t port, const struct fajita_setup *setup);
+int fajita_start_port(uint16_t port);
+int fajita_stop_port(uint16_t port);
+int fajita_close_port(uint16_t port);
+/* 1: up, 0: down. */
+int fajita_link(uint16_t port, uint32_t *megabits_per_second);
+int fajita_count_port(uint16_t port, struct fajita_counts *counts);
+
+/* `room`: bytes of a frame that fit one mbuf. NULL if there is no memory. */
+struct rte_mempool *fajita_make_pool(const char *name, uint32_t mbufs, uint16_t room, int socket);
+void fajita_free_pool(struct rte_mempool *pool);
+uint32_t fajita_mbufs_in_use(struct rte_mempool *pool);
+
+/* What a worker polls, and where its packets go. */
+
+typedef uint16_t (*fajita_burst)(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+
+/* A queue that packets come from, and the one they go to. */
+struct fajita_lane {
+    uint16_t in_port, in_queue, out_port, out_queue;
+    uint32_t stamp_ns;             /* the unit of packets' own times; 0: a packet's time is when it was received */
+    uint32_t *lock;                /* of the queue out, if several workers send by it; else NULL */
+    fajita_burst receive, transmit; /* the port's own if NULL */
+    uint64_t in_packets, in_bytes, out_packets, out_bytes;
+    uint64_t unsent;    /* the port did not take them */
+    uint64_t malformed; /* mbufs that contradict themselves: refused */
+    uint64_t too_long;  /* several segments and no room to join them: refused */
+    uint64_t copied;    /* into one piece of its own */
+};
+
+/* The columns of a block of frames (fajita/io/frames.py), and what is under way. Every array has room for `room`. */
+struct fajita_queue {
+    uint64_t *address;
+    uint32_t *captured, *wire;
+    uint64_t *time_ns;
+    const uint8_t *verdict;
+    struct rte_mbuf **held; /* the mbuf of each frame */
+    uint8_t *lane_of;
+    struct rte_mbuf **outgoing;
+    struct rte_mempool *large; /* for frames that are joined */
+    int64_t clock_offset_ns;   /* from the monotonic clock to nanoseconds since 1970 */
+    uint64_t busy_cycles, busy_since; /* from packets' coming to when the next are asked for */
+    uint64_t stamp_flag;
+    int stamp_offset;
+    uint32_t room, pending, lanes, next, retries;
+    struct fajita_lane lane[2];
+};
+
+/* Fill in what only DPDK knows, once the rest is there. */
+void fajita_begin_queue(struct fajita_queue *queue);
+/* Receive up to `most` frames into the columns; how many. The kernel calls it: `queue` is an address. */
+int64_t fajita_receive(int64_t queue, int64_t most);
+/* Send those of `count` frames whose verdict is 1, in order, and free the others; returns 0. */
+int64_t fajita_transmit(int64_t queue, int64_t count);
+/* The time of a packet that would come now. */
+uint64_t fajita_now(const struct fajita_queue *queue);
+uint64_t fajita_cycles_per_second(void);
+/* Free what is under way. */
+void fajita_end_queue(struct fajita_queue *queue);
+
+/* For tests that play a NIC: an mbuf of these segments, whose bytes lie one after the other; NULL if that cannot be. */
+struct rte_mbuf *fajita_make_mbuf(struct rte_mempool *pool, const uint8_t *bytes, const uint16_t *lengths,
+                                  uint16_t segments, uint16_t headroom);
+void fajita_bend_mbuf(struct rte_mbuf *mbuf, uint16_t data_offset, uint16_t data_length, uint32_t packet_length);
+struct rte_mbuf *fajita_clone_mbuf(struct rte_mbuf *mbuf, struct rte_mempool *pool);
+void fajita_free_mbuf(struct rte_mbuf *mbuf);
+/* Bytes of it, at most `room` of which are put there. */
+uint32_t fajita_read_mbuf(const struct rte_mbuf *mbuf, uint8_t *into, uint32_t room);
+
+#endif

@@ -1,0 +1,123 @@
+"""What goes through ports of DPDK that read and write files is what goes from capture to capture.
+
+The files of the driver net_pcap have microseconds, and nothing of a frame that was not captured; so that is what the
+other way gets too.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fajita import Chain, InputError
+from fajita.engine.workers import live_engine
+from fajita.io.capture import open_capture
+from fajita.io.frames import ETHERNET
+from fajita.io.generate_trace import generate_trace
+from fajita.io.writer import CaptureWriter
+from fajita.plan import Plan
+from fajita.run import execute
+from tests.command import THREE, write_capture
+from tests.dpdk.conftest import ARGUMENTS
+
+ROOT = Path(__file__).parents[2]
+CAPTURES = ROOT.parent / "shared" / "pcaps"
+CHAINS = sorted((ROOT / "chains").glob("*.yaml"))
+AddDevice = Callable[..., str]
+
+
+@cache
+def plan_of(chain: Path) -> Plan:
+    return Chain.load(chain).plan
+
+
+def frames_of(path: Path) -> list[bytes]:
+    with open_capture(path) as capture:
+        return [bytes(block.frame(index)) for block in capture for index in range(len(block))]
+
+
+def as_the_driver_reads_it(path: Path, target: Path) -> int:
+    """Write the Ethernet frames of a capture as the driver shows them; how many there are."""
+    with open_capture(path) as capture, CaptureWriter(target) as writer:
+        for block in capture:
+            block.wire[:] = block.captured
+            block.time_ns[:] = block.time_ns // np.uint64(1000) * np.uint64(1000)
+            block.verdict[:] = block.link == ETHERNET
+            writer.write(block)
+    return writer.packets
+
+
+def through_ports(chain: Path, capture: Path, packets: int, out: Path, add_device: AddDevice):
+    from fajita.live import Ports, execute_live
+
+    port = add_device("net_pcap", f"rx_pcap={capture},tx_pcap={out}")
+    return execute_live(plan_of(chain), ARGUMENTS, Ports(port, port, False), limit=packets)
+
+
+def assert_same(chain: Path, capture: Path, packets: int, folder: Path, add_device: AddDevice) -> None:
+    expected, found = folder / "expected.pcap", folder / "found.pcap"
+    with pytest.MonkeyPatch.context() as patch:
+        # One kernel for both, so that the test takes half the time.
+        patch.setattr("fajita.run.make_engine", lambda plan, name, **options: live_engine(plan, 1))
+        by_file = execute(plan_of(chain), capture, out=expected)
+    live = through_ports(chain, capture, packets, found, add_device)
+    assert live.error is None
+    assert frames_of(found) == frames_of(expected)
+    told, of_file = live.report, by_file.report
+    of_time = ("seconds", "mpps", "shards", "memory", "ports", "warnings")
+    assert {name: value for name, value in told.items() if name not in of_time} == {
+        name: value for name, value in of_file.items() if name not in of_time
+    }
+    (port,) = told["ports"]
+    assert port["in"]["packets"] == packets
+    assert port["out"]["packets"] == told["packets"]["out"]
+    assert port["out"]["bytes"] == told["bytes"]["out"]
+    assert port["unsent"] == port["missed"] == port["no_memory"] == 0
+    assert not any(port["refused"].values())
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain.stem)
+def test_every_example_chain_does_to_generated_packets_what_it_does_to_a_capture(
+    chain: Path, tmp_path: Path, add_device: AddDevice
+) -> None:
+    generate_trace(str(tmp_path / "made.pcap"), 300, 3000, size=90, order="caida", seed=5)
+    packets = as_the_driver_reads_it(tmp_path / "made.pcap", tmp_path / "in.pcap")
+    assert_same(chain, tmp_path / "in.pcap", packets, tmp_path, add_device)
+
+
+@pytest.mark.skipif(not CAPTURES.is_dir(), reason="the real captures (../shared/pcaps) are not here")
+def test_real_captures_fare_the_same(tmp_path: Path, add_device: AddDevice) -> None:
+    done = 0
+    for path in sorted((CAPTURES / "small").iterdir()):
+        try:
+            packets = as_the_driver_reads_it(path, tmp_path / "in.pcap")
+        except InputError:
+            continue
+        if packets:
+            assert_same(ROOT / "chains" / "gateway.yaml", tmp_path / "in.pcap", packets, tmp_path, add_device)
+            done += 1
+        if done == 50:
+            break
+    assert done == 50
+
+
+def test_frames_larger_than_an_mbuf_come_in_pieces_and_go_as_one(tmp_path: Path, add_device: AddDevice) -> None:
+    frames = [bytes(range(256)) * 62, b"\2" * 60, b"\3" * 9000, b"\4" * 2048, b"\5" * 2049]
+    capture = write_capture(tmp_path / "in.pcap", frames)
+    live = through_ports(THREE, capture, len(frames), tmp_path / "out.pcap", add_device)
+    assert frames_of(tmp_path / "out.pcap") == frames
+    (port,) = live.report["ports"]
+    assert (port["copied"], port["refused"]) == (3, {"malformed": 0, "too long": 0})
+
+
+def test_a_frame_for_which_there_is_no_room_in_one_piece_is_refused_and_counted(
+    tmp_path: Path, add_device: AddDevice
+) -> None:
+    frames = [b"\1" * 60, b"\2" * 20_000, b"\3" * 60]
+    capture = write_capture(tmp_path / "in.pcap", frames)
+    live = through_ports(THREE, capture, 2, tmp_path / "out.pcap", add_device)
+    assert frames_of(tmp_path / "out.pcap") == [frames[0], frames[2]]
+    (port,) = live.report["ports"]
+    assert port["refused"] == {"malformed": 0, "too long": 1}

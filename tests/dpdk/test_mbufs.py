@@ -1,0 +1,232 @@
+"""Mbufs of any shape from a NIC that the test plays: none is misread, none is lost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fajita import Chain
+from fajita.dpdk.library import library
+from fajita.engine.compiled import CompiledEngine
+from fajita.engine.live import LiveWorkers
+from fajita.engine.workers import live_engine
+from fajita.io.frames import FrameBlock
+from fajita.nfs.flow_counter import FlowCounter
+from fajita.nfs.load_balancer import LoadBalancer
+from fajita.nfs.mac_swap import MacSwap
+from fajita.plan import Plan
+from tests.traffic import traffic
+
+#: Bytes of a frame in an mbuf, and in one that takes a frame of several.
+ROOM, LARGE = 256, 1024
+HEADROOM = 128
+CHAIN = Chain([MacSwap(), FlowCounter(key="connection"), LoadBalancer(servers=["10.0.0.9"])], inner=True)
+
+
+@dataclass
+class Shape:
+    """How a frame is cut into segments, and what else is odd about it."""
+
+    frame: bytes
+    lengths: list[int]
+    headroom: int = HEADROOM
+    is_shared: bool = False
+
+    @property
+    def fits(self) -> bool:
+        """Whether it can be had in one piece."""
+        return (len(self.lengths) == 1 and not self.is_shared) or len(self.frame) <= LARGE or self.can_be_joined
+
+    @property
+    def can_be_joined(self) -> bool:
+        return not self.is_shared and self.headroom + len(self.frame) <= HEADROOM + ROOM
+
+
+class PlayedNIC:
+    """Gives mbufs, so many at each poll, and keeps the frames that it is given."""
+
+    def __init__(self, mbufs: list[Any], bursts: list[int], taken: list[int]) -> None:
+        _, ffi = library()
+        self._mbufs, self._bursts, self._taken, self._polls = mbufs, bursts, taken, 0
+        self.sent: list[bytes] = []
+        kind = "uint16_t(uint16_t, uint16_t, struct rte_mbuf **, uint16_t)"
+        self.receive = ffi.callback(kind, self._receive)
+        self.transmit = ffi.callback(kind, self._transmit)
+
+    def _receive(self, port: int, queue: int, mbufs: Any, most: int) -> int:
+        self._polls += 1
+        count = min(self._bursts[self._polls % len(self._bursts)], most, len(self._mbufs))
+        for index in range(count):
+            mbufs[index] = self._mbufs.pop(0)
+        return count
+
+    def _transmit(self, port: int, queue: int, mbufs: Any, count: int) -> int:
+        self._polls += 1
+        count = min(self._taken[self._polls % len(self._taken)], count)
+        self.sent += [read(mbufs[index]) for index in range(count)]
+        for index in range(count):
+            library().lib.fajita_free_mbuf(mbufs[index])
+        return count
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._mbufs
+
+
+def read(mbuf: Any) -> bytes:
+    lib, ffi = library()
+    room = ffi.new("uint8_t[]", 1 << 16)
+    return bytes(ffi.buffer(room, lib.fajita_read_mbuf(mbuf, room, 1 << 16)))
+
+
+class Pools:
+    """The mbufs of a test."""
+
+    def __init__(self) -> None:
+        lib, _ = library()
+        self.frames = lib.fajita_make_pool(b"test frames", 1023, ROOM, 0)
+        self.clones = lib.fajita_make_pool(b"test clones", 255, 0, 0)
+        self.large = lib.fajita_make_pool(b"test large", 255, LARGE, 0)
+
+    def in_use(self) -> int:
+        return sum(library().lib.fajita_mbufs_in_use(pool) for pool in (self.frames, self.clones, self.large))
+
+    def mbuf(self, shape: Shape) -> Any:
+        lib, ffi = library()
+        segments = len(shape.lengths)
+        made = lib.fajita_make_mbuf(self.frames, shape.frame, shape.lengths, segments, shape.headroom)
+        assert made != ffi.NULL
+        if not shape.is_shared:
+            return made
+        clone = lib.fajita_clone_mbuf(made, self.clones)
+        lib.fajita_free_mbuf(made)
+        return clone
+
+
+@pytest.fixture(scope="module")
+def pools(environment: None) -> Iterator[Pools]:
+    made = Pools()
+    yield made
+    for pool in (made.frames, made.clones, made.large):
+        library().lib.fajita_free_pool(pool)
+
+
+def port(number: int) -> Any:
+    return SimpleNamespace(number=number, description=SimpleNamespace(driver="played"))
+
+
+def run_live(plan: Plan, nic: PlayedNIC, pools: Pools, room: int = 64) -> tuple[CompiledEngine, Any]:
+    """Until all mbufs have been received; the engine, and what was counted on the way."""
+    from fajita.dpdk.queue import Lane, WorkerQueue
+
+    queue = WorkerQueue([Lane(port(0), port(1))], 0, pools.large, [None], room)
+    queue.words.lane[0].receive, queue.words.lane[0].transmit = nic.receive, nic.transmit
+    engine = live_engine(plan, 1)
+    assert isinstance(engine, CompiledEngine)
+    workers = LiveWorkers(engine, [queue])
+    workers.start()
+    while not nic.is_empty and not workers.wait(0.002):
+        pass
+    workers.stop()
+    (counts,) = queue.counts()
+    return engine, counts
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> list[Shape]:
+    made = []
+    for frame in draw(traffic(max_packets=24)).frames:
+        frame += bytes(draw(st.sampled_from((0, 0, 0, 300, 1200))))
+        cuts = draw(st.lists(st.integers(0, ROOM), max_size=5))
+        lengths, left = [], len(frame)
+        while left > ROOM or cuts:
+            lengths.append(min(cuts.pop() if cuts else ROOM, left))
+            left -= lengths[-1]
+        lengths.append(left)
+        headroom = draw(st.sampled_from((0, 2, HEADROOM)))
+        made.append(Shape(frame, lengths, headroom, draw(st.integers(0, 5)) == 0))
+    return made
+
+
+def passed(plan: Plan, frames: list[bytes]) -> list[bytes]:
+    """What an engine makes of these frames."""
+    block = FrameBlock.from_frames(frames, [1] * len(frames))
+    live_engine(plan, 1).process(block)
+    return [bytes(block.frame(index)) for index in range(len(block)) if block.verdict[index] == 1]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+@given(mbufs=shapes(), bursts=st.lists(st.integers(0, 32), min_size=1, max_size=4).filter(any), room=st.integers(1, 64))
+def test_frames_in_mbufs_of_any_shape_fare_as_frames_in_memory(
+    pools: Pools, mbufs: list[Shape], bursts: list[int], room: int
+) -> None:
+    plan = CHAIN.plan
+    nic = PlayedNIC([pools.mbuf(shape) for shape in mbufs], bursts, [32])
+    engine, counts = run_live(plan, nic, pools, room)
+    whole = [shape.frame for shape in mbufs if shape.fits]
+    assert nic.sent == passed(plan, whole)
+    assert (counts.in_packets, counts.too_long, counts.malformed) == (len(whole), len(mbufs) - len(whole), 0)
+    assert engine.counters().packets_in == len(whole)
+    assert engine.counters().bytes_in == counts.in_bytes == sum(map(len, whole))
+    assert pools.in_use() == 0
+
+
+@pytest.mark.parametrize(
+    ("data_offset", "data_length", "packet_length", "is_malformed"),
+    [
+        (HEADROOM, 60, 60, False),
+        (0, HEADROOM + ROOM, HEADROOM + ROOM, False),
+        (1, HEADROOM + ROOM, HEADROOM + ROOM, True),
+        (HEADROOM, ROOM + 1, ROOM + 1, True),
+        (0xFFFF, 60, 60, True),
+        (0xFFFF, 0xFFFF, 0xFFFF, True),
+        (HEADROOM, 0xFFFF, 60, True),
+        (HEADROOM, 60, 0xFFFFFFFF, True),
+        (HEADROOM, 60, 61, True),
+        (HEADROOM, 60, 0, True),
+        (HEADROOM, 0, 0, False),
+    ],
+)
+def test_an_mbuf_that_contradicts_itself_is_refused(
+    pools: Pools, data_offset: int, data_length: int, packet_length: int, is_malformed: bool
+) -> None:
+    made = [pools.mbuf(Shape(bytes(60), [60])) for _ in range(3)]
+    library().lib.fajita_bend_mbuf(made[1], data_offset, data_length, packet_length)
+    nic = PlayedNIC(made, [32], [32])
+    _, counts = run_live(CHAIN.plan, nic, pools)
+    assert counts.malformed == is_malformed
+    assert counts.in_packets == counts.out_packets == 3 - is_malformed
+    assert pools.in_use() == 0
+
+
+def test_segments_that_are_not_as_long_as_is_said_are_refused(pools: Pools) -> None:
+    made = [pools.mbuf(Shape(bytes(180), [60, 60, 60])) for _ in range(2)]
+    library().lib.fajita_bend_mbuf(made[0], HEADROOM, 60, 181)
+    nic = PlayedNIC(made, [32], [32])
+    _, counts = run_live(CHAIN.plan, nic, pools)
+    assert (counts.malformed, counts.in_packets, counts.copied) == (1, 1, 0)
+    assert pools.in_use() == 0
+
+
+def test_a_port_that_takes_few_at_a_time_gets_all(pools: Pools) -> None:
+    frames = [bytes([number]) * 60 for number in range(200)]
+    nic = PlayedNIC([pools.mbuf(Shape(frame, [60])) for frame in frames], [32], [0, 0, 3, 1])
+    _, counts = run_live(Chain([FlowCounter()]).plan, nic, pools)
+    assert nic.sent == frames
+    assert (counts.out_packets, counts.out_bytes, counts.unsent) == (200, 12_000, 0)
+
+
+def test_what_a_port_does_not_take_is_counted_and_nothing_hangs(pools: Pools) -> None:
+    nic = PlayedNIC([pools.mbuf(Shape(bytes(60), [60])) for _ in range(100)], [32], [0])
+    engine, counts = run_live(Chain([FlowCounter()]).plan, nic, pools)
+    assert (counts.in_packets, counts.out_packets, counts.out_bytes, counts.unsent) == (100, 0, 0, 100)
+    assert engine.counters().packets_out == 100
+    assert pools.in_use() == 0

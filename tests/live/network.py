@@ -1,0 +1,176 @@
+"""A host inside and a host outside, which are network namespaces, with fajita in a third between them.
+
+    inside          between                 outside
+    10.0.0.2 ---- inside  fajita  outside ---- 198.51.100.2
+    h0   veth                            veth   h1
+
+fajita is no router: it does not answer ARP and leaves MAC addresses alone. So each host has the other's as that of its
+gateway, or of the address that a NAT gives. Addresses are of these namespaces alone.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.namespaces import call, can_make_one, inside
+
+INSIDE, OUTSIDE = 0, 1
+ADDRESSES = ("10.0.0.2", "198.51.100.2")
+#: What those outside see of those inside.
+EXTERNAL = "203.0.113.1"
+_MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
+_GATEWAY = "10.0.0.1"
+_TOOLS = {"ip": "iproute2", "ethtool": "ethtool", "sysctl": "procps"}
+_LONGEST_WAIT_S = 60.0
+_EAL = "--no-huge --no-pci -m 256 -l 0 --vdev=net_af_packet0,iface=inside --vdev=net_af_packet1,iface=outside"
+
+
+def why_not_here(**tools: str) -> str:
+    """Why this machine cannot do it; empty if it can. tools: beside what is always needed, with Debian's package."""
+    if os.geteuid() != 0:
+        return "needs root"
+    needed = _TOOLS | tools
+    missing = [tool for tool in needed if shutil.which(tool) is None]
+    if missing:
+        packages = ", ".join(dict.fromkeys(needed[tool] for tool in missing))
+        return f"needs {', '.join(missing)} (Debian: {packages})"
+    try:
+        from fajita.dpdk import _shim  # noqa: F401
+    except ImportError:
+        return "needs the module for DPDK: python -m fajita.dpdk.build"
+    return "" if can_make_one() else "needs to make network namespaces"
+
+
+@dataclass
+class Network:
+    """The namespaces and all that was started in them, while the `with` lasts."""
+
+    _number: int = field(default_factory=count().__next__)
+    _processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Of the host inside, the host outside, and what is between."""
+        first, second, between = (f"fajita-{os.getpid()}-live{self._number}-{what}" for what in ("in", "out", "mid"))
+        return first, second, between
+
+    def __enter__(self) -> "Network":
+        try:
+            self._build()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove()
+
+    def _build(self) -> None:
+        between = self.names[2]
+        for name in self.names:
+            call("ip", "netns", "add", name)
+            for family in ("all", "default"):
+                call("ip", "netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{family}.disable_ipv6=1")
+            call("ip", "-n", name, "link", "set", "lo", "up")
+        for side, (name, port) in enumerate(zip(self.names, ("inside", "outside"), strict=False)):
+            device = f"h{side}"
+            call("ip", "link", "add", device, "netns", name, "type", "veth", "peer", port, "netns", between)
+            call("ip", "-n", name, "link", "set", device, "address", _MACS[side])
+            call("ip", "-n", name, "addr", "add", f"{ADDRESSES[side]}/24", "dev", device)
+            for namespace, end in ((name, device), (between, port)):
+                # Frames as on a wire: of the MTU at most, their checksums filled in.
+                features = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
+                call("ip", "netns", "exec", namespace, "ethtool", "-K", end, *features)
+                call("ip", "-n", namespace, "link", "set", end, "up")
+        first, second, _ = self.names
+        _neighbour(first, _GATEWAY, _MACS[OUTSIDE], "h0")
+        call("ip", "-n", first, "route", "add", "default", "via", _GATEWAY)
+        for address in (EXTERNAL, ADDRESSES[INSIDE]):
+            call("ip", "-n", second, "route", "add", f"{address}/32", "dev", "h1")
+            _neighbour(second, address, _MACS[INSIDE], "h1")
+
+    def _remove(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.communicate()
+        self._processes.clear()
+        for name in self.names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+    def run(self, side: int, *command: str, timeout: float = _LONGEST_WAIT_S) -> subprocess.CompletedProcess[str]:
+        """Run a command on one side; it may fail."""
+        there = ["ip", "netns", "exec", self.names[side], *command]
+        return subprocess.run(there, capture_output=True, text=True, check=False, timeout=timeout)
+
+    def start(self, side: int, *command: str) -> subprocess.Popen[str]:
+        """Start a command on one side, which ends with the network at the latest."""
+        there = ["ip", "netns", "exec", self.names[side], *command]
+        process = subprocess.Popen(there, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._processes.append(process)
+        return process
+
+    def socket(self, side: int, kind: int = socket.SOCK_DGRAM) -> socket.socket:
+        """A socket of IPv4 there."""
+        with inside(self.names[side]):
+            made = socket.socket(socket.AF_INET, kind)
+        made.settimeout(_LONGEST_WAIT_S)
+        return made
+
+    def set_port(self, port: str, *what: str) -> None:
+        """Set a link between, such as down."""
+        call("ip", "-n", self.names[2], "link", "set", port, *what)
+
+    def answers(self) -> bool:
+        """Whether an echo request from inside gets its answer."""
+        return self.run(INSIDE, "ping", "-nqc", "1", "-W", "1", ADDRESSES[OUTSIDE]).returncode == 0
+
+
+def _neighbour(namespace: str, address: str, mac: str, device: str) -> None:
+    call("ip", "-n", namespace, "neigh", "add", address, "lladdr", mac, "dev", device, "nud", "permanent")
+
+
+class Between:
+    """fajita between the two hosts: the chain, from when a packet came through it until it is told to stop."""
+
+    def __init__(self, network: Network, chain: Path, report: Path, device: str = "") -> None:
+        """device: what DPDK is told of the interface outside."""
+        self._report = report
+        self._network = network
+        ports = ("--inside", "net_af_packet0", "--outside", "net_af_packet1")
+        arguments = ("run", str(chain), "--dpdk", _EAL + device, *ports, "--json", str(report), "--quiet")
+        self.process = network.start(2, sys.executable, "-m", "fajita", *arguments)
+
+    def wait_until_it_runs(self) -> None:
+        """Until the host inside gets an answer."""
+        until(self._network.answers, lambda: self.process.poll() is None)
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Stop it by a signal: the exit status, and what it complained of."""
+        self.process.send_signal(number)
+        _, complaints = self.process.communicate(timeout=_LONGEST_WAIT_S)
+        return self.process.returncode, complaints
+
+    def report(self) -> dict[str, Any]:
+        """Once it has stopped."""
+        return json.loads(self._report.read_text())
+
+
+def until(is_so: Callable[[], bool], may_go_on: Callable[[], bool] = lambda: True) -> None:
+    """Ask until it is so."""
+    deadline = time.monotonic() + _LONGEST_WAIT_S
+    while not is_so():
+        assert may_go_on(), "it has ended"
+        assert time.monotonic() < deadline, "it takes too long"
