@@ -167,6 +167,8 @@ def cases() -> list[Case]:
             answers=True,
             files={"rules.nft": rules(10_000)},
         ),
+        Case("heavy_hitters", "heavy_hitters:"),
+        Case("heavy_hitters, bytes of flows", "heavy_hitters: {by: five_tuple, count: bytes}"),
     ]
 
 
@@ -184,7 +186,7 @@ def measure(three: Case, case: Case, repeat: int) -> dict[str, object]:
     counters = case.engine.counters()
     return {
         "function": case.name,
-        "flows": counters.tables[0].active,
+        "flows": counters.tables[0].active if counters.tables else None,
         "packets": len(case.block),
         "mpps": round(median, 2),
         "mpps_min": round(min(rates), 2),
