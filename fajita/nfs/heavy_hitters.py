@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fajita import NF, PASS, Array, Min, Packet, Sum, hash_of, u32, u64
-from fajita.nfs._sketch_keys import HALF, MAPPED, address_of
+from fajita.nfs._sketch_keys import HALF, MAPPED, address_of, check_size
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
 LOW = 0xFFFFFFFF
@@ -28,7 +28,8 @@ class HeavyHitters(NF):
     Counts are those of a Count-Min sketch (Cormode and Muthukrishnan, An improved data stream summary: the count-min
     sketch and its applications, 2005): rows of counters, of which each packet adds to one in each row, by a hash of its
     key. A count is the least of a key's counters. None is too low, and all but 1 - `confidence` of them are too high by
-    no more than `error` of all packets or bytes. That takes e / error counters in each of ln(1 / (1 - confidence)) rows.
+    no more than `error` of all packets or bytes. That takes e / error counters in each of ln(1 / (1 - confidence))
+    rows.
 
     In each row so many counters together, or one, as make 1,024 parts for each key that is wanted, have the key of one
     of their packets: of that for which a hash of what the packet is, by its length if bytes count, came out least. So
@@ -64,6 +65,8 @@ class HeavyHitters(NF):
         self.words = WORDS[self.by]
         self.counters, self.parts = self.rows * self.width, self.rows * self.narrow
         self.halves = self.parts * self.words * 2
+        self.bytes = self.counters * 8 + self.parts * 4 + self.halves * 8
+        check_size(self.bytes, "a larger error or fewer of the top")
         self.mask = LOW & ~(LOW >> self.prefix)
         mask_v6 = (1 << 128) - (1 << 128 - self.prefix_v6)
         self.mask_high, self.mask_low = mask_v6 >> 64, mask_v6 & HALF
@@ -107,7 +110,7 @@ class HeavyHitters(NF):
         return {
             self.count: total,
             "too_high_by_at_most": int(total * e / self.width),
-            "memory_bytes": self.counters * 8 + self.parts * 4 + self.halves * 8,
+            "memory_bytes": self.bytes,
             "top": {self.text(key): count for count, key in top},
         }
 
@@ -124,19 +127,22 @@ class HeavyHitters(NF):
             key = self.key_of(halves[part])
             if key in seen:
                 continue
-            hashes = [hash_of(row, *key) for row in range(self.rows)]
             # Packets whose lots are the same may have made a key of theirs together, which then belongs elsewhere.
-            row = part // self.narrow
-            if hashes[row] * self.narrow >> 32 != part % self.narrow:
+            if hash_of(part // self.narrow, *key) * self.narrow >> 32 != part % self.narrow:
                 continue
             seen.add(key)
-            count = min(int(counts[row, hashed * self.width >> 32]) for row, hashed in enumerate(hashes))
+            count = self.count_of(counts, key)
             entry = (count, tuple(-word for word in key), key)  # of equal ones the first address
             if len(found) < self.top:
                 heappush(found, entry)
             elif entry > found[0]:
                 heapreplace(found, entry)
         return [(count, key) for count, _, key in found]
+
+    def count_of(self, counts: NDArray[np.uint64], key: Key) -> int:
+        """The least of a key's counters."""
+        hashes = (hash_of(row, *key) for row in range(self.rows))
+        return min(int(counts[row, hashed * self.width >> 32]) for row, hashed in enumerate(hashes))
 
     def most(self, counts: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """The largest counter of each part."""

@@ -29,7 +29,7 @@ class PortScanDetector(NF):
     An attempt is TCP without ACK and RST: SYN, and what NULL, FIN and Xmas scans send. It is answered when its source
     goes on with an ACK, as only who got an answer does; a scanner that takes the answer to its SYN for enough does not.
     So replies need not be seen. It has failed when `wait` is over, up to twice; that is looked at when the source sends
-    something again, or its state ends (give it a timeout). UDP and ICMP tell of no failures: see superspreaders.
+    anything, or its state ends (give it a timeout). UDP and ICMP tell of no failures: see superspreaders.
 
     Each scanner is a record, once (`--export`), with its counts and times; what it sends from then on passes, is
     dropped, or gets `mark` as pkt.mark. A source has 256 slots for endpoints, by a hash; attempts at two of one slot
@@ -80,33 +80,31 @@ class PortScanDetector(NF):
         self.clear = -ceil(SCALE * log((1 - self.false_alarms) / (1 - self.detection)))
 
     def packet(self, pkt: Packet, state: State) -> int:
-        if pkt.is_tcp and pkt.tcp_flags & RST == 0:
-            epoch = max(pkt.time_ns // self.wait, state.epoch)
-            this = epoch & 1
-            if epoch > state.epoch:
-                # Who has waited since the epoch before the last waits in vain.
-                failed = state.waiting[this]
-                state.waiting[this] = 0
-                if epoch > state.epoch + 1:
-                    failed += state.waiting[1 - this]
-                    state.waiting[1 - this] = 0
-                state.epoch = epoch
-                state.failed += failed
-                self.core.failed += failed
-                state.likelihood = min(state.likelihood + failed * self.failure, self.alarm)
-            now, before = epoch % TIMES + 1, (epoch - 1) % TIMES + 1
+        epoch = max(pkt.time_ns // self.wait, state.epoch)
+        this = epoch & 1
+        if epoch > state.epoch:
+            # Who has waited since the epoch before the last waits in vain.
+            failed = state.waiting[this]
+            state.waiting[this] = 0
+            if epoch > state.epoch + 1:
+                failed += state.waiting[1 - this]
+                state.waiting[1 - this] = 0
+            state.epoch = epoch
+            state.failed += failed
+            self.core.failed += failed
+            state.likelihood = min(state.likelihood + failed * self.failure, self.alarm)
 
-            if pkt.is_ipv4:
-                slot = hash_of(pkt.dst, pkt.dst_port) % SLOTS
-            else:
-                slot = hash_of(pkt.dst_high, pkt.dst_low, pkt.dst_port) % SLOTS
+        if pkt.is_tcp and pkt.tcp_flags & RST == 0:
+            now, before = epoch % TIMES + 1, (epoch - 1) % TIMES + 1
+            low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
+            slot = hash_of(pkt.dst_high, low, pkt.dst_port) % SLOTS
             what = state.slots[slot]
             if pkt.tcp_flags & ACK == 0:
                 if what == FREE:
                     if state.known == FULL:
                         state.known = 0
                         for each in range(SLOTS):
-                            if state.slots[each] == now or state.slots[each] == before:
+                            if state.slots[each] in (now, before):
                                 state.known += 1
                             else:
                                 state.slots[each] = FREE
@@ -118,7 +116,7 @@ class PortScanDetector(NF):
                     state.waiting[this] += 1
                     state.attempts += 1
                     self.core.attempts += 1
-            elif pkt.tcp_flags & SYN == 0 and (what == now or what == before):
+            elif pkt.tcp_flags & SYN == 0 and what in (now, before):
                 then = this if what == now else 1 - this
                 if state.waiting[then] > 0:  # the slot is not of as many epochs ago as there are times
                     state.waiting[then] -= 1
@@ -129,11 +127,11 @@ class PortScanDetector(NF):
                     if state.likelihood <= self.clear:
                         state.likelihood = 0
 
-            if state.likelihood >= self.alarm and not state.scanner:
-                state.scanner = True
-                state.alert_ns = pkt.time_ns
-                self.core.scanners += 1
-                self.emit(state)
+        if state.likelihood >= self.alarm and not state.scanner:
+            state.scanner = True
+            state.alert_ns = pkt.time_ns
+            self.core.scanners += 1
+            self.emit(state)
         if state.scanner:
             if self.action == "drop":
                 return pkt.drop("scanner")

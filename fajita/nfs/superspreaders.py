@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fajita import NF, PASS, Array, Max, Min, Packet, hash_of, u8, u32, u64
 from fajita.nfs._distinct import HASH_BITS, distinct
-from fajita.nfs._sketch_keys import MAPPED, address_of
+from fajita.nfs._sketch_keys import MAPPED, address_of, check_size
 
 LOW = 0xFFFFFFFF
 SYN, SYN_OR_ACK = 0x02, 0x12
@@ -26,11 +26,11 @@ class Superspreaders(NF):
     least of its registers in all rows. Of a cell's pairs the one with the least of another hash tells whose it is.
 
     The standard error of a count is 1.04 / sqrt(registers), 6.5 % for 256: of sources with exactly `threshold`
-    destinations half are listed, of those with a fifth less or more one in a thousand and all but one in a thousand.
-    Sources that share cells make a count higher, all but 1 - `confidence` of them by no more than `error` of all pairs.
-    That takes e / error cells in each of ln(1 / (1 - confidence)) rows; with a share s of all pairs a source goes unseen
-    in d rows of w with a probability of at most (1 / (w s)) ** d. All this depends neither on the order of packets nor
-    on the number of workers. The hashes have no key: who knows them can send what collides.
+    destinations half are listed, of those with a fifth less none in a thousand, and of those with a quarter more all
+    but one. Sources that share cells make a count higher, all but 1 - `confidence` of them by no more than `error` of
+    all pairs. That takes e / error cells in each of ln(1 / (1 - confidence)) rows; with a share s of all pairs a source
+    goes unseen in d rows of w with a probability of at most (1 / (w s)) ** d. All this depends neither on the order of
+    packets nor on the number of workers. The hashes have no key: who knows them can send what collides.
 
     A server sends to all its clients; with attempts only a SYN without ACK counts of TCP, so that it is none.
     """
@@ -53,6 +53,8 @@ class Superspreaders(NF):
         self.rows, self.width = ceil(log(1 / (1 - self.confidence))), ceil(e / self.error)
         self.cells = self.rows * self.width
         self.ranks_size, self.halves = self.cells * self.registers, self.cells * 4
+        self.bytes = ALL + self.ranks_size + self.cells * 4 + self.halves * 8
+        check_size(self.bytes, "a larger error or fewer registers")
         self.bits = self.registers.bit_length() - 1
 
     def packet(self, pkt: Packet) -> int:
@@ -95,7 +97,7 @@ class Superspreaders(NF):
             "pairs": pairs,
             "standard_error": round(1.04 / self.registers**0.5, 4),
             "too_high_by_at_most": int(pairs * e / self.width),
-            "memory_bytes": ALL + self.ranks_size + self.cells * 4 + self.halves * 8,
+            "memory_bytes": self.bytes,
             f"{self.by}s": len(found),
             "largest": {str(address_of(*key)): count for key, count in found},
         }
@@ -108,9 +110,7 @@ class Superspreaders(NF):
         for cell in np.flatnonzero(distinct(ranks) >= self.threshold).tolist():
             first, second, third, fourth = keys[cell].tolist()
             high, low = first << 32 | second, third << 32 | fourth
-            cells = [
-                row * self.width + (hash_of(row, high, low) * self.width >> 32) for row in range(self.rows)
-            ]
+            cells = [row * self.width + (hash_of(row, high, low) * self.width >> 32) for row in range(self.rows)]
             # Pairs whose lots are the same may have made a key of theirs together, which then belongs elsewhere.
             if cell in cells and (high, low) not in counts:
                 counts[high, low] = round(float(distinct(ranks[cells].min(axis=0)[None])[0]))
