@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ CHUNK = 1 << 16
 SERVERS = [f"192.0.2.{number}" for number in range(16)]
 #: Bytes of an Ethernet frame with IPv4 and UDP.
 MAC_DST, SRC, DST, SRC_PORT, DST_PORT = (slice(*place) for place in ((0, 6), (26, 30), (30, 34), (34, 36), (36, 38)))
+PROTOCOL, OFFSET, FLAGS = 23, 46, 47  # the latter of TCP
+SYN, ACK = 0x02, 0x10
 SERVICES = 16
 
 
@@ -74,6 +77,11 @@ def to_services(slots: Slots) -> None:
     number = (slots[:, SRC].sum(1) + slots[:, SRC_PORT].sum(1)) % SERVICES
     slots[:, DST] = np.stack([np.full_like(number, byte) for byte in (198, 51, 100)] + [number], 1)
     slots[:, DST_PORT] = (0, 80)
+
+
+def to_tcp(flags: int, slots: Slots) -> None:
+    """Let every frame be a segment without options."""
+    slots[:, PROTOCOL], slots[:, OFFSET], slots[:, FLAGS] = 6, 5 << 4, flags
 
 
 def as_they_come(slots: Slots) -> None:
@@ -167,6 +175,13 @@ def cases() -> list[Case]:
             answers=True,
             files={"rules.nft": rules(10_000)},
         ),
+        Case("heavy_hitters", "heavy_hitters:"),
+        Case("heavy_hitters, bytes of flows", "heavy_hitters: {by: five_tuple, count: bytes}"),
+        Case("superspreaders", "superspreaders:"),
+        Case("port_scan_detector", "port_scan_detector:", partial(to_tcp, ACK)),
+        Case("port_scan_detector, SYNs", "port_scan_detector:", partial(to_tcp, SYN)),
+        Case("syn_flood_guard", "syn_flood_guard:", partial(to_tcp, ACK)),
+        Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard:", partial(to_tcp, SYN)),
     ]
 
 
@@ -184,7 +199,7 @@ def measure(three: Case, case: Case, repeat: int) -> dict[str, object]:
     counters = case.engine.counters()
     return {
         "function": case.name,
-        "flows": counters.tables[0].active,
+        "flows": counters.tables[0].active if counters.tables else None,
         "packets": len(case.block),
         "mpps": round(median, 2),
         "mpps_min": round(min(rates), 2),

@@ -53,6 +53,12 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
     ],
     "Firewall": [{"rules": TextFileValue("random.nft", text)} for text in _RULES],
     "FlowCounter": [{}, {"records": True}],
+    "HeavyHitters": [
+        {},
+        {"by": "destination", "count": "bytes", "top": 2, "error": 0.05, "prefix": 20, "prefix_v6": 61},
+        {"by": "address_pair", "top": 1, "error": 0.1, "confidence": 0.6},
+        {"by": "five_tuple", "count": "bytes", "error": 0.01},
+    ],
     "LoadBalancer": [
         {"servers": ["10.0.0.1"]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"]},
@@ -88,12 +94,26 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"rate": "333kbps", "burst": "1kB", "peak_rate": "1Gbps", "green": "pass", "yellow": "drop", "red": 0},
         {"rate": "8Mbps", "burst": "1B", "peak_rate": "8Mbps", "peak_burst": "300B", "colour_aware": True},
     ],
+    "PortScanDetector": [
+        {"wait": "1us"},
+        {"action": "drop", "wait": "1ms", "false_alarms": 0.4, "detection": 0.6},
+        {"action": "mark", "mark": 7, "wait": "1s", "false_alarms": 0.3, "detection": 0.9, "benign_answered": 0.5},
+    ],
     "RateLimiter": [
         {"rate": "1Gbps", "burst": "64kB"},
         {"rate": "1Mbps", "burst": "100B"},
         {"rate": "10Gbps", "burst": "1B"},
         {"rate": "100kpps", "burst": 1},
         {"rate": "1Mpps", "burst": 4},
+    ],
+    "Superspreaders": [
+        {"registers": 64, "error": 0.01},
+        {"by": "destination", "threshold": 2, "error": 0.1, "confidence": 0.6, "attempts": True},
+    ],
+    "SynFloodGuard": [
+        {"limit": 1},
+        {"limit": 2, "per": "service", "source_limit": 1, "wait": "1ms", "destinations": 1, "sources": 2},
+        {"limit": 1, "retries": True, "wait": "1s"},
     ],
     "VirtualServer": [
         {"services": [_HTTPS, _NAMES]},

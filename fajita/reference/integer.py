@@ -19,6 +19,10 @@ class Int64(int):
         """Wrap a number of any size."""
         return super().__new__(cls, wrap(int(value)))
 
+    def bit_length(self) -> "Int64":
+        """How many bits the number without its sign has."""
+        return Int64(super().bit_length())
+
 
 def _floor_divide(dividend: int, divisor: int) -> int:
     return 0 if divisor == 0 else dividend // divisor
