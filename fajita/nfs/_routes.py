@@ -122,6 +122,7 @@ class _RouteReader:
                 rest = others[0] if others else ""
             said = self.known.get(f"{kind} {rest}")
             if said is None:
+                self._prefix(number, prefix, None)  # whatever is wrong with that is to be said first
                 said = self.known[f"{kind} {rest}"] = self._attributes(number, kind, rest)
             value, metric, family = said
             address, length = self._prefix(number, prefix, family)
