@@ -49,8 +49,8 @@ class Router(NF):
     that one as its source. Without either, MAC addresses stay as they are.
 
     decrement_ttl does what the network function ttl does. Routes, neighbours and interfaces can change during a run, as
-    long as there are not many more. A table with 65,536 prefixes and more takes 64 MiB and what its longer
-    prefixes need, which all workers share.
+    long as there are not many more. A table with more than 65,536 prefixes takes 64 MiB and 8 bytes for each range
+    within what its first 24 bits tell apart, which all workers share.
     """
 
     class Params:

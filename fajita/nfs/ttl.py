@@ -8,11 +8,11 @@ from fajita import NF, PASS, Packet, Sum, u64
 
 
 class Ttl(NF):
-    """Decrements the time to live, of IPv6 the hop limit, and drops what has none left (RFC 1812, 5.3.1; RFC 8200, 3).
+    """Decrements the time to live, of IPv6 the hop limit, and drops what has none left.
 
-    A packet goes on with decrement less than it came with, and is dropped as expired if that is not more than 0. The
-    ICMP time exceeded that a router sends then is not sent: a chain makes no packets of its own. Put it after what
-    drops, as a router does, so that only what is forwarded counts.
+    A packet goes on with decrement less than it came with, and is dropped as expired if that is not more than 0 (RFC
+    1812, 5.3.1; RFC 8200, 3). The ICMP time exceeded that a router sends then is not sent: a chain makes no packets of
+    its own. Put it after what drops, as a router does: only what is forwarded counts.
     """
 
     class Params:
