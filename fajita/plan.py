@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fajita.constant_lists import ConstantLists
 from fajita.key import Key, Packing
 from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
 from fajita.packet import METADATA, Layer
@@ -226,7 +224,7 @@ class Segment:
 
 @dataclass
 class Plan:
-    """What a chain compiles to. constants: the values of the lists that NFs index, as int64.
+    """What a chain compiles to. constants: the lists that NFs index.
 
     datagrams: how many first fragments are remembered, so that later ones find their flow; 0: nothing needs that.
     sharding: which worker gets a packet.
@@ -238,7 +236,7 @@ class Plan:
     tables: list[TablePlan]
     segments: list[Segment]
     core_bytes: int
-    constants: NDArray[np.int64]
+    constants: ConstantLists
     sharding: Sharding
     datagrams: int = 0
     tuning: Tuning = FULL

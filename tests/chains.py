@@ -44,6 +44,27 @@ _RULES = (
         }
     }""",
 )
+#: Routes to addresses of `traffic`, of every kind.
+_ROUTES = [
+    "10.0.0.0/31 dev eth0 proto kernel scope link src 10.0.0.0",
+    "10.0.0.0/30 via 192.0.2.1 dev eth1",
+    "blackhole 192.0.2.7",
+    "unreachable 255.0.0.0/9",
+    "prohibit 255.255.255.255",
+    "2001:db8::/32 via fe80::1 dev eth1",
+    "2001:db8::/127 dev eth0",
+    "2001:db8::2/127 dev eth0",
+    "default via inet6 fe80::1 dev eth1",
+    "2001:db8::/126 via fe80::1 dev eth1",
+    "throw ::/1",
+    "blackhole ::1",
+]
+_NEIGHBOURS = [
+    "10.0.0.1 dev eth0 lladdr 02:00:00:00:00:01 REACHABLE",
+    "192.0.2.1 dev eth1 lladdr 02:00:00:00:00:02 STALE",
+    "2001:db8::2 dev eth0 lladdr 02:00:00:00:00:03 router REACHABLE",
+    "fe80::1 dev eth1 lladdr 02:00:00:00:00:04 PERMANENT",
+]
 #: Parameters to choose from, for the NFs that cannot do without or that have more than one way to run.
 _PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "ConnectionTracker": [
@@ -114,6 +135,21 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"limit": 1},
         {"limit": 2, "per": "service", "source_limit": 1, "wait": "1ms", "destinations": 1, "sources": 2},
         {"limit": 1, "retries": True, "wait": "1s"},
+    ],
+    "Router": [
+        {"routes": ["10.0.0.0/8 via 192.0.2.1", "0.0.0.0/1 via 192.0.2.2", "::/0 via fe80::1"], "decrement_ttl": True},
+        {
+            "routes": _ROUTES,
+            "neighbours": _NEIGHBOURS,
+            "interfaces": {"eth0": "02:00:00:00:01:00", "eth1": "02:00:00:00:01:01"},
+        },
+        {"routes": _ROUTES, "neighbours": _NEIGHBOURS[1:], "decrement_ttl": True},
+    ],
+    "Ttl": [{}, {"decrement": 64}],
+    "Vlan": [
+        {},
+        {"only": [7, 100], "translate": {100: 200}, "priorities": {0: 1, 7: 0}},
+        {"untagged": "drop", "translate": {0: 7}},
     ],
     "VirtualServer": [
         {"services": [_HTTPS, _NAMES]},

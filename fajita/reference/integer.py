@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fajita.integers import integers, wrap
+from fajita.integers import AnyIntegers, integers, wrap
 
 
 class Int64(int):
@@ -75,7 +74,7 @@ for _name, _operation in (_BINARY | _UNARY).items():
 class Int64List(Sequence[Int64]):
     """A list parameter as an NF sees it: an index outside it, also a negative one, reads 0."""
 
-    def __init__(self, values: Iterable[int] | NDArray[np.int64]) -> None:
+    def __init__(self, values: Iterable[int] | AnyIntegers) -> None:
         self._values = values if isinstance(values, np.ndarray) else [Int64(value) for value in values]
 
     def __len__(self) -> int:

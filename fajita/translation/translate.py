@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fajita.integers import AnyIntegers
 from fajita.nf import BEFORE_LOOKUP, NF
 from fajita.packet import FLOW_PORTS
 from fajita.translation.commuting import why_not_commuting
@@ -92,7 +90,7 @@ class TranslatedNF:
     reads: frozenset[str]
     writes: frozenset[str]
     reasons: tuple[str, ...]
-    lists: dict[str, list[int] | NDArray[np.int64]]
+    lists: dict[str, list[int] | AnyIntegers]
     new_flow_writes: frozenset[str]
     rewrites_per_flow: bool
     stored: frozenset[str]
@@ -183,7 +181,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
     reads: set[str] = set()
     writes: set[str] = set()
     reasons: list[str] = []
-    lists: dict[str, list[int] | NDArray[np.int64]] = {}
+    lists: dict[str, list[int] | AnyIntegers] = {}
     scopes: list[Scope] = []
     for name in _PARAMETERS:
         method = find_method(type(nf), name)
