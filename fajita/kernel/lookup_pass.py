@@ -303,11 +303,12 @@ def emit_key(text: Text, table: TablePlan, packing: Packing, transport: str = TR
         text.line(f"key_{word} = {' | '.join(parts) or '0'}")
     if table.key.symmetric:
         text.line(f"direction = is_turned_{packing.family}({', '.join(f'key_{word}' for word in words)})")
-        text.line("if direction:")
+        turned_ports = f"turned_ports(direction, key_{packing.words - 1})"
         if packing.family == 4:
-            text.line("    key_0, key_1 = turned_addresses(key_0), turned_ports(key_1)")
+            text.line(f"key_0, key_1 = turned_addresses(direction, key_0), {turned_ports}")
         else:
-            text.line("    key_0, key_1, key_2, key_3, key_4 = key_2, key_3, key_0, key_1, turned_ports(key_4)")
+            turned = ", ".join(f"either(direction, key_{word}, key_{word ^ 2})" for word in range(4))
+            text.line(f"key_0, key_1, key_2, key_3, key_4 = {turned}, {turned_ports}")
 
 
 def emit_key_kept(text: Text, table: TablePlan, packing: Packing, place: TableScratch) -> None:
