@@ -201,6 +201,11 @@ class TablePlan:
         return self.idle_ends and not self.ends_at_ticks
 
     @property
+    def notes_deadlines(self) -> bool:
+        """Whether a slot says how long its entry need not be looked at; where a table evicts it says something else."""
+        return self.is_swept and not self.evicts
+
+    @property
     def shortest_idle_ns(self) -> int:
         """No state ends that has been idle for less: the shortest timeout, or 0 where states have one of their own."""
         return 0 if self.has_chosen_timeouts else self.shortest_timeout_ns or 0
