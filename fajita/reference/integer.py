@@ -75,7 +75,7 @@ class Int64List(Sequence[Int64]):
     """A list parameter as an NF sees it: an index outside it, also a negative one, reads 0."""
 
     def __init__(self, values: Iterable[int] | AnyIntegers) -> None:
-        self._values = values if isinstance(values, np.ndarray) else [Int64(value) for value in values]
+        self._values = values if isinstance(values, np.ndarray) else tuple(values)
 
     def __len__(self) -> int:
         return len(self._values)
