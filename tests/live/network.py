@@ -25,7 +25,7 @@ from typing import Any
 
 from tests.namespaces import call, can_make_one, inside
 
-INSIDE, OUTSIDE = 0, 1
+INSIDE, OUTSIDE, BETWEEN = 0, 1, 2
 ADDRESSES = ("10.0.0.2", "198.51.100.2")
 #: What those outside see of those inside.
 EXTERNAL = "203.0.113.1"
@@ -33,7 +33,9 @@ _MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 _GATEWAY = "10.0.0.1"
 _TOOLS = {"ip": "iproute2", "ethtool": "ethtool", "sysctl": "procps"}
 _LONGEST_WAIT_S = 60.0
-_EAL = "--no-huge --no-pci -m 256 -l 0 --vdev=net_af_packet0,iface=inside --vdev=net_af_packet1,iface=outside"
+#: A ring of frames between the kernel and DPDK that lasts while the worker has to wait for its processor.
+_RING = "framecnt=4096"
+_EAL = f"--no-huge --no-pci -m 256 -l 0 --vdev=net_af_packet0,iface=inside,{_RING} --vdev=net_af_packet1,iface=outside"
 
 
 def why_not_here(**tools: str) -> str:
@@ -79,7 +81,7 @@ class Network:
         self._remove()
 
     def _build(self) -> None:
-        between = self.names[2]
+        between = self.names[BETWEEN]
         for name in self.names:
             call("ip", "netns", "add", name)
             for family in ("all", "default"):
@@ -131,7 +133,7 @@ class Network:
 
     def set_port(self, port: str, *what: str) -> None:
         """Set a link between, such as down."""
-        call("ip", "-n", self.names[2], "link", "set", port, *what)
+        call("ip", "-n", self.names[BETWEEN], "link", "set", port, *what)
 
     def answers(self) -> bool:
         """Whether an echo request from inside gets its answer."""
@@ -145,13 +147,23 @@ def _neighbour(namespace: str, address: str, mac: str, device: str) -> None:
 class Between:
     """fajita between the two hosts: the chain, from when a packet came through it until it is told to stop."""
 
-    def __init__(self, network: Network, chain: Path, report: Path, device: str = "") -> None:
-        """device: what DPDK is told of the interface outside."""
+    def __init__(self, network: Network, chain: Path, report: Path, *options: str, device: str = _RING) -> None:
+        """device: what DPDK is told of the interface outside, beside its name."""
         self._report = report
         self._network = network
         ports = ("--inside", "net_af_packet0", "--outside", "net_af_packet1")
-        arguments = ("run", str(chain), "--dpdk", _EAL + device, *ports, "--json", str(report), "--quiet")
-        self.process = network.start(2, sys.executable, "-m", "fajita", *arguments)
+        arguments = (
+            "run",
+            str(chain),
+            "--dpdk",
+            f"{_EAL},{device}",
+            *ports,
+            "--json",
+            str(report),
+            "--quiet",
+            *options,
+        )
+        self.process = network.start(BETWEEN, sys.executable, "-m", "fajita", *arguments)
 
     def wait_until_it_runs(self) -> None:
         """Until the host inside gets an answer."""
