@@ -15,7 +15,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +26,7 @@ from numpy.typing import NDArray
 from fajita import Chain, FrameBlock
 from fajita.engine.compiled import CompiledEngine
 from fajita.io.flow_order import FlowOrder
-from fajita.io.synthetic import DEFAULT_GAP_NS, synthetic_block
+from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, synthetic_block
 from fajita.registry import shipped_nfs
 
 Slots = NDArray[np.uint8]
@@ -34,6 +37,8 @@ CHUNK = 1 << 16
 SERVERS = [f"192.0.2.{number}" for number in range(16)]
 #: Bytes of an Ethernet frame with IPv4 and UDP.
 MAC_DST, SRC, DST, SRC_PORT, DST_PORT = (slice(*place) for place in ((0, 6), (26, 30), (30, 34), (34, 36), (36, 38)))
+PROTOCOL, OFFSET, FLAGS = 23, 46, 47  # the latter of TCP
+SYN, ACK = 0x02, 0x10
 SERVICES = 16
 
 
@@ -76,6 +81,69 @@ def to_services(slots: Slots) -> None:
     slots[:, DST_PORT] = (0, 80)
 
 
+def to_tcp(flags: int, slots: Slots) -> None:
+    """Let every frame be a segment without options."""
+    slots[:, PROTOCOL], slots[:, OFFSET], slots[:, FLAGS] = 6, 5 << 4, flags
+
+
+def to_anywhere(slots: Slots) -> None:
+    """Let every flow be one to an address of its own, anywhere."""
+    flow = slots[:, SRC].copy().view(">u4").reshape(-1).astype(np.uint32)
+    flow ^= slots[:, SRC_PORT].copy().view(">u2").reshape(-1).astype(np.uint32) << np.uint32(16)
+    slots[:, DST] = (flow * np.uint32(0x9E3779B1)).astype(">u4").view(np.uint8).reshape(-1, 4)
+
+
+def to_anywhere_in_ipv6(slots: Slots) -> None:
+    """The same within 2000::/3, in IPv6 packets of UDP without data: frames of 62 bytes."""
+    to_anywhere(slots)
+    flow = np.concatenate([slots[:, DST], slots[:, SRC]], 1)
+    ports = slots[:, [34, 35, 36, 37]].copy()
+    slots[:, 12:22] = (0x86, 0xDD, 0x60, 0, 0, 0, 0, 8, 17, 64)
+    slots[:, 22:54] = 0
+    slots[:, 22:24], slots[:, 34:38] = (0x20, 0x01), flow[:, 4:]
+    slots[:, 38:46] = flow
+    slots[:, 38] = 0x20 | slots[:, 38] & 0x1F
+    slots[:, 54:58], slots[:, 58:62] = ports, (0, 8, 0, 0)
+
+
+def with_tag(slots: Slots) -> None:
+    """Put every frame in a VLAN: what does not fit any more is not captured."""
+    slots[:, 16:60] = slots[:, 12:56].copy()
+    slots[:, 12:16] = (0x81, 0x00, 0x00, 100)
+
+
+#: By family: bits of a random prefix, its lengths and how common they are, as in the Internet's tables.
+TABLES: dict[int, tuple[int, dict[int, float]]] = {
+    4: (32, {16: 0.05, 20: 0.05, 22: 0.1, 23: 0.1, 24: 0.7}),
+    6: (64, {29: 0.05, 32: 0.3, 40: 0.1, 44: 0.1, 48: 0.45}),
+}
+
+
+def routes(count: int, family: int) -> str:
+    """So many, random, and a default route for the others."""
+    random, (width, lengths) = np.random.default_rng(count), TABLES[family]
+    numbers = random.integers(0, 1 << 32 if family == 4 else 1 << 61, 2 * count, dtype=np.uint64).tolist()
+    chosen = random.choice(list(lengths), 2 * count, p=list(lengths.values())).tolist()
+    upper = 0 if family == 4 else 1 << 61  # 2000::/3
+    prefixes = dict.fromkeys(
+        ((upper | number) >> (width - bits) << (width - bits), bits)
+        for number, bits in zip(numbers, chosen, strict=True)
+    )
+    via = "via" if family == 4 else "via inet"
+    lines = [f"{'default' if family == 4 else '::/0'} {via} 192.0.2.1 dev eth0"]
+    for place, (number, bits) in enumerate(list(prefixes)[:count]):
+        address = IPv4Address(number) if family == 4 else IPv6Address(number << 64)
+        lines.append(f"{address}/{bits} {via} 192.0.2.{2 + place % 250} dev eth0")
+    return "\n".join(lines)
+
+
+def router(count: int, family: int) -> dict[str, Any]:
+    """A router with so many routes."""
+    files = {"neighbours": "\n".join(f"192.0.2.{n} dev eth0 lladdr 02:00:00:00:00:{n:02x}" for n in range(1, 252))}
+    nf = "router: {routes: routes, neighbours: neighbours, interfaces: {eth0: '02:00:00:00:01:00'}}"
+    return {"nf": nf, "files": files | {"routes": routes(count, family)}}
+
+
 def as_they_come(slots: Slots) -> None:
     """Leave the frames as they are."""
 
@@ -84,13 +152,15 @@ def as_they_come(slots: Slots) -> None:
 class Case:
     """What is measured. nf: an item of a chain, as YAML. made: alters the usual frames.
 
-    answers: every second packet is an answer to what the function makes of it. files: beside the chain, by name.
+    answers: every second packet is an answer to what the function makes of it. size: of frames. files: beside the
+    chain, by name.
     """
 
     name: str
     nf: str
     made: Callable[[Slots], None] = as_they_come
     answers: bool = False
+    size: int = MINIMUM_SIZE
     files: dict[str, str] = field(default_factory=dict)
     engine: CompiledEngine = field(init=False)
     block: FrameBlock = field(init=False)
@@ -131,7 +201,7 @@ class Case:
             self.pristine = slots.copy()
 
     def _frames(self, order: FlowOrder, packets: int, first: int) -> FrameBlock:
-        block = synthetic_block(order, packets, first=first, traffic="udp")
+        block = synthetic_block(order, packets, first=first, size=self.size, traffic="udp")
         self.made(block.memory)  # type: ignore[arg-type]
         return block
 
@@ -167,14 +237,26 @@ def cases() -> list[Case]:
             answers=True,
             files={"rules.nft": rules(10_000)},
         ),
+        Case("heavy_hitters", "heavy_hitters:"),
+        Case("heavy_hitters, bytes of flows", "heavy_hitters: {by: five_tuple, count: bytes}"),
+        Case("superspreaders", "superspreaders:"),
+        Case("port_scan_detector", "port_scan_detector:", partial(to_tcp, ACK)),
+        Case("port_scan_detector, SYNs", "port_scan_detector:", partial(to_tcp, SYN)),
+        Case("syn_flood_guard", "syn_flood_guard:", partial(to_tcp, ACK)),
+        Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard:", partial(to_tcp, SYN)),
+        Case("ttl", "ttl:"),
+        Case("vlan", "vlan: {only: [100], translate: {100: 200}}", with_tag),
+        Case("router, 10 routes", made=to_anywhere, **router(10, 4)),
+        Case("router, 1,000,000 routes", made=to_anywhere, **router(1_000_000, 4)),
+        Case("router, IPv6, 200,000 routes", made=to_anywhere_in_ipv6, size=62, **router(200_000, 6)),
     ]
 
 
 ALGORITHMS = ("round_robin", "least_connections", "hash", "maglev")
 
 
-def measure(three: Case, case: Case, repeat: int) -> dict[str, object]:
-    """A row for a case, pass by pass in turn with `three`."""
+def measure(three: Case, case: Case, flows: int, repeat: int) -> dict[str, object]:
+    """A row for a case, pass by pass in turn with `three`. flows: that its packets have."""
     three.mpps.clear()
     for number in range(repeat + 1):  # the first pass warms the caches up
         for each in (three, case) if number % 2 else (case, three):
@@ -184,7 +266,7 @@ def measure(three: Case, case: Case, repeat: int) -> dict[str, object]:
     counters = case.engine.counters()
     return {
         "function": case.name,
-        "flows": counters.tables[0].active,
+        "flows": counters.tables[0].active if counters.tables else flows,
         "packets": len(case.block),
         "mpps": round(median, 2),
         "mpps_min": round(min(rates), 2),
@@ -227,7 +309,7 @@ def main() -> None:
             three.begin(Path(folder), flows, options.packets)
             for case in (case for case in cases() if case.needs in wanted):
                 case.begin(Path(folder), flows, options.packets)
-                rows.append({"at": flows} | measure(three, case, options.repeat))
+                rows.append({"at": flows} | measure(three, case, flows, options.repeat))
                 print(json.dumps(rows[-1]), flush=True)
     print(f"\n{table(rows)}")
 

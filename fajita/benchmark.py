@@ -125,13 +125,20 @@ class Passes:
 
     def seconds(self) -> float:
         """The time of the next pass, without what is done before and after it."""
+        elapsed, _ = self.counted(lambda: 0)
+        return elapsed
+
+    def counted(self, count: Callable[[], int]) -> tuple[float, int]:
+        """The time of the next pass, and by how much `count` has gone on meanwhile."""
         for frames, original in zip(self._slots, self.pristine, strict=True):
             frames[:] = original
+        before = count()
         elapsed = self.engine.process_shards(self._shards)
+        counted = count() - before
         hand_over(self.engine, self.engine.plan, None)
         for shard in self._shards:
             shard.time_ns += np.uint64(self.packets * DEFAULT_GAP_NS)
-        return elapsed
+        return elapsed, counted
 
 
 def _timed_passes(passes: Passes, repeat: int, progress: Callable[[], None]) -> list[float]:

@@ -26,7 +26,7 @@ from fajita.packet import (
 )
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import ArrayType, MapType, StateType
-from fajita.text_file import TextFile
+from fajita.text_file import TextFile, TextFileValue
 
 #: How a chain writes a value of a type. Not a dict: a type with a pydantic constraint cannot be hashed.
 _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
@@ -35,7 +35,7 @@ _TYPE_TEXTS: tuple[tuple[Any, str], ...] = (
     (Burst, "size, such as 64kB, or a number of packets"),
     (Duration, "time, such as 30s"),
     (IPv4, "IPv4 address"),
-    (TextFile, "file, relative to the chain's"),
+    (TextFile, "file, relative to the chain's, or list of lines"),
     (str, "text"),
     (bool, "true or false"),
     (int, "integer"),
@@ -181,6 +181,8 @@ def _parameters(nf_class: type[NF]) -> tuple[ParameterDescription, ...]:
 
 
 def _yaml(value: Any) -> str:
+    if isinstance(value, TextFileValue):
+        value = value.text.splitlines()
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

@@ -48,9 +48,9 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield "no tables: no network function keeps state per key"
     if plan.settings.inner:
         yield "keys and fields are those of the packet inside tunnels: GRE, IP in IP, VXLAN, GENEVE, GTP-U"
-    if any(nf.nf.state_arrays or nf.nf.core_arrays or nf.nf.core_maps for nf in plan.nfs):
+    if arrays := list(array_lines(plan)):
         yield ""
-        yield from array_lines(plan)
+        yield from ("arrays:", *arrays)
     yield ""
     yield from sharding_lines(plan)
     yield ""

@@ -11,8 +11,13 @@ def wrap(value: int) -> int:
     return ((value + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
 
 
-def integers(value: Any) -> NDArray[np.int64] | None:
-    """An array of integers, one after the other, as NFs see it; None if it is none."""
+#: An array of integers of one width.
+AnyIntegers = NDArray[np.integer[Any]]
+
+
+def integers(value: Any) -> AnyIntegers | None:
+    """An array of integers, one after the other, as NFs see it; None if it is none. A narrow one stays so."""
     if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind not in "iu":
         return None
-    return value.astype(np.int64, copy=False)
+    kept = np.dtype(np.int64) if value.dtype.itemsize == 8 else value.dtype.newbyteorder("=")
+    return value.astype(kept, copy=False)

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fajita.constant_lists import ConstantLists
 from fajita.key import Key, Packing
 from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
 from fajita.packet import METADATA, Layer
@@ -203,6 +201,11 @@ class TablePlan:
         return self.idle_ends and not self.ends_at_ticks
 
     @property
+    def notes_deadlines(self) -> bool:
+        """Whether a slot says how long its entry need not be looked at; where a table evicts it says something else."""
+        return self.is_swept and not self.evicts
+
+    @property
     def shortest_idle_ns(self) -> int:
         """No state ends that has been idle for less: the shortest timeout, or 0 where states have one of their own."""
         return 0 if self.has_chosen_timeouts else self.shortest_timeout_ns or 0
@@ -226,7 +229,7 @@ class Segment:
 
 @dataclass
 class Plan:
-    """What a chain compiles to. constants: the values of the lists that NFs index, as int64.
+    """What a chain compiles to. constants: the lists that NFs index.
 
     datagrams: how many first fragments are remembered, so that later ones find their flow; 0: nothing needs that.
     sharding: which worker gets a packet.
@@ -238,7 +241,7 @@ class Plan:
     tables: list[TablePlan]
     segments: list[Segment]
     core_bytes: int
-    constants: NDArray[np.int64]
+    constants: ConstantLists
     sharding: Sharding
     datagrams: int = 0
     tuning: Tuning = FULL

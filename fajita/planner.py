@@ -1,9 +1,7 @@
 """From a chain to its plan: NFs checked, tables assigned, shards chosen, entries laid out."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fajita.assignment import assign_tables
+from fajita.constant_lists import ConstantLists
 from fajita.entry_layout import aligned, lay_out
 from fajita.errors import InputError
 from fajita.nf import EXPIRE_IN, NF
@@ -108,12 +106,11 @@ def _place_core(plans: list[NFPlan]) -> int:
     return offset
 
 
-def _place_constants(plans: list[NFPlan]) -> NDArray[np.int64]:
-    lists: list[NDArray[np.int64]] = []
+def _place_constants(plans: list[NFPlan]) -> ConstantLists:
+    constants = ConstantLists()
     for plan in plans:
         for name, elements in plan.translated.lists.items():
             if len(elements) > MAXIMUM_LIST:
                 raise InputError(f"{plan.nf.name}: {name} has {len(elements)} elements", "", f"at most {MAXIMUM_LIST}")
-            plan.constant_offsets[name] = sum(map(len, lists)) * 8
-            lists.append(np.asarray(elements, np.int64))
-    return np.concatenate(lists) if lists else np.zeros(1, np.int64)
+            plan.constant_offsets[name] = constants.add(elements)
+    return constants

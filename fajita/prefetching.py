@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from fajita.state_types import ArrayType
 from fajita.translation import with_prefetch
+from fajita.translation.lists import AREA as LISTS
+from fajita.translation.lists import list_type
 from fajita.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -11,8 +14,8 @@ if TYPE_CHECKING:
 #: Of a longer entry the lines up to the end of its scalars, but no more than these: a processor has room for a dozen
 #: lines on their way, and its own prefetcher brings those that follow.
 MAXIMUM_LINES = 4
-#: What is smaller stays in the second-level cache by itself: an array of Core; and what all flows have of entries and
-#: elements, by the number of flows there are as the kernel runs.
+#: What is smaller stays in the second-level cache by itself: an array of Core, or a list; and what all flows have of
+#: entries and elements, by the number of flows there are as the kernel runs.
 SMALLEST_ARRAY = 256 << 10
 SMALLEST_TOTAL = 1 << 20
 
@@ -39,13 +42,22 @@ def bounding_table(plan: "Plan", nf: "NFPlan") -> "TablePlan | None":
 def add_prefetch(plan: "NFPlan", sides: list["TableSide"], tuning: Tuning) -> None:
     """Give an NF the hook that asks for the elements of its arrays. sides: of its table."""
     arrays = [("core", name) for name in plan.nf.core_arrays] + [("state", name) for name in plan.nf.state_arrays]
+    arrays += [(LISTS, name) for name, _ in large_lists(plan)]
     if arrays:
         wanted = {array for array in arrays if tuning.prefetch and is_wanted(plan, sides, *array)}
         plan.translated = with_prefetch(plan.translated, wanted)
 
 
+def large_lists(plan: "NFPlan") -> list[tuple[str, ArrayType]]:
+    """The lists of an NF that do not stay in the cache, by their names in the kernel."""
+    kinds = ((name, list_type(values)) for name, values in plan.translated.lists.items())
+    return [(name, kind) for name, kind in kinds if kind.bytes >= SMALLEST_ARRAY]
+
+
 def is_wanted(plan: "NFPlan", sides: list["TableSide"], area: str, name: str) -> bool:
-    """Whether the elements of an array are worth to be asked for; sides: of the table of its NF."""
+    """Whether the elements of an array, or of a large list, are worth to be asked for; sides: of its NF's table."""
+    if area == LISTS:
+        return True
     if area == "core":
         return plan.nf.core_arrays[name].bytes >= SMALLEST_ARRAY
     return any(side.lines > MAXIMUM_LINES for side in sides)

@@ -1,4 +1,7 @@
-"""A parameter that is a text file: rules, lists, whatever is too much for a chain. An NF gets its name and its text."""
+"""A parameter that is a text file: rules, lists, whatever is too much for a chain. An NF gets its name and its text.
+
+What is not too much the chain may have itself, as a list of lines.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +18,25 @@ MAXIMUM_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class TextFileValue:
-    """A file that was read. path: as the chain names it, for messages."""
+    """A file that was read. path: as the chain names it, for messages; empty: its lines stand in the chain."""
 
     path: str
     text: str
 
     def refuse(self, what: str, line: int, column: int, right: str) -> InputError:
         """The error for what stands in a place of the file, counted from 1."""
-        return InputError(what, f"{self.path}:{line}:{column}", right)
+        where = f"{self.path}:{line}:{column}" if self.path else f"line {line} of the parameter, column {column}"
+        return InputError(what, where, right)
 
 
 def read_text_file(value: Any) -> TextFileValue:
     """Read the file that a parameter names; ValueError says why that cannot be done."""
     if isinstance(value, TextFileValue):
         return value
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return TextFileValue("", "\n".join(value))
     if not isinstance(value, str | Path) or not str(value).isprintable():
-        raise ValueError(f"{value!r} is not the name of a file")
+        raise ValueError(f"{value!r} is not the name of a file, or a list of lines")
     path = Path(value)
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
@@ -43,7 +49,8 @@ def read_text_file(value: Any) -> TextFileValue:
 
 
 _READ = BeforeValidator(read_text_file)
-#: For the `Params` of an NF. A chain gives the name of a file, relative to its own; the NF gets a TextFileValue.
+#: For the `Params` of an NF. A chain gives the name of a file, relative to its own, or a list of lines; the NF gets a
+#: TextFileValue.
 TextFile = Annotated[TextFileValue, _READ]
 
 

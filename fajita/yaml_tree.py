@@ -114,7 +114,7 @@ class YamlTree:
             self.refuse(node, f"{what} is {self._kind(node)} where a mapping is needed", right)
         entries: dict[str, tuple[Node, Node]] = {}
         for key, value in node.value:
-            name = self.text(key, "a key")
+            name = key.value if node is not self.root and self._is_number(key) else self.text(key, "a key")
             if name in entries:
                 first = entries[name][0].start_mark.line + 1
                 self.refuse(key, f"{name} stands twice in the same mapping, first in line {first}", "delete one")
@@ -131,6 +131,16 @@ class YamlTree:
         return value
 
     @staticmethod
+    def _is_number(node: Node) -> bool:
+        """Whether it is a whole number as people write it, which below the top of a file may be a key."""
+        return isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:int" and node.value.isdecimal()
+
+    def _key(self, node: Node) -> str | int:
+        """A key of a mapping among parameters."""
+        key: str | int = self.value(node)
+        return key
+
+    @staticmethod
     def is_empty(node: Node) -> bool:
         """Whether nothing stands where a value could."""
         return isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null"
@@ -140,7 +150,9 @@ class YamlTree:
         if isinstance(node, SequenceNode):
             return [self.value(item) for item in node.value]
         if isinstance(node, MappingNode):
-            return {name: self.value(item) for name, (_, item) in self.entries(node, "this", "{name: value}").items()}
+            return {
+                self._key(key): self.value(item) for key, item in self.entries(node, "this", "{name: value}").values()
+            }
         self._check_meaning(node)
         try:
             return self._loader.construct_object(node)

@@ -44,6 +44,27 @@ _RULES = (
         }
     }""",
 )
+#: Routes to addresses of `traffic`, of every kind.
+_ROUTES = [
+    "10.0.0.0/31 dev eth0 proto kernel scope link src 10.0.0.0",
+    "10.0.0.0/30 via 192.0.2.1 dev eth1",
+    "blackhole 192.0.2.7",
+    "unreachable 255.0.0.0/9",
+    "prohibit 255.255.255.255",
+    "2001:db8::/32 via fe80::1 dev eth1",
+    "2001:db8::/127 dev eth0",
+    "2001:db8::2/127 dev eth0",
+    "default via inet6 fe80::1 dev eth1",
+    "2001:db8::/126 via fe80::1 dev eth1",
+    "throw ::/1",
+    "blackhole ::1",
+]
+_NEIGHBOURS = [
+    "10.0.0.1 dev eth0 lladdr 02:00:00:00:00:01 REACHABLE",
+    "192.0.2.1 dev eth1 lladdr 02:00:00:00:00:02 STALE",
+    "2001:db8::2 dev eth0 lladdr 02:00:00:00:00:03 router REACHABLE",
+    "fe80::1 dev eth1 lladdr 02:00:00:00:00:04 PERMANENT",
+]
 #: Parameters to choose from, for the NFs that cannot do without or that have more than one way to run.
 _PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "ConnectionTracker": [
@@ -53,6 +74,12 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
     ],
     "Firewall": [{"rules": TextFileValue("random.nft", text)} for text in _RULES],
     "FlowCounter": [{}, {"records": True}],
+    "HeavyHitters": [
+        {},
+        {"by": "destination", "count": "bytes", "top": 2, "error": 0.05, "prefix": 20, "prefix_v6": 61},
+        {"by": "address_pair", "top": 1, "error": 0.1, "confidence": 0.6},
+        {"by": "five_tuple", "count": "bytes", "error": 0.01},
+    ],
     "LoadBalancer": [
         {"servers": ["10.0.0.1"]},
         {"servers": ["10.0.0.1", "10.0.0.9", "172.16.0.1"]},
@@ -88,12 +115,41 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"rate": "333kbps", "burst": "1kB", "peak_rate": "1Gbps", "green": "pass", "yellow": "drop", "red": 0},
         {"rate": "8Mbps", "burst": "1B", "peak_rate": "8Mbps", "peak_burst": "300B", "colour_aware": True},
     ],
+    "PortScanDetector": [
+        {"wait": "1us"},
+        {"action": "drop", "wait": "1ms", "false_alarms": 0.4, "detection": 0.6},
+        {"action": "mark", "mark": 7, "wait": "1s", "false_alarms": 0.3, "detection": 0.9, "benign_answered": 0.5},
+    ],
     "RateLimiter": [
         {"rate": "1Gbps", "burst": "64kB"},
         {"rate": "1Mbps", "burst": "100B"},
         {"rate": "10Gbps", "burst": "1B"},
         {"rate": "100kpps", "burst": 1},
         {"rate": "1Mpps", "burst": 4},
+    ],
+    "Superspreaders": [
+        {"registers": 64, "error": 0.01},
+        {"by": "destination", "threshold": 2, "error": 0.1, "confidence": 0.6, "attempts": True},
+    ],
+    "SynFloodGuard": [
+        {"limit": 1},
+        {"limit": 2, "per": "service", "source_limit": 1, "wait": "1ms", "destinations": 1, "sources": 2},
+        {"limit": 1, "retries": True, "wait": "1s"},
+    ],
+    "Router": [
+        {"routes": ["10.0.0.0/8 via 192.0.2.1", "0.0.0.0/1 via 192.0.2.2", "::/0 via fe80::1"], "decrement_ttl": True},
+        {
+            "routes": _ROUTES,
+            "neighbours": _NEIGHBOURS,
+            "interfaces": {"eth0": "02:00:00:00:01:00", "eth1": "02:00:00:00:01:01"},
+        },
+        {"routes": _ROUTES, "neighbours": _NEIGHBOURS[1:], "decrement_ttl": True},
+    ],
+    "Ttl": [{}, {"decrement": 64}],
+    "Vlan": [
+        {},
+        {"only": [7, 100], "translate": {100: 200}, "priorities": {0: 1, 7: 0}},
+        {"untagged": "drop", "translate": {0: 7}},
     ],
     "VirtualServer": [
         {"services": [_HTTPS, _NAMES]},

@@ -233,6 +233,7 @@ class _Writer:
         choices += [f"self.random({self.random.choice(_LITERALS)})", "len(self.core.flags)"]
         choices += ["len(state.marks)"] * self.stateful
         kept = "state.s_i8" if self.stateful else "self.core.c_i8"
+        choices.append(f"{kept}.bit_length()")
         choices.append(f"hash_of({', '.join(self.random.choices(('1', 'self.step', kept), k=3))})")
         if self.packet:
             names = [*FIELDS, *FACTS, *QUOTED, *FLOW_PORTS, *FLOW_PORTS]

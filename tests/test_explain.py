@@ -13,6 +13,7 @@ from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
+from fajita.nfs.router import Router
 from fajita.nfs.source_counter import SourceCounter
 from fajita.tuning import Tuning
 from tests.array_nfs import BloomFilter, LargeState, PerHost, Reservoir
@@ -313,3 +314,12 @@ def test_states_of_a_table_that_workers_share_end_at_ticks() -> None:
     text = explain(Chain([SourceCounter(), FlowCounter(), DestinationCounter(timeout="30s")]).plan)
     assert "flows that are idle: ended when all workers stand still for it, every 15 s of packet time" in text
     assert "by a search" not in text
+
+
+def test_large_lists_are_arrays_too():
+    lines = [line.strip() for line in explain(Chain([Router(routes=["default via 192.0.2.1"])]).plan).splitlines()]
+    for name in ("direct_ipv4", "direct_ipv6"):
+        at = lines.index(f"router: {name}, a list of 65,536 numbers of 4 bytes, 262,144 bytes")
+        assert lines[at + 1].startswith(f"self.{name}[")
+        assert lines[at + 1].endswith(": prefetched")
+    assert not any("self.macs" in line or "ranges" in line for line in lines)

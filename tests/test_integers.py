@@ -61,6 +61,29 @@ def test_other_arrays_are_refused() -> None:
         _ = Chain([Wrong()]).plan
 
 
+@pytest.mark.parametrize("kind", ["u1", "i1", "<u2", ">u2", "i2", "u4", ">i4", "i8", ">u8"])
+@both_engines
+def test_elements_keep_their_width_and_mean_the_same(engine: type[Engine], kind: str) -> None:
+    class Narrow(NF):
+        key = five_tuple
+
+        class State:
+            value: i64
+
+        def prepare(self) -> None:
+            self.values = np.array([0, 1, 0x7F, 0xFF, 0xFFFF, 0xFFFF_FFFF, 2**63 - 1]).astype(kind)
+
+        def packet(self, pkt: Packet, state: State) -> int:
+            state.value = self.values[pkt.dst_port]
+            return PASS
+
+    nf = Narrow()
+    found = run(engine, nf, [udp_frame(7, port) for port in range(9)])
+    rows = sorted(found.rows(), key=lambda row: row[3])
+    assert [row[-1] for row in rows] == [*nf.values.astype(np.int64).tolist(), 0, 0]
+    assert found.chain.plan.constants.bytes == nf.values.nbytes
+
+
 @pytest.mark.parametrize("value", [[1, 2], np.zeros(2), np.zeros((1, 1), int), np.zeros(2, bool), 7, "x"])
 def test_what_is_no_array_of_integers(value: object) -> None:
     assert integers(value) is None

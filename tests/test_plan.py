@@ -4,6 +4,7 @@ import linecache
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -365,12 +366,20 @@ SQUARES = [0, 1, 4, 2**63]
 def test_lists_that_are_indexed_become_constants_and_only_those() -> None:
     planned = plan(Lists(numbers=[7, 8]), Lists(numbers=[9], name="second"))
     squares = [0, 1, 4, -(2**63)]
-    assert list(planned.constants) == [7, 8, 1, 2, 3, *squares, 9, 1, 2, 3, *squares]
+    area = np.zeros(planned.constants.bytes, np.uint8)
+    planned.constants.write(area)
+    assert area.view(np.int64).tolist() == [7, 8, 1, 2, 3, *squares, 9, 1, 2, 3, *squares]
     assert planned.nfs[1].constant_offsets == {
         "second__list_numbers": 72,
         "second__list_NUMBERS": 80,
         "second__global_SQUARES": 104,
     }
+
+
+def test_a_long_list_begins_with_a_cache_line() -> None:
+    planned = plan(Lists(numbers=[7]), Lists(numbers=list(range(9)), name="long"))
+    assert planned.nfs[0].constant_offsets["lists__list_numbers"] == 0
+    assert planned.nfs[1].constant_offsets["long__list_numbers"] == 64
 
 
 def test_namesakes_in_list_core_and_state_have_names_of_their_own_in_the_kernel() -> None:

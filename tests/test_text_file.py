@@ -48,12 +48,22 @@ def test_python_names_files_relative_to_where_it_runs(tmp_path: Path, monkeypatc
     assert Lines(words=TextFileValue("made.txt", "b")).words.text == "b"
 
 
+def test_lines_may_stand_in_the_chain(tmp_path: Path) -> None:
+    (tmp_path / "lines.py").write_text(SOURCE)
+    (tmp_path / "c.yaml").write_text("nfs:\n  - ./lines.py:Lines:\n      words:\n        - a word\n        - another\n")
+    (nf,) = Chain.load(tmp_path / "c.yaml").nfs
+    assert nf.words == TextFileValue("", "a word\nanother")
+    where = str(nf.words.refuse("wrong", 2, 7, "other"))
+    assert where == "line 2 of the parameter, column 7: wrong; other"
+
+
 @pytest.mark.parametrize(
     ("value", "what"),
     [
         ("none.txt", "none.txt cannot be read: No such file or directory"),
         (".", "cannot be read: Is a directory"),
         (7, "7 is not the name of a file"),
+        (["a", 7], "['a', 7] is not the name of a file, or a list of lines"),
         ("a\nb", "'a\\nb' is not the name of a file"),
     ],
 )

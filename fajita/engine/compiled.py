@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.constant_lists import write_elements
 from fajita.engine.core import begin_core, read_core
 from fajita.engine.counters import Counters, FragmentCounters, NFCounters, TableCounters, WorkerLoad
 from fajita.engine.fragments import FragmentMemory
@@ -40,15 +41,22 @@ def _run_once(poll: Callable[..., int], context: int) -> int:
     return poll(context, 0)
 
 
-#: From here on variables of workers lie on huge pages.
-_LARGE_CORE = 64 << 10
+#: From here on variables of workers, and lists, lie on huge pages.
+_LARGE = 64 << 10
 
 
-def _core_area(size: int) -> NDArray[np.generic]:
-    """Zeros for the variables of all NFs, aligned to a cache line where there are arrays among them."""
-    if size < _LARGE_CORE:
-        return np.zeros(-(-size // 8) or 1, np.int64)
+def _zeros(size: int) -> NDArray[np.uint8]:
+    """Memory for the variables of all NFs, or their lists, aligned to a cache line where there are long ones."""
+    if size < _LARGE:
+        return np.zeros(-(-size // 8) or 1, np.int64).view(np.uint8)
     return huge_pages(size, right="smaller arrays, or a machine with more")
+
+
+def place_constants(plan: Plan) -> NDArray[np.uint8]:
+    """The lists of all NFs in memory; workers may share it."""
+    area = _zeros(plan.constants.bytes)
+    plan.constants.write(area)
+    return area
 
 
 class CompiledEngine:
@@ -71,13 +79,13 @@ class CompiledEngine:
         self._poll: Callable[..., int] | None = _kernel(generate_live(plan)) if live else None
         self._run = partial(_run_once, self._poll) if self._poll is not None else _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
-        self._core = _core_area(plan.core_bytes)
-        begin_core(self._core.view(np.uint8), plan.nfs)
-        self._constants = plan.constants.copy()
+        self._core = _zeros(plan.core_bytes)
+        begin_core(self._core, plan.nfs)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
         if membership is None:
             membership = Membership(0, 1, Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes))
+        self._constants = place_constants(plan) if membership.constants is None else membership.constants
         self._sides = np.zeros((max(1, len(plan.sides)), DESCRIPTOR_BYTES // 8), np.int64)
         #: What stands for an entry that is not there.
         self._nowhere = np.zeros(max((side.entry_bytes for side in plan.sides), default=1), np.uint8)
@@ -268,15 +276,15 @@ class CompiledEngine:
     def change(self, nf: NFPlan, changed: TranslatedNF) -> None:
         """From the next packet on an NF is this one, whose code is the same but for the elements of its lists."""
         for name, elements in changed.lists.items():
-            first = nf.constant_offsets[name] // 8
-            self._constants[first : first + len(elements)] = elements
+            write_elements(self._constants, nf.constant_offsets[name], elements)
 
     def _allow_memory(self, block: FrameBlock | None = None) -> None:
         """For a build with bounds checks."""
         if not CHECKED:
             return
-        own = [self._context, self._scratch, self._core, self._constants, self._statistics, self._nowhere, self._blank]
-        own += [self._sides, self._descriptors, self._listed, self.fragments.words, *self._landing, *self._live]
+        own: list[NDArray[Any]] = [self._context, self._scratch, self._core, self._constants, self._statistics]
+        own += [self._nowhere, self._blank, self._sides, self._descriptors, self._listed, self.fragments.words]
+        own += [*self._landing, *self._live]
         if self._membership is not None:
             own.append(self._membership.stop)
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
@@ -344,7 +352,7 @@ class CompiledEngine:
 
     def variables(self, nf: NFPlan, *, arrays: bool = True) -> dict[str, Any]:
         """Those of this worker; its arrays as they are now."""
-        return read_core(self._core.view(np.uint8), nf, arrays=arrays)
+        return read_core(self._core, nf, arrays=arrays)
 
     def table_memory(self) -> list[tuple[int, int]]:
         """Capacity in entries and bytes of each table."""

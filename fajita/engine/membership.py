@@ -17,7 +17,8 @@ class Membership:
 
     tables: those that they share, by index. stop: a word that is not 0 when all are to stand still. stand_still: called
     when the kernel has stopped for that; it comes back when the worker may go on. indirection: the worker of each
-    bucket, changed in place; if nothing else is said all are the first's.
+    bucket, changed in place; if nothing else is said all are the first's. constants: the lists of NFs, in memory; None:
+    the worker has its own.
     """
 
     worker: int
@@ -27,3 +28,4 @@ class Membership:
     stop: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
     stand_still: Callable[[], None] = lambda: None
     indirection: NDArray[np.uint8] = field(default_factory=lambda: usual_indirection(1))
+    constants: NDArray[np.uint8] | None = None

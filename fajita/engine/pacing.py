@@ -13,7 +13,7 @@ from fajita.io.frames import FrameBlock
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.counter import read_counter
 from fajita.kernel.layout import CONTEXT, DONE
-from fajita.kernel.pacing import FRACTIONS, generate_paced
+from fajita.kernel.pacing import FRACTIONS, generate_idle, generate_paced
 from fajita.plan import Plan
 
 #: How often both clocks are looked at to find a moment.
@@ -28,6 +28,7 @@ class PacedEngine(CompiledEngine):
             raise InputError("latency is measured with x86's time stamp counter", right="measure on an x86-64 machine")
         super().__init__(plan)
         self._paced: Callable[..., int] = load_kernel(generate_paced(plan))
+        self._idle: Callable[..., int] = load_kernel(generate_idle())
 
     def run_paced(self, block: FrameBlock, gap_ns: float, most: int) -> tuple[float, NDArray[np.float64]]:
         """Run the block, packet i being due `i * gap_ns` after the first, at most `most` at once; gap 0: all are there.
@@ -40,10 +41,23 @@ class PacedEngine(CompiledEngine):
         self.fragments.begin_block()
         self._context[CONTEXT["before"] // 8] = 0
         self._allow_memory(block)
-        late, per_ns = np.zeros(len(block), np.int64), cycles_per_ns()
+        return self._timed(self._paced, len(block), gap_ns, most)
+
+    def run_idle(self, packets: int, gap_ns: float, most: int) -> NDArray[np.float64]:
+        """Let as many packets be due at the same pace, and do nothing with them. Gives what each waited, in ns.
+
+        They wait where the machine takes the processor away, which nothing that runs on it can help.
+        """
+        _, waited_ns = self._timed(self._idle, packets, gap_ns, most)
+        return waited_ns
+
+    def _timed(
+        self, kernel: Callable[..., int], packets: int, gap_ns: float, most: int
+    ) -> tuple[float, NDArray[np.float64]]:
+        late, per_ns = np.zeros(packets, np.int64), cycles_per_ns()
         gap = round(gap_ns * per_ns * FRACTIONS)
         start = time.perf_counter()
-        if self._paced(self._context.ctypes.data, len(block), gap, most, late.ctypes.data) != DONE:
+        if kernel(self._context.ctypes.data, packets, gap, most, late.ctypes.data) != DONE:
             raise InputError("a table grew while latency was measured", right="measure with flows that are all known")
         return time.perf_counter() - start, late / per_ns
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.balancing import Balancing
-from fajita.engine.compiled import CompiledEngine
+from fajita.engine.compiled import CompiledEngine, place_constants
 from fajita.engine.counters import Counters, TableCounters, WorkerLoad, add_counters
 from fajita.engine.entries import joined
 from fajita.engine.membership import Membership
@@ -64,8 +64,9 @@ class ParallelEngine:
         tables = {table.index: SharedTable(table, workers, self._budget) for table in shared}
         self._standstill = still = Standstill(tables.values())
         self.indirection = owners = usual_indirection(workers)
-        common = [Membership(n, workers, self._budget, tables, still.stop, still.wait, owners) for n in range(workers)]
-        self.engines = [CompiledEngine(plan, membership=membership, live=live) for membership in common]
+        common = (workers, self._budget, tables, still.stop, still.wait, owners, place_constants(plan))
+        members = [Membership(number, *common) for number in range(workers)]
+        self.engines = [CompiledEngine(plan, membership=membership, live=live) for membership in members]
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
         self.balancing = None if balance_ns is None else Balancing(plan, balance_ns)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.engine.compiled import CompiledEngine
+from fajita.engine.compiled import CompiledEngine, place_constants
 from fajita.engine.counters import Counters, WorkerLoad
 from fajita.engine.membership import Membership
 from fajita.engine.memory import Budget, usual_limit_bytes
@@ -35,7 +35,9 @@ class SprayingEngine:
         assert plan.tuning.sprays
         self.plan = plan
         self._budget = Budget(usual_limit_bytes() if memory_bytes is None else memory_bytes)
-        self.engines = [CompiledEngine(plan, membership=Membership(0, 1, self._budget)) for _ in range(workers)]
+        lists = place_constants(plan)
+        members = [Membership(0, 1, self._budget, constants=lists) for _ in range(workers)]
+        self.engines = [CompiledEngine(plan, membership=membership) for membership in members]
         self._threads = WorkerThreads(workers)
         self._own_packets = np.zeros(workers, np.int64)
         self._needs_copies = needs_copies(plan)

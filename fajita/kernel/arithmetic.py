@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fajita.kernel.operation import I64, operation
+from fajita.kernel.operation import I1, I64, llvm_intrinsic, operation
 
 
 def _safe_divisor(builder: Any, divisor: Any) -> tuple[Any, Any, Any]:
@@ -76,3 +76,10 @@ def maximum(builder: Any, left: Any, right: Any) -> Any:
 def absolute(builder: Any, value: Any) -> Any:
     """The number without its sign; -2**63 stays as it is."""
     return builder.select(builder.icmp_signed("<", value, I64(0)), builder.neg(value), value)
+
+
+@operation
+def bit_length(builder: Any, value: Any) -> Any:
+    """How many bits the number without its sign has: 0 of 0, 64 of -2**63."""
+    zeros = llvm_intrinsic(builder, "llvm.ctlz.i64", I64, absolute.emit(builder, value), I1(0))
+    return builder.sub(I64(64), zeros)

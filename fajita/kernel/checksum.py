@@ -6,6 +6,7 @@ the machine has them. A UDP checksum of 0 means none and stays; one that becomes
 
 from typing import Any
 
+from fajita.kernel.arithmetic import shift_right_unsigned
 from fajita.kernel.function import kernel_function
 from fajita.kernel.memory import load_u16, store_16
 from fajita.kernel.operation import I32, I64, llvm_intrinsic, operation
@@ -21,8 +22,8 @@ def fold(builder: Any, total: Any) -> Any:
 
 @kernel_function
 def halves(total):
-    """A sum of up to 2**34 in 32 bits and a carry, as the words of a one's complement sum may be grouped."""
-    return (total & 0xFFFFFFFF) + (total >> 32)
+    """A sum of 64 bits as that of its halves, as the words of a one's complement sum may be grouped."""
+    return (total & 0xFFFFFFFF) + shift_right_unsigned(total, 32)
 
 
 @kernel_function

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from fajita.integers import wrap
 from fajita.kernel.ask_pass import emit_asked_key
+from fajita.kernel.deadline import longest_idle
 from fajita.kernel.layout import Scratch
-from fajita.kernel.lifetime import longest_idle
 from fajita.kernel.link_pass import linked_entry
 from fajita.kernel.lookup_pass import emit_key, emit_key_kept
 from fajita.kernel.records import records_of_side

@@ -11,8 +11,8 @@ from itertools import groupby
 
 from fajita.kernel.ask_pass import emit_quoted_key
 from fajita.kernel.begin import emit_begin
+from fajita.kernel.deadline import longest_idle, may_end_sooner
 from fajita.kernel.layout import Scratch, Statistics, counts_missed
-from fajita.kernel.lifetime import longest_idle
 from fajita.kernel.prologue import emit_sides, emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer
@@ -125,10 +125,12 @@ def _emit_nf(text: Text, plan: Plan, group: ErrorGroup, nf: NFPlan, scratch: Scr
     hook = nf.translated.hooks["error"]
     names = {"flow_ports": "0", "captured": "captured_bytes", "time_ns": "load_i64(time_ns + 8 * (position + j))"}
     call = f"{hook.function}({', '.join(names.get(name, name) for name in hook.arguments)})"
+    text.line(f"{'code = ' if nf.translated.may_drop else ''}{call}")
+    if may_end_sooner(table, nf, "error"):
+        text.line("if related:")
+        text.line(f"    look_sooner_{table.index}(context, known)")
     if not nf.translated.may_drop:
-        text.line(call)
         return
-    text.line(f"code = {call}")
     text.line("if code != 0:")
     with text.indented():
         text.line(f"dropped = statistics + {statistics.drops[nf.index][0] - 8} + 8 * code")

@@ -32,7 +32,7 @@ from fajita.plan import Plan
 _IMPORTS = """\
 from fajita.kernel.arithmetic import *
 from fajita.kernel.arrays import *
-from fajita.kernel.direction import is_turned_4, is_turned_6, turned_addresses, turned_ports
+from fajita.kernel.direction import either, is_turned_4, is_turned_6, turned_addresses, turned_ports
 from fajita.kernel.draw import *
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.fields import *

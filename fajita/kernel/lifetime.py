@@ -9,6 +9,7 @@ looks for an entry to evict; `drain` ends all. The interpreted engine does the s
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from fajita.kernel.deadline import emit_deadline, longest_idle, timed
 from fajita.kernel.layout import CONTEXT
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
 from fajita.kernel.records import emit_room_check, records_of_side
@@ -23,6 +24,8 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
     for table in plan.tables:
         if table.idle_ends:
             _emit_expire(text, plan, table)
+        if table.notes_deadlines:
+            emit_deadline(text, plan, table)
         if table.is_swept:
             _emit_sweep(text, plan, table)
         _emit_end(text, plan, table)
@@ -92,21 +95,6 @@ def _emit_search(text: Text, side: TableSide) -> None:
         text.line(f"return resolve_{s}(context, hash_{words}({secrets}, {key}), key, clock)")
 
 
-def _timed(plan: Plan, table: TablePlan) -> list[NFPlan]:
-    return [nf for nf in (plan.nfs[index] for index in table.nfs) if nf.ends_idle]
-
-
-def longest_idle(nf: NFPlan, state: str = "state") -> str:
-    """The idle time at which an NF's state ends, as text; `state`: the variable that says where the entry is."""
-    if nf.expire_in is None:
-        return str(nf.timeout_ns)
-    return f"chosen_or(load_i64({state} + {nf.expire_in}), {NEVER if nf.timeout_ns is None else nf.timeout_ns})"
-
-
-#: No flow is idle for so long.
-NEVER = (1 << 63) - 1
-
-
 def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
     """`expire_T(context, state, idle_ns, records)`: ends the states of an entry that have been idle for too long.
 
@@ -116,7 +104,7 @@ def _emit_expire(text: Text, plan: Plan, table: TablePlan) -> None:
     with text.indented():
         emit_words(text, ("core", "constants"))
         text.line("marks = load_u8(state - 1)")
-        for nf in _timed(plan, table):
+        for nf in timed(plan, table):
             text.line(f"if marks & {1 << nf.mark} and idle_ns >= {longest_idle(nf)}:  # {nf.nf.name}")
             with text.indented():
                 if hook := nf.translated.hooks.get("expire"):
@@ -173,14 +161,23 @@ def _emit_remove(text: Text, table: TablePlan) -> None:
     text.line(f"store_64(table_{t} + ENTRIES, load_i64(table_{t} + ENTRIES) - 1)")
 
 
-def _emit_look(text: Text, t: int) -> None:
-    """What a hand does: `where` the entry in its `slot` is, by the slot's `record`; it moves on."""
+def _emit_look(text: Text, t: int, test: str = "") -> None:
+    """What a hand does: `where` the entry in its `slot` is, by the slot's `record`; it moves on.
+
+    test: of a record's time, whether the hand will want the entry too.
+    """
     text.line("if slot >= slots:")
     text.line("    slot = 0")
     text.line(f"record = record_of(table_{t}, slot)")
     text.line("where = load_i64(record)")
     # By the time the hand is there, the entry has come.
-    text.line(f"prefetch(load_i64(record_of(table_{t}, minimum(slot + 4, slots - 1))))")
+    ahead = f"record_of(table_{t}, minimum(slot + 4, slots - 1))"
+    if test:
+        text.line(f"ahead = {ahead}")
+        text.line(f"if {test.format('load_i64(ahead + 8)')}:")
+        text.line("    prefetch(load_i64(ahead))")
+    else:
+        text.line(f"prefetch(load_i64({ahead}))")
     text.line("slot += 1")
 
 
@@ -230,10 +227,14 @@ def _emit_sweep(text: Text, plan: Plan, table: TablePlan) -> None:
             text.line(f"due = next_due(due, clock, {table.round_ns}, slots)")
             text.line("if slots != 0:")
             with text.indented():
-                _emit_look(text, t)
-                text.line("if where != 0:")
+                test = "clock >= {}" if table.notes_deadlines else ""
+                _emit_look(text, t, test)
+                text.line(f"if where != 0{' and ' + test.format('load_i64(record + 8)') if test else ''}:")
                 with text.indented():
                     _emit_end_idle(text, plan, table)
+                    if test:
+                        text.line("else:")
+                        text.line(f"    store_64(record + 8, deadline_{t}(state))")
         text.line(f"store_64(table_{t} + DUE, due)")
         text.line(f"store_64(table_{t} + HAND, slot)")
 

@@ -303,11 +303,12 @@ def emit_key(text: Text, table: TablePlan, packing: Packing, transport: str = TR
         text.line(f"key_{word} = {' | '.join(parts) or '0'}")
     if table.key.symmetric:
         text.line(f"direction = is_turned_{packing.family}({', '.join(f'key_{word}' for word in words)})")
-        text.line("if direction:")
+        turned_ports = f"turned_ports(direction, key_{packing.words - 1})"
         if packing.family == 4:
-            text.line("    key_0, key_1 = turned_addresses(key_0), turned_ports(key_1)")
+            text.line(f"key_0, key_1 = turned_addresses(direction, key_0), {turned_ports}")
         else:
-            text.line("    key_0, key_1, key_2, key_3, key_4 = key_2, key_3, key_0, key_1, turned_ports(key_4)")
+            turned = ", ".join(f"either(direction, key_{word}, key_{word ^ 2})" for word in range(4))
+            text.line(f"key_0, key_1, key_2, key_3, key_4 = {turned}, {turned_ports}")
 
 
 def emit_key_kept(text: Text, table: TablePlan, packing: Packing, place: TableScratch) -> None:
@@ -343,22 +344,26 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch,
     text.line(f"for j in {_packets(start)}:")
     with text.indented():
         for t in tables:
-            place, (first, *others) = scratch.tables[t], plan.tables[t].sides
+            table, place, (first, *others) = plan.tables[t], scratch.tables[t], plan.tables[t].sides
             text.line(f"hashed_{t} = load_i64(scratch + {place.hashed} + 8 * j)")
             if others:
                 text.line(f"if hashed_{t} & SECOND_SIDE:")
                 with text.indented():
-                    if plan.tables[t] in spread_tables(plan, number):
-                        _emit_candidate(text, t, others[0])
-                        emit_unless_spread(text, plan, plan.tables[t], scratch)
-                    else:
-                        _emit_match(text, plan, t, others[0])
+                    _emit_match_unless_spread(text, plan, number, table, others[0], scratch, family=6)
                 text.line("else:")
-                with text.indented():
-                    _emit_match(text, plan, t, first)
-            else:
-                _emit_match(text, plan, t, first)
+            with text.indented_if(bool(others)):
+                _emit_match_unless_spread(text, plan, number, table, first, scratch, family=4)
             text.line(f"store_64(scratch + {place.entry} + 8 * j, entry_{t})")
+
+
+def _emit_match_unless_spread(
+    text: Text, plan: Plan, number: int, table: TablePlan, side: TableSide, scratch: Scratch, *, family: int
+) -> None:
+    if table not in spread_tables(plan, number, family):
+        _emit_match(text, plan, table.index, side)
+        return
+    _emit_candidate(text, table.index, side)
+    emit_unless_spread(text, plan, table, scratch, family)
 
 
 def _emit_match(text: Text, plan: Plan, t: int, side: TableSide) -> None:

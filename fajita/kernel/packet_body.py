@@ -8,6 +8,7 @@ from itertools import groupby
 
 from fajita.kernel.ask_pass import emit_asked
 from fajita.kernel.begin import emit_begin
+from fajita.kernel.deadline import longest_idle, may_end_sooner
 from fajita.kernel.entry_text import EntryText
 from fajita.kernel.error_pass import error_groups, is_error_of
 from fajita.kernel.layout import Scratch, Statistics, counts_missed
@@ -195,6 +196,8 @@ class PacketBody:
             emit_begin(self.text, nf, f"state_{t}")
             if "new_flow" in nf.translated.hooks:
                 self.text.line(self._call(nf, "new_flow"))
+                if may_end_sooner(table, nf, "new_flow"):
+                    self.text.line(f"look_sooner_{t}(context, state_{t})")
 
     def _emit_nf(self, nf: NFPlan) -> None:
         text = self.text
@@ -203,11 +206,18 @@ class PacketBody:
             text.line("if is_own:")
             text.line(f"    {self._call(nf, 'packet')}")
             return
+        table = None if nf.table is None else self.plan.tables[nf.table]
+        may_end_sooner_now = table is not None and may_end_sooner(table, nf, "packet")
+        state = f"state_{nf.table}"
+        if may_end_sooner_now:
+            text.line(f"longest = {longest_idle(nf, state)}")
+        text.line(f"{'code = ' if nf.translated.may_drop else ''}{self._call(nf, 'packet')}")
+        if may_end_sooner_now:
+            text.line(f"if {longest_idle(nf, state)} < longest:")
+            text.line(f"    look_sooner_{nf.table}(context, {state})")
         if not nf.translated.may_drop:
-            text.line(self._call(nf, "packet"))
             return
         self.may_be_dropped = True
-        text.line(f"code = {self._call(nf, 'packet')}")
         text.line("if code != 0:")
         with text.indented():
             self._emit_count_drop(nf)

@@ -53,6 +53,7 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
                 text.line(f"if headers & {int(Layer.IPV6)}:")
                 text.line(f"    run_{number}_ipv6(context, scratch, position, j{next_scratch})")
                 text.line("    continue")
+            emit_spread(text, plan, number, scratch, family=4)
             PacketBody(text, plan, number, scratch, statistics, family=4).emit()
         for index, name in counters.items():
             place = f"statistics + {statistics.received[index]}"
@@ -65,7 +66,7 @@ def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics
     next_scratch = spread_parameter(plan, number, "next_scratch")
     text.function("burst_function", f"run_{number}_ipv6(context, scratch, position, j{next_scratch})")
     with text.indented():
-        emit_spread(text, plan, number, scratch)
+        emit_spread(text, plan, number, scratch, family=6)
         emit_words(text, _WORDS)
         emit_sides(text, plan.sides)
         emit_places(text, _linked_sides(plan, number, 6))

@@ -3,8 +3,9 @@
 An entry gets the slot that was given back last, or else a new one behind all others, and keeps it while it moves. What
 goes through a table to end entries goes from slot to slot, so that both engines end the same ones in the same order.
 A slot's record has two words: the address of the entry's state, its lowest bit the side of the table (0 without an
-entry), and a time (of the last packet, when an eviction last looked at it) or, without an entry, 1 + the slot that was
-given back before this one. Records lie in chunks, whose addresses are in a directory, so that they never move.
+entry), and a time or, without an entry, 1 + the slot that was given back before this one. The time is that of the last
+packet when an eviction last looked at it; in a table that evicts nothing, one before which no state of the entry can
+end (deadline). Records lie in chunks, whose addresses are in a directory, so that they never move.
 """
 
 from fajita.kernel.arithmetic import divide_unsigned, maximum
@@ -15,6 +16,8 @@ from fajita.kernel.memory import load_i64, store_64
 CHUNK_BITS = 17
 CHUNK_MASK = (1 << CHUNK_BITS) - 1
 RECORD_BYTES = 16
+#: A time that does not come.
+NEVER = (1 << 63) - 1
 
 #: The words (int64) of a table's descriptor. directory: address of the chunks' addresses. slots: how many were ever
 #: taken. free_slot: 1 + the one given back last, or 0. entries, capacity: on all sides. hand, due: the next slot that
@@ -64,6 +67,15 @@ def add_one(counter):
 def chosen_or(chosen, otherwise):
     """The idle time that an NF has chosen for a state, or else the usual one."""
     return otherwise if chosen == 0 else chosen
+
+
+@kernel_function
+def end_of_idleness(last_seen, longest):
+    """When a state ends that may be idle for so long: the time from which `clock - last_seen >= longest`."""
+    if longest <= 0:
+        return last_seen
+    end = last_seen + longest
+    return NEVER if end < last_seen else end
 
 
 @kernel_function

@@ -3,8 +3,8 @@
 from fajita.kernel.arithmetic import shift_right_unsigned
 from fajita.kernel.checksum import fold, halves
 from fajita.kernel.fields import start_of_ip, start_of_transport
-from fajita.kernel.function import kernel_function, rare_function
-from fajita.kernel.memory import load_be16, load_u8, load_u16, load_u32
+from fajita.kernel.function import burst_function, kernel_function, rare_function
+from fajita.kernel.memory import load_be16, load_u8, load_u16, load_u32, load_u64
 from fajita.kernel.parse import PROTOCOL_SHIFT
 from fajita.packet import Layer
 
@@ -20,17 +20,39 @@ def _swapped(number):
     return ((number & 0xFF) << 8) | (number >> 8)
 
 
-@rare_function
-def sum_of_bytes(address, size):
-    """The sum of words of 32 bits; an odd last byte is followed by a zero (RFC 1071, 1)."""
+@kernel_function
+def _sum_of_eight(address):
+    """The sum of 8 bytes as two words of 32 bits."""
+    return halves(load_u64(address))
+
+
+@kernel_function
+def _sum_of_bytes(address, size):
     total, at = 0, 0
-    while at + 4 <= size:
+    while at + 8 <= size:
+        total += _sum_of_eight(address + at)
+        at += 8
+    if at + 4 <= size:
         total += load_u32(address + at)
         at += 4
     if at + 2 <= size:
         total += load_u16(address + at)
         at += 2
     return total + load_u8(address + at) if at < size else total
+
+
+@rare_function
+def sum_of_bytes(address, size):
+    """The sum of words of 32 bits; an odd last byte is followed by a zero (RFC 1071, 1)."""
+    return _sum_of_bytes(address, size)
+
+
+@kernel_function
+def _sum_of_ipv4_header(ip):
+    size = (load_u8(ip) & 15) * 4
+    if size != 20:
+        return sum_of_bytes(ip, size)
+    return _sum_of_eight(ip) + _sum_of_eight(ip + 8) + load_u32(ip + 16)
 
 
 @kernel_function
@@ -54,10 +76,12 @@ def _sum_of_pseudo(ip, headers, length):
     if headers & _ICMP_IN_IPV4 == _ICMP_IN_IPV4:
         return 0
     total = _swapped(length) + _swapped(shift_right_unsigned(headers, PROTOCOL_SHIFT))
-    return total + (sum_of_bytes(ip + 8, 32) if headers & _IPV6 else sum_of_bytes(ip + 12, 8))
+    if headers & _IPV6:
+        return total + _sum_of_bytes(ip + 8, 32)
+    return total + _sum_of_eight(ip + 12)
 
 
-@rare_function
+@kernel_function
 def is_segment_right(frame, headers, captured):
     """Whether the checksum of the transport header is right, as far as that can be told."""
     ip, transport = start_of_ip(frame, headers), start_of_transport(frame, headers)
@@ -72,15 +96,15 @@ def is_segment_right(frame, headers, captured):
         if stated < _UDP_HEADER_BYTES or stated > length:
             return 0
         length = stated
-    return is_right(_sum_of_pseudo(ip, headers, length) + sum_of_bytes(transport, length))
+    return is_right(_sum_of_pseudo(ip, headers, length) + _sum_of_bytes(transport, length))
 
 
-@rare_function
+@burst_function
 def checksum_valid(frame, headers, captured):
     """Whether the checksums of the IP packet and of what it carries are right, as far as that can be told."""
     if headers & (_IPV4 | _IPV6) == 0:
         return 1
     ip = start_of_ip(frame, headers)
-    if headers & _IPV4 and is_right(sum_of_bytes(ip, (load_u8(ip) & 15) * 4)) == 0:
+    if headers & _IPV4 and is_right(_sum_of_ipv4_header(ip)) == 0:
         return 0
     return is_segment_right(frame, headers, captured)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fajita.integers import integers, wrap
+from fajita.integers import AnyIntegers, integers, wrap
 
 
 class Int64(int):
@@ -18,6 +17,10 @@ class Int64(int):
     def __new__(cls, value: int) -> "Int64":
         """Wrap a number of any size."""
         return super().__new__(cls, wrap(int(value)))
+
+    def bit_length(self) -> "Int64":
+        """How many bits the number without its sign has."""
+        return Int64(super().bit_length())
 
 
 def _floor_divide(dividend: int, divisor: int) -> int:
@@ -71,7 +74,7 @@ for _name, _operation in (_BINARY | _UNARY).items():
 class Int64List(Sequence[Int64]):
     """A list parameter as an NF sees it: an index outside it, also a negative one, reads 0."""
 
-    def __init__(self, values: Iterable[int] | NDArray[np.int64]) -> None:
+    def __init__(self, values: Iterable[int] | AnyIntegers) -> None:
         self._values = values if isinstance(values, np.ndarray) else [Int64(value) for value in values]
 
     def __len__(self) -> int:

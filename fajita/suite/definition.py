@@ -43,7 +43,8 @@ class Experiment(_Strict):
     """vary: columns and their values, all combinations of which are measured. fixed: what all have in common.
 
     quick: what of `vary` and `fixed` is other where only function counts. in_turn: what is compared, and so measured in
-    turn: the lines of the figure at each x, or the points of each line. name: of its files.
+    turn: the lines of the figure at each x, or the points of each line. name: of its files. paper_factors: by how much
+    the paper's figure at an x is larger than at the one before; ours is then reported beside it.
     """
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -56,6 +57,7 @@ class Experiment(_Strict):
     in_turn: Literal["lines", "points"] = "lines"
     figure: Figure
     paper: list[Curve] = []
+    paper_factors: dict[str, float] = {}
 
     def settings(self, *, quick: bool) -> list[dict[str, Any]]:
         """One for each combination of what varies; the first in `vary` changes slowest."""

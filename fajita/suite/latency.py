@@ -2,10 +2,12 @@
 
 Packets are due at a steady pace whatever the chain does (kernel/pacing.py), so that what a stall holds up is counted.
 A worker takes what has come, up to a burst's number of packets at once. Capacity is that of the same bursts when all
-packets are there. With several cores each worker has its shard's share of the load.
+packets are there. With several cores each worker has its shard's share of the load. Beside each pass, packets come at
+the same pace to a loop that does nothing with them: what they wait there, the machine alone is the reason for.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,26 +61,38 @@ class _Workers:
             make_every_flow(engine, setting.flows)
         self._threads = WorkerThreads(setting.cores)
 
+        self.packets = sum(map(len, self.shards))
+
     def run(self, mpps: float, burst: int) -> tuple[float, NDArray[np.float64]]:
         """Offer so many million packets per second, 0: all at once. The rate achieved, and what each waited, in µs."""
         for shard, frames in zip(self.shards, self._pristine, strict=True):
             _slots(shard)[:] = frames
-        packets = sum(map(len, self.shards))
         seconds, waits = [], []
 
         def work(engine: PacedEngine, shard: FrameBlock) -> None:
-            gap_ns = 1000 / mpps * packets / max(1, len(shard)) if mpps else 0.0
-            took, waited_ns = engine.run_paced(shard, gap_ns, burst)
+            took, waited_ns = engine.run_paced(shard, self._gap_ns(mpps, shard), burst)
             seconds.append(took)
             waits.append(waited_ns / 1000)
 
-        self._threads.run(
-            [
-                lambda engine=engine, shard=shard: work(engine, shard)  # type: ignore[misc]
-                for engine, shard in zip(self.engines, self.shards, strict=True)
-            ]
-        )
-        return packets / max(seconds) / 1e6, np.concatenate(waits)
+        self._on_all(work)
+        return self.packets / max(seconds) / 1e6, np.concatenate(waits)
+
+    def run_idle(self, mpps: float, burst: int) -> NDArray[np.float64]:
+        """What each packet waits at this pace, in µs, if nothing is done with it."""
+        waits = []
+
+        def work(engine: PacedEngine, shard: FrameBlock) -> None:
+            waits.append(engine.run_idle(len(shard), self._gap_ns(mpps, shard), burst) / 1000)
+
+        self._on_all(work)
+        return np.concatenate(waits)
+
+    def _gap_ns(self, mpps: float, shard: FrameBlock) -> float:
+        """Between two packets of a worker, whose share of the load is that of its packets."""
+        return 1000 / mpps * self.packets / max(1, len(shard)) if mpps else 0.0
+
+    def _on_all(self, work: Callable[[PacedEngine, FrameBlock], None]) -> None:
+        self._threads.run([partial(work, *own) for own in zip(self.engines, self.shards, strict=True)])
 
 
 def _slots(shard: FrameBlock) -> NDArray[np.uint8]:
@@ -106,9 +120,10 @@ def passes(setting: Setting) -> int:
 def _row(plan: Plan, workers: _Workers, setting: Setting, progress: Callable[[], None]) -> dict[str, Any]:
     """Percentiles are the medians of those of the passes, as one pass may meet whatever else the machine does."""
     capacity = max(workers.run(0, setting.burst)[0] for _ in range(3))
-    passes = []
+    passes, idle = [], []
     for _ in range(setting.repeat):
         passes.append(workers.run(capacity * setting.load, setting.burst))
+        idle.append(workers.run_idle(capacity * setting.load, setting.burst))
         progress()
     waits = [waited for _, waited in passes]
     figures = {
@@ -122,4 +137,6 @@ def _row(plan: Plan, workers: _Workers, setting: Setting, progress: Callable[[],
         "mean_us": round(float(np.median([each.mean() for each in waits])), 2),
         **{name: round(value, 2) for name, value in figures.items()},
         "longest_us": round(max(float(each.max()) for each in waits), 1),
+        "machine_p99_us": round(float(np.median([np.percentile(each, 99.0) for each in idle])), 2),
+        "machine_longest_us": round(max(float(each.max()) for each in idle), 1),
     }

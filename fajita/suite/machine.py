@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import fajita
+from fajita.suite.cache_misses import why_not_counted
 
 _CPU = Path("/sys/devices/system/cpu")
 #: Packages that what is compiled depends on.
@@ -31,6 +32,7 @@ def describe_machine() -> dict[str, Any]:
         "huge_pages": _chosen(_read(Path("/sys/kernel/mm/transparent_hugepage/enabled"))),
         "hypervisor": "hypervisor" in _cpu_info("flags").split(),
         "kernel": platform.release(),
+        "cache_misses_not_counted": why_not_counted(),
         "python": platform.python_version(),
         "fajita": fajita.__version__,
         "commit": _commit(),

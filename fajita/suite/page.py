@@ -60,6 +60,7 @@ def _machine(machine: dict[str, Any]) -> list[str]:
         "caches": caches,
         "memory": f"{machine['memory_bytes'] >> 30} GiB, huge pages: {machine.get('huge_pages', 'unknown')}",
         "system": f"Linux {machine['kernel']}{', a virtual machine' if machine.get('hypervisor') else ''}",
+        "cache misses": f"not counted here ({why_not})" if (why_not := machine.get("cache_misses_not_counted")) else "",
         "versions": ", ".join(
             f"{name} {machine[name]}" for name in ("fajita", "commit", "python", "numba", "llvmlite") if name in machine
         ),

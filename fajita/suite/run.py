@@ -84,8 +84,19 @@ def run_suite(
                 for group in each.groups:
                     each.result.rows += each.kind.measure_group(each.folder, group, tell)
     except KeyboardInterrupt:
-        return [each.result for each in planned if each.result.rows], False
-    return [each.result for each in planned], True
+        return [_with_factors(each.result) for each in planned if each.result.rows], False
+    return [_with_factors(each.result) for each in planned], True
+
+
+def _with_factors(result: Result) -> Result:
+    """Each row with how many times its figure is the one before in its line, if the paper has such factors, too."""
+    experiment, before = result.experiment, dict[Any, float]()
+    x, y, lines = experiment.figure.x, experiment.figure.y, experiment.figure.lines
+    for row in result.rows if experiment.paper_factors else []:
+        row["factor"] = round(row[y] / before[row[lines]], 2) if row[lines] in before else None
+        row["paper_factor"] = experiment.paper_factors.get(str(row[x]))
+        before[row[lines]] = row[y]
+    return result
 
 
 def _tell(progress: Progress, title: str, done: Iterator[int], total: int) -> None:

@@ -22,6 +22,7 @@ from fajita.engine.workers import compiled_engine
 from fajita.io.flow_order import FlowOrder
 from fajita.io.synthetic import synthetic_block
 from fajita.plan import Plan
+from fajita.suite.cache_misses import EventCounter, counter_of_misses
 from fajita.suite.roof import Roof, lines_per_packet
 from fajita.tuning import Tuning
 
@@ -72,11 +73,12 @@ class Setting(BaseModel):
 
 @dataclass
 class _Variant:
-    """One setting, ready to run. seconds: of each pass; roof: of the bare memory's."""
+    """One setting, ready to run. seconds, misses: of each pass; roof: seconds of the bare memory's."""
 
     setting: Setting
     passes: Passes
     seconds: list[float] = field(default_factory=list)
+    misses: list[int] = field(default_factory=list)
     roof: list[float] = field(default_factory=list)
 
     @cached_property
@@ -86,16 +88,17 @@ class _Variant:
         entries, lines = [table.active for table in engine.counters().tables], lines_per_packet(engine.plan)
         return Roof(self.passes.pristine[0].copy(), entries[: len(lines)], lines)
 
-    def run(self, *, counts: bool) -> None:
-        """A pass over all packets; counts: it is one of those that are reported."""
+    def run(self, counter: EventCounter | None, *, counts: bool) -> None:
+        """A pass over all packets; counts: it is one of those that are reported. counter: of cache misses, if any."""
         with _pinned(self.setting.cores == 1):
-            elapsed = self.passes.seconds()
+            elapsed, missed = self.passes.counted(counter.read if counter is not None else lambda: 0)
             bare = self.bare.seconds() if self.setting.cores == 1 else 0.0
         if counts:
             self.seconds.append(elapsed)
+            self.misses.append(missed)
             self.roof.append(bare)
 
-    def row(self) -> dict[str, Any]:
+    def row(self, counter: EventCounter | None) -> dict[str, Any]:
         """What is reported: the setting and its rates, million packets per second, median and range."""
         packets = self.setting.packets
         rates = sorted(packets / seconds / 1e6 for seconds in self.seconds)
@@ -108,12 +111,15 @@ class _Variant:
             "ns_per_packet": round(1000 / median, 2),
             "roof_mpps": None,
             "of_roof": None,
+            "cache_misses": None,
             "noisy": rates[-1] / rates[0] - 1 > NOISY,
         }
         if self.setting.cores == 1:
             shares = [bare / seconds for bare, seconds in zip(self.roof, self.seconds, strict=True)]
             row["roof_mpps"] = round(packets / statistics.median(self.roof) / 1e6, 3)
             row["of_roof"] = round(statistics.median(shares), 3)
+            if counter is not None:
+                row["cache_misses"] = round(statistics.median(self.misses) / packets, 3)
         return row
 
 
@@ -122,12 +128,13 @@ def measure_group(
 ) -> list[dict[str, Any]]:
     """A row for each of some settings that are compared, measured in turn; progress is called after each pass."""
     variants = [_prepare(folder, setting) for setting in settings]
-    for number in range(1 + max(setting.repeat for setting in settings)):
-        for variant in variants if number % 2 else reversed(variants):
-            if number <= variant.setting.repeat:
-                variant.run(counts=number > 0)  # the first warms the caches up
-                progress()
-    return [variant.row() for variant in variants]
+    with counter_of_misses() as counter:
+        for number in range(1 + max(setting.repeat for setting in settings)):
+            for variant in variants if number % 2 else reversed(variants):
+                if number <= variant.setting.repeat:
+                    variant.run(counter, counts=number > 0)  # the first warms the caches up
+                    progress()
+        return [variant.row(counter) for variant in variants]
 
 
 def passes(setting: Setting) -> int:

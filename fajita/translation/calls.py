@@ -1,4 +1,5 @@
-"""What an NF can call: `min`, `max`, `abs`, `len`, `hash_of`, `self.random`, `self.lands_here`, `pkt.drop`, maps."""
+"""What an NF can call: `min`, `max`, `abs`, `len`, `hash_of`, `self.random`, `self.lands_here`, `pkt.drop`, maps,
+`bit_length` of an integer."""
 
 import ast
 from functools import reduce
@@ -27,6 +28,8 @@ def call(expressions: "Expressions", node: ast.Call) -> Value:
         if not isinstance(reason, ast.Constant) or not isinstance(reason.value, str):
             expressions.refuse(node, f"{name} needs the reason as text", f'{name}("over rate")')
         return Value(str(scope.drop_code(reason.value)), "verdict")
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "bit_length":
+        return _bit_length(expressions, node, node.func.value)
     if is_map_call(node):
         return call_map(expressions, node)
     if name == "self.random" and type(scope.nf).random is NF.random:
@@ -49,6 +52,12 @@ def call(expressions: "Expressions", node: ast.Call) -> Value:
         return Value(f"absolute({values[0].text})", "int")
     function = {"min": "minimum", "max": "maximum"}[name]
     return Value(reduce(lambda left, right: f"{function}({left}, {right})", (value.text for value in values)), "int")
+
+
+def _bit_length(expressions: "Expressions", node: ast.Call, owner: ast.expr) -> Value:
+    if node.args:
+        expressions.refuse(node, "bit_length takes no arguments", f"{ast.unparse(owner)}.bit_length()")
+    return Value(f"bit_length({expressions.integer(owner).text})", "int")
 
 
 def _length(expressions: "Expressions", node: ast.Call) -> Value:

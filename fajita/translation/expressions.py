@@ -27,6 +27,7 @@ from fajita.state_types import StateType
 from fajita.translation.arrays import array_value, arrays_in, read_element
 from fajita.translation.calls import call, has_effect
 from fajita.translation.comparisons import compare
+from fajita.translation.lists import read_list_element
 from fajita.translation.maps import map_value, maps_in
 from fajita.translation.scope import LOOK_UP_CODE, PLAIN_DROP, VERDICTS_OF, Scope, Value
 
@@ -263,7 +264,7 @@ class Expressions:
         self.scope.used.add("constants")
         self.scope.lists[value.text] = value.known
         index = self.integer(node.slice).text
-        return Value(f"read_list(constants + {value.text}, {len(value.known)}, {index})", "int")
+        return Value(read_list_element(value, index), "int")
 
     def _unaryop(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.Not):

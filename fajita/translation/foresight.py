@@ -17,7 +17,7 @@ from fajita.translation.statements import Statements
 
 #: What may be called in such a hook: functions of which it is known that they change nothing.
 _HARMLESS = re.compile(
-    r"(read|load|hash_of|poke|map_get)_\w+|minimum|maximum|absolute|floor_(divide|modulo)|(left|right)_shift"
+    r"(read|load|hash_of|poke|map_get)_\w+|minimum|maximum|absolute|bit_length|floor_(divide|modulo)|(left|right)_shift"
     r"|payload_length|is_error|lands_here|range"
 )
 _CALL = re.compile(r"\b(\w+)\(")

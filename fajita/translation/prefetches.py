@@ -2,7 +2,8 @@
 
 What remains of the method is what the indices need, and nothing that changes anything: `if`s whose tests are known by
 then, assignments of variables that are assigned once, small loops. An index that is known too late, as it depends on
-another element, a random number or a variable that changes, is left out. A wrong guess is harmless: it only prefetches.
+another element, a random number or a variable that changes, is left out; so is of lists what only some packets need. A
+wrong guess is harmless: it only prefetches.
 """
 
 import ast
@@ -15,9 +16,10 @@ from fajita.packet import METADATA
 from fajita.translation.arrays import ArrayPlace, arrays_in
 from fajita.translation.calls import asks_landing, has_effect
 from fajita.translation.expressions import Expressions
+from fajita.translation.lists import AREA, ListPlace, list_name, list_place
 from fajita.translation.maps import is_map_call
 from fajita.translation.same_line import merge
-from fajita.translation.scope import Scope
+from fajita.translation.scope import Scope, Value
 from fajita.translation.statements import Statements
 
 #: Turns of a loop for which all elements are asked for.
@@ -29,19 +31,21 @@ _FACTS_OF_ONE_PACKET = {"captured", "length", "time_ns"}
 @dataclass(frozen=True)
 class ArrayAccess:
     """An element as the source of `packet` names it. ahead: its index is known before the NF runs. is_fixed: it is the
-    same element of a worker's array for every packet, which is in the cache."""
+    same element of a worker's array for every packet, which is in the cache. in_doubt: of a list, and left out as only
+    some packets need it."""
 
     area: str
     array: str
     text: str
     ahead: bool
     is_fixed: bool
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True)
 class Asked:
-    """How many elements of each area a hook asks for at most. reads: the header fields that decide which, beside the
-    state; None: more than that decides it."""
+    """How many elements of each area a hook asks for at most, of lists among those of core. reads: the header fields
+    that decide which, beside the state; None: more than that decides it."""
 
     core: int
     state: int
@@ -80,6 +84,8 @@ class _Reduction:
     def __init__(self, scope: Scope, wanted: set[tuple[str, str]]) -> None:
         self.scope, self.wanted = scope, wanted
         self.accesses: list[ArrayAccess] = []
+        #: How many `if`s are around that nobody can decide before the method runs.
+        self.doubts = 0
         #: How often the method assigns each of its variables.
         self.stored = Counter(stored_names(scope.method.tree))
         #: What the variables are assigned that are known.
@@ -95,9 +101,8 @@ class _Reduction:
                 break
         return merge(reduced, self._array, self.values)
 
-    def _array(self, node: ast.expr) -> ArrayPlace:
-        place: ArrayPlace = Expressions(replace(self.scope, used=set())).value(node).known
-        return place
+    def _array(self, node: ast.expr) -> ArrayPlace | ListPlace:
+        return _place(Expressions(replace(self.scope, used=set())).value(node))
 
     def _statement(self, statement: ast.stmt, known: set[str]) -> Iterator[ast.stmt]:
         if isinstance(statement, ast.If):
@@ -116,8 +121,11 @@ class _Reduction:
             yield from self.block(statement.body if test else statement.orelse, known)
             return
         yield from self._elements(statement.test, known)
+        is_known = self._is_known(statement.test, known)
+        self.doubts += not is_known
         body, other = self.block(statement.body, known), self.block(statement.orelse, known)
-        if self._is_known(statement.test, known):
+        self.doubts -= not is_known
+        if is_known:
             if body or other:
                 empty: list[ast.stmt] = [ast.copy_location(ast.Pass(), statement)]
                 yield ast.copy_location(ast.If(statement.test, body or empty, other), statement)
@@ -151,11 +159,12 @@ class _Reduction:
     def _elements(self, node: ast.AST, known: set[str]) -> Iterator[ast.stmt]:
         """A prefetch for each element in a statement or expression, in the order Python evaluates them."""
         for part in ast.walk(node):
-            if not isinstance(part, ast.Subscript) or (array := _array_of(part.value, self.scope)) is None:
+            if not isinstance(part, ast.Subscript) or (array := self._array_of(part.value)) is None:
                 continue
-            ahead = self._is_known(part.slice, known)
-            is_fixed = array[0] == "core" and self._constant(part.slice) is not None
-            self.accesses.append(ArrayAccess(*array, ast.unparse(part), ahead, is_fixed))
+            in_doubt = self.doubts > 0 and array[0] == AREA
+            ahead = self._is_known(part.slice, known) and not in_doubt
+            is_fixed = array[0] in ("core", AREA) and self._constant(part.slice) is not None
+            self.accesses.append(ArrayAccess(*array, ast.unparse(part), ahead, is_fixed, in_doubt))
             if ahead and array in self.wanted and not is_fixed:
                 loaded = ast.copy_location(ast.Subscript(part.value, part.slice, ast.Load()), part)
                 yield ast.copy_location(ast.Expr(loaded), part)
@@ -174,12 +183,23 @@ class _Reduction:
         elements = (part.value for part in ast.walk(node) if isinstance(part, ast.Subscript))
         return (
             not names & (self.stored.keys() - known)
-            and not any(_array_of(owner, self.scope) for owner in elements)
+            and not any(self._array_of(owner) for owner in elements)
             and not has_effect(node)
             and not asks_landing(node)
             and not any(is_map_call(part) for part in ast.walk(node))
             and not _reads_metadata(node, self.scope)
         )
+
+    def _array_of(self, node: ast.expr) -> tuple[str, str] | None:
+        """The array that an expression names, or the large list: its area, and its name there."""
+        if isinstance(node, ast.Attribute):
+            area = {self.scope.state: "state", "self.core": "core"}.get(ast.unparse(node.value))
+            if area is not None and node.attr in arrays_in(self.scope, area):
+                return area, node.attr
+        if isinstance(node, ast.Name | ast.Attribute):
+            name = list_name(self.scope.prefix, node)
+            return (AREA, name) if (AREA, name) in self.wanted else None
+        return None
 
 
 class _PrefetchStatements(Statements):
@@ -201,11 +221,11 @@ class _PrefetchStatements(Statements):
     def _expr(self, statement: ast.Expr, level: int) -> bool:
         element = statement.value
         assert isinstance(element, ast.Subscript)
-        array: ArrayPlace = self.expressions.value(element.value).known
+        array = _place(self.expressions.value(element.value))
         index = self.expressions.integer(element.slice).text
         self.scope.used.add(array.area)
         suffix = "bits" if array.kind.packed else f"array_{array.kind.element.bytes}"
-        self.asked[array.area] += self.turns
+        self.asked["core" if array.area == AREA else array.area] += self.turns
         self._emit(level, f"prefetch_{suffix}({array.start(self.scope.prefix)}, {index})")
         return False
 
@@ -225,13 +245,11 @@ def _reads_metadata(node: ast.AST, scope: Scope) -> bool:
     return any(ast.unparse(part.value) == scope.pkt for part in attributes)
 
 
-def _array_of(node: ast.expr, scope: Scope) -> tuple[str, str] | None:
-    """The array that an expression names: its area, and its name there."""
-    if isinstance(node, ast.Attribute):
-        area = {scope.state: "state", "self.core": "core"}.get(ast.unparse(node.value))
-        if area is not None and node.attr in arrays_in(scope, area):
-            return area, node.attr
-    return None
+def _place(value: Value) -> ArrayPlace | ListPlace:
+    if value.type == "list":
+        return list_place(value)
+    place: ArrayPlace = value.known
+    return place
 
 
 def assigned(statement: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fajita.translation.arrays import ArrayPlace
+from fajita.translation.lists import ListPlace
 
 LINE_BYTES = 64
 
@@ -14,13 +15,13 @@ class _Asked:
     """An element that a prefetch asks for: its array, and its index as an expression and a number added to it."""
 
     element: ast.expr
-    array: ArrayPlace
+    array: ArrayPlace | ListPlace
     base: ast.expr
     offset: int
 
 
 def merge(
-    statements: list[ast.stmt], array_of: Callable[[ast.expr], ArrayPlace], values: dict[str, ast.expr]
+    statements: list[ast.stmt], array_of: Callable[[ast.expr], ArrayPlace | ListPlace], values: dict[str, ast.expr]
 ) -> list[ast.stmt]:
     """A block, in which an expression stands for the prefetch of an element, without the needless ones.
 
@@ -46,7 +47,7 @@ def merge(
     return [statement for statement in merged if statement is not None]
 
 
-def _asked(element: ast.expr, array_of: Callable[[ast.expr], ArrayPlace]) -> _Asked:
+def _asked(element: ast.expr, array_of: Callable[[ast.expr], ArrayPlace | ListPlace]) -> _Asked:
     assert isinstance(element, ast.Subscript)
     base, offset = _split(element.slice)
     return _Asked(element, array_of(element.value), base, offset)
@@ -67,7 +68,7 @@ def _needed(group: list[_Asked], values: dict[str, ast.expr]) -> list[_Asked]:
     in_line = 8 * LINE_BYTES // (1 if array.kind.packed else 8 * array.kind.element.bytes)
     if last.offset - first.offset >= in_line:
         return by_offset
-    is_aligned = array.area == "core" and _factor(first.base, values) % in_line == 0
+    is_aligned = array.area != "state" and _factor(first.base, values) % in_line == 0
     if first is last or (is_aligned and first.offset // in_line == last.offset // in_line):
         return [first]
     return [first, last]

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fajita.integers import AnyIntegers
 from fajita.nf import NF
 from fajita.state_types import StateType
 from fajita.translation.locate import Method
@@ -44,7 +42,7 @@ class Scope:
     writes: set[str] = field(default_factory=set)
     reasons: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
-    lists: dict[str, list[int] | NDArray[np.int64]] = field(default_factory=dict)
+    lists: dict[str, list[int] | AnyIntegers] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
     unstored: frozenset[str] = frozenset()
     emits: int = 0

@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fajita.nf import BEFORE_LOOKUP, NF
+from fajita.integers import AnyIntegers
+from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
 from fajita.packet import FLOW_PORTS
 from fajita.translation.commuting import why_not_commuting
 from fajita.translation.foresight import foresee
@@ -77,6 +75,7 @@ class TranslatedNF:
     stored: the fields and arrays of the state that some method assigns; any other is 0 for ever. emits: by the name of
     a method, how often `self.emit(state)` stands in it, which is the most records that a call of it makes.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
+    chooses: the methods that say after what idle time a state ends.
     draws: it draws random numbers. accesses: the elements of arrays that they name. prefetch: a hook with the
     arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
     asked: how many, and what decides which. why_not: why it does not commute.
@@ -92,11 +91,12 @@ class TranslatedNF:
     reads: frozenset[str]
     writes: frozenset[str]
     reasons: tuple[str, ...]
-    lists: dict[str, list[int] | NDArray[np.int64]]
+    lists: dict[str, list[int] | AnyIntegers]
     new_flow_writes: frozenset[str]
     rewrites_per_flow: bool
     stored: frozenset[str]
     emits: dict[str, int]
+    chooses: frozenset[str] = frozenset()
     draws: bool = False
     accesses: tuple[ArrayAccess, ...] = ()
     prefetch: Hook | None = None
@@ -183,7 +183,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
     reads: set[str] = set()
     writes: set[str] = set()
     reasons: list[str] = []
-    lists: dict[str, list[int] | NDArray[np.int64]] = {}
+    lists: dict[str, list[int] | AnyIntegers] = {}
     scopes: list[Scope] = []
     for name in _PARAMETERS:
         method = find_method(type(nf), name)
@@ -212,6 +212,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
         _rewrites_per_flow(scopes),
         frozenset(name for scope in scopes for name in scope.stored),
         {scope.method.name: scope.emits for scope in scopes},
+        frozenset(scope.method.name for scope in scopes if EXPIRE_IN in scope.stored),
         any(scope.draws for scope in scopes),
         before_reads=frozenset(name for scope in before for name in scope.reads),
         before_writes=frozenset(name for scope in before for name in scope.writes),

@@ -43,6 +43,17 @@ def test_with_all_packets_there_the_last_waits_longest():
     assert (np.diff(late_ns) >= 0).all()
 
 
+def test_an_idle_run_touches_no_packet_and_no_state_and_waits_as_little_as_the_machine_lets_it():
+    plan = Chain([FlowCounter()]).plan
+    engine, frames = PacedEngine(plan), block()
+    pristine = frames.memory.copy()
+    late_ns = engine.run_idle(3000, 50, 64)
+    assert np.array_equal(frames.memory, pristine)
+    assert engine.counters().packets_in == 0
+    assert len(late_ns) == 3000
+    assert (late_ns >= 0).all()
+
+
 def test_a_table_that_has_to_grow_ends_the_measurement():
     engine = PacedEngine(Chain([FlowCounter()]).plan)
     many = synthetic_block(FlowOrder("roundrobin", 100_000, 1), 100_000, traffic="udp")

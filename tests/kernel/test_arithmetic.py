@@ -34,6 +34,7 @@ MODEL: dict[str, Callable[[int, int], int]] = {
     "minimum": min,
     "maximum": max,
     "absolute": lambda value, _: abs(value),
+    "bit_length": lambda value, _: value.bit_length(),
 }
 
 

@@ -1,4 +1,4 @@
-"""What people do with a network, through `chains/router.yaml` between two real interfaces.
+"""What people do with a network, through `chains/office_router.yaml` between two real interfaces.
 
 It is one test, as to begin takes longer than all that follows: a kernel is compiled for it.
 """
@@ -33,9 +33,9 @@ def network() -> Iterator[Network]:
 
 
 def test_a_router_between_real_interfaces(network, tmp_path):
-    chain = tmp_path / "router.yaml"
-    chain.write_text((CHAINS / "router.yaml").read_text().replace("[203.0.113.1]", "[203.0.113.1], udp: 1s"))
-    (tmp_path / "router.nft").write_text((CHAINS / "router.nft").read_text())
+    chain = tmp_path / "office_router.yaml"
+    chain.write_text((CHAINS / "office_router.yaml").read_text().replace("[203.0.113.1]", "[203.0.113.1], udp: 1s"))
+    (tmp_path / "office_router.nft").write_text((CHAINS / "office_router.nft").read_text())
     router = Between(network, chain, tmp_path / "report.json", *(("--metrics", _METRICS) if _HAS_METRICS else ()))
     router.wait_until_it_runs()
 

@@ -51,6 +51,12 @@ def test_signs(value):
     assert [type(result) for result in (-Int64(value), +Int64(value), ~Int64(value), abs(Int64(value)))] == [Int64] * 4
 
 
+@given(value=int64)
+def test_the_length_of_a_number_is_one_to_compute_with(value):
+    assert Int64(value).bit_length() == value.bit_length()
+    assert type(Int64(value).bit_length()) is Int64
+
+
 @given(value=st.integers())
 def test_any_number_keeps_its_low_64_bits(value):
     assert (Int64(value) - value) % (1 << 64) == 0

@@ -59,6 +59,7 @@ def test_percentiles_of_latency_are_in_order_and_loads_are_shares_of_capacity(tm
     (result,), _ = run(tmp_path, text + "    figure: {x: load, y: p99_us}\n")
     for row in result.rows:
         assert 0 <= row["p50_us"] <= row["p99_us"] <= row["p99_9_us"] <= row["longest_us"] + 0.1
+        assert 0 <= row["machine_p99_us"] <= row["machine_longest_us"] + 0.1
         assert row["offered_mpps"] == pytest.approx(row["capacity_mpps"] * row["load"], rel=0.01, abs=0.005)
 
 
@@ -104,3 +105,22 @@ def test_an_interruption_before_the_first_row_leaves_nothing(tmp_path):
 
 def test_kinds_are_those_of_the_files():
     assert set(KINDS) == {"throughput", *OTHERS}
+
+
+def test_a_factor_is_to_the_figure_before_in_the_same_line_and_stands_beside_the_papers(tmp_path):
+    (result,), _ = run(tmp_path, THROUGHPUT.rstrip() + "\n    paper_factors: {without prefetch: 1.6}\n")
+    assert result.experiment.figure.lines == "tuning"
+    figures = {}
+    for row in result.rows:
+        before = figures.get(row["tuning"])
+        assert row["factor"] == (None if before is None else pytest.approx(row["mpps"] / before, abs=0.006))
+        assert row["paper_factor"] is None  # x are flows, of which the paper has none here
+        figures[row["tuning"]] = row["mpps"]
+
+
+def test_the_papers_factor_is_that_of_the_x(tmp_path):
+    text = THROUGHPUT.replace("x: flows", "x: tuning").replace("lines: tuning", "lines: flows")
+    (result,), _ = run(tmp_path, text.rstrip() + "\n    paper_factors: {without prefetch: 1.6}\n")
+    assert [row["paper_factor"] for row in result.rows] == [
+        1.6 if row["tuning"] == "without prefetch" else None for row in result.rows
+    ]

@@ -75,6 +75,8 @@ def lines_of(nf: NF) -> list[str]:
         ("x = hash_of()", "hash_of takes 1 to 6 integers, not 0", "hash_of(hash_of(a, b), c)"),
         ("x = hash_of(1, 2, 3, 4, 5, 6, 7)", "hash_of takes 1 to 6 integers, not 7", "hash_of(hash_of(a, b), c)"),
         ("x = hash_of(pkt.is_tcp)", "`pkt.is_tcp` is a bool where an integer is needed", ""),
+        ("x = pkt.is_tcp.bit_length()", "`pkt.is_tcp` is a bool where an integer is needed", ""),
+        ("x = pkt.ttl.bit_length(1)", "bit_length takes no arguments", "pkt.ttl.bit_length()"),
         ("x = self.random()", "self.random takes one number, not 0", "self.random(6) is one of 0 to 5"),
         ("x = self.random(1, 2)", "self.random takes one number, not 2", "self.random(6) is one of 0 to 5"),
         ("x = self.random", "self.random is not a parameter", ""),
@@ -119,6 +121,11 @@ def test_a_length_is_known(own_nf: Callable[..., NF]) -> None:
 
 def test_hash_of_may_have_another_name(own_nf: Callable[..., NF]) -> None:
     assert "hash_of_2(" in lines_of(own_nf("x = scatter(1, 2)", "return PASS"))[0]
+
+
+def test_an_integer_of_any_kind_has_a_length(own_nf: Callable[..., NF]) -> None:
+    lines = lines_of(own_nf("x = (pkt.ttl + self.core.counts[0] ^ state.packets).bit_length()", "return PASS"))
+    assert lines[0].startswith("x_ = bit_length(((")
 
 
 @pytest.mark.parametrize(

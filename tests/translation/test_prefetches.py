@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from fajita import Chain
 from fajita.nf import NF
 from fajita.translation import translate, with_prefetch
 from tests.translation.test_arrays import own_nf as own_nf
@@ -115,6 +116,44 @@ def test_how_many_elements_and_what_decides_which(own_nf: Load, lines: list[str]
     asked = with_prefetch(translate(own_nf(*lines, "return PASS")), WANTED).asked
     assert asked is not None
     assert (asked.core, asked.reads) == (core, reads)
+
+
+LISTS = """
+    def prepare(self):
+        import numpy as np
+        self.table, self.narrow = list(range(1 << 15)), np.zeros(1 << 18, np.uint16)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "hook"),
+    [
+        (
+            ["x = self.table[pkt.src >> 17]"],
+            ["prefetch_array_8(constants + list_table, 32768, right_shift(read_src(frame, headers), 17))"],
+        ),
+        (["x = self.narrow[pkt.length]"], ["prefetch_array_2(constants + list_narrow, 262144, length)"]),
+        # What every packet needs is in the cache, and what few need is not asked for.
+        (["x = self.table[7]"], []),
+        (
+            ["if state.packets > 3:", "    x = self.table[pkt.length]"],
+            ["if (load_u32(state + state_packets) > 3):", "prefetch_array_8(constants + list_table, 32768, length)"],
+        ),
+        (["if self.core.counts[7] > 3:", "    x = self.table[pkt.length]"], []),
+        # An index that waits for memory is none; one that is made of a short list is.
+        (["x = self.narrow[self.table[pkt.length]]"], ["prefetch_array_8(constants + list_table, 32768, length)"]),
+        (
+            ["x = self.narrow[self.numbers[pkt.length]]"],
+            ["prefetch_array_2(constants + list_narrow, 262144, read_list(constants + list_numbers, 2, length))"],
+        ),
+    ],
+)
+def test_large_lists(own_nf: Load, lines: list[str], hook: list[str]) -> None:
+    nf = own_nf(*lines, "return PASS", LISTS)
+    plan = Chain([nf]).plan.nfs[0]
+    prefetch = plan.translated.prefetch
+    found = [] if prefetch is None else [line.strip().replace("own__", "") for line in prefetch.lines]
+    assert [line for line in found if line != "return 0"] == hook
 
 
 def test_accesses_tell_which_are_known_ahead(own_nf: Load) -> None:
