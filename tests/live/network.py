@@ -58,7 +58,7 @@ def why_not_here(**tools: str) -> str:
 
 @dataclass
 class Network:
-    """The namespaces and all that was started in them, while the `with` lasts. is_routed: MAC addresses are a router's."""
+    """The namespaces and all that was started in them, while the `with` lasts. is_routed: by MAC address, too."""
 
     is_routed: bool = False
     _number: int = field(default_factory=count().__next__)

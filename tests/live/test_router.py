@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(bool(why := why_not_here(**_TOOLS)), reason=why)
 
 @pytest.fixture
 def network() -> Iterator[Network]:
-    with Network() as made:
+    with Network(is_routed=True) as made:
         yield made
 
 
@@ -55,8 +55,10 @@ def test_a_router_between_real_interfaces(network, tmp_path):
 
 
 def check_ping(network: Network) -> None:
-    printed = network.run(INSIDE, "ping", "-nqc", "3", "-i", "0.2", _SERVER).stdout
+    """There is a router on the way: an answer's time to live is one less."""
+    printed = network.run(INSIDE, "ping", "-nc", "3", "-i", "0.2", _SERVER).stdout
     assert "3 packets transmitted, 3 received, 0% packet loss" in printed
+    assert printed.count("ttl=63") == 3
 
 
 def check_download(network: Network, folder: Path) -> None:
