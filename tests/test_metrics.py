@@ -1,11 +1,13 @@
 """Metrics: the numbers of the report in Prometheus' text, of a run that goes on, and what is wrong with a place."""
 
+import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,7 @@ from tests.traffic import many_flows
 
 prometheus_parser = pytest.importorskip("prometheus_client.parser")
 
+METRICS = Path(__file__).parents[1] / "docs" / "metrics.md"
 LIMITED = Chain([FlowCounter(), SourceCounter(), RateLimiter(rate="1pps", burst=1)], name="limited")
 
 
@@ -75,6 +78,14 @@ def test_names_are_as_prometheus_wants_them():
         assert family.text.endswith(".")
         assert all(len(values) == len(family.labels) for values, _ in family.samples)
         assert family.is_counter or not family.name.endswith(("_packets", "_seconds"))
+
+
+def test_every_metric_is_documented():
+    port = {"port": "p", "link": True, "unsent": 0, "missed": 0, "no_memory": 0, "copied": 0}
+    port |= {way: {"packets": 0, "bytes": 0} for way in ("in", "out")} | {"refused": {}, "errors": {}}
+    documented = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", METRICS.read_text(), re.MULTILINE)
+    served = families(make_snapshot(some_run()) | {"ports": [port]})
+    assert documented == [(each.name, ", ".join(f"`{label}`" for label in each.labels), each.text) for each in served]
 
 
 def test_a_snapshot_is_the_report_without_summaries():

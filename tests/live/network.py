@@ -4,8 +4,8 @@
     10.0.0.2 ---- inside  fajita  outside ---- 198.51.100.2
     h0   veth                            veth   h1
 
-fajita is no router: it does not answer ARP and leaves MAC addresses alone. So each host has the other's as that of its
-gateway, or of the address that a NAT gives. Addresses are of these namespaces alone.
+fajita does not answer ARP, so hosts know the MAC addresses of their gateways: where the chain is a router those of its
+interfaces; else, as it leaves MAC addresses alone, each other's. Addresses are of these namespaces alone.
 """
 
 import json
@@ -25,15 +25,19 @@ from typing import Any
 
 from tests.namespaces import call, can_make_one, inside
 
-INSIDE, OUTSIDE = 0, 1
+INSIDE, OUTSIDE, BETWEEN = 0, 1, 2
 ADDRESSES = ("10.0.0.2", "198.51.100.2")
 #: What those outside see of those inside.
 EXTERNAL = "203.0.113.1"
 _MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
-_GATEWAY = "10.0.0.1"
+#: Of the interfaces between, inside and outside; and the addresses of the gateway there.
+_PORT_MACS = ("02:00:00:00:00:11", "02:00:00:00:00:12")
+_GATEWAYS = ("10.0.0.1", "198.51.100.1")
 _TOOLS = {"ip": "iproute2", "ethtool": "ethtool", "sysctl": "procps"}
 _LONGEST_WAIT_S = 60.0
-_EAL = "--no-huge --no-pci -m 256 -l 0 --vdev=net_af_packet0,iface=inside --vdev=net_af_packet1,iface=outside"
+#: A ring of frames between the kernel and DPDK that lasts while the worker has to wait for its processor.
+_RING = "framecnt=4096"
+_EAL = f"--no-huge --no-pci -m 256 -l 0 --vdev=net_af_packet0,iface=inside,{_RING} --vdev=net_af_packet1,iface=outside"
 
 
 def why_not_here(**tools: str) -> str:
@@ -54,8 +58,9 @@ def why_not_here(**tools: str) -> str:
 
 @dataclass
 class Network:
-    """The namespaces and all that was started in them, while the `with` lasts."""
+    """The namespaces and all that was started in them, while the `with` lasts. is_routed: by MAC address, too."""
 
+    is_routed: bool = False
     _number: int = field(default_factory=count().__next__)
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -79,7 +84,7 @@ class Network:
         self._remove()
 
     def _build(self) -> None:
-        between = self.names[2]
+        between = self.names[BETWEEN]
         for name in self.names:
             call("ip", "netns", "add", name)
             for family in ("all", "default"):
@@ -89,18 +94,18 @@ class Network:
             device = f"h{side}"
             call("ip", "link", "add", device, "netns", name, "type", "veth", "peer", port, "netns", between)
             call("ip", "-n", name, "link", "set", device, "address", _MACS[side])
+            call("ip", "-n", between, "link", "set", port, "address", _PORT_MACS[side])
             call("ip", "-n", name, "addr", "add", f"{ADDRESSES[side]}/24", "dev", device)
             for namespace, end in ((name, device), (between, port)):
                 # Frames as on a wire: of the MTU at most, their checksums filled in.
                 features = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
                 call("ip", "netns", "exec", namespace, "ethtool", "-K", end, *features)
                 call("ip", "-n", namespace, "link", "set", end, "up")
-        first, second, _ = self.names
-        _neighbour(first, _GATEWAY, _MACS[OUTSIDE], "h0")
-        call("ip", "-n", first, "route", "add", "default", "via", _GATEWAY)
-        for address in (EXTERNAL, ADDRESSES[INSIDE]):
-            call("ip", "-n", second, "route", "add", f"{address}/32", "dev", "h1")
-            _neighbour(second, address, _MACS[INSIDE], "h1")
+        for side, name in enumerate(self.names[:2]):
+            mac = _PORT_MACS[side] if self.is_routed else _MACS[1 - side]
+            neighbour = ("neigh", "add", _GATEWAYS[side], "lladdr", mac, "dev", f"h{side}", "nud", "permanent")
+            call("ip", "-n", name, *neighbour)
+            call("ip", "-n", name, "route", "add", "default", "via", _GATEWAYS[side])
 
     def _remove(self) -> None:
         for process in self._processes:
@@ -131,27 +136,33 @@ class Network:
 
     def set_port(self, port: str, *what: str) -> None:
         """Set a link between, such as down."""
-        call("ip", "-n", self.names[2], "link", "set", port, *what)
+        call("ip", "-n", self.names[BETWEEN], "link", "set", port, *what)
 
     def answers(self) -> bool:
         """Whether an echo request from inside gets its answer."""
         return self.run(INSIDE, "ping", "-nqc", "1", "-W", "1", ADDRESSES[OUTSIDE]).returncode == 0
 
 
-def _neighbour(namespace: str, address: str, mac: str, device: str) -> None:
-    call("ip", "-n", namespace, "neigh", "add", address, "lladdr", mac, "dev", device, "nud", "permanent")
-
-
 class Between:
     """fajita between the two hosts: the chain, from when a packet came through it until it is told to stop."""
 
-    def __init__(self, network: Network, chain: Path, report: Path, device: str = "") -> None:
-        """device: what DPDK is told of the interface outside."""
+    def __init__(self, network: Network, chain: Path, report: Path, *options: str, device: str = _RING) -> None:
+        """device: what DPDK is told of the interface outside, beside its name."""
         self._report = report
         self._network = network
         ports = ("--inside", "net_af_packet0", "--outside", "net_af_packet1")
-        arguments = ("run", str(chain), "--dpdk", _EAL + device, *ports, "--json", str(report), "--quiet")
-        self.process = network.start(2, sys.executable, "-m", "fajita", *arguments)
+        arguments = (
+            "run",
+            str(chain),
+            "--dpdk",
+            f"{_EAL},{device}",
+            *ports,
+            "--json",
+            str(report),
+            "--quiet",
+            *options,
+        )
+        self.process = network.start(BETWEEN, sys.executable, "-m", "fajita", *arguments)
 
     def wait_until_it_runs(self) -> None:
         """Until the host inside gets an answer."""

@@ -4,6 +4,7 @@ It is one test, as to begin takes longer than all that follows: a kernel is comp
 """
 
 import hashlib
+import importlib.util
 import json
 import socket
 import sys
@@ -14,10 +15,12 @@ import pytest
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
 from tests.command import CHAINS
-from tests.live.network import ADDRESSES, EXTERNAL, INSIDE, OUTSIDE, Between, Network, until, why_not_here
+from tests.live.network import ADDRESSES, BETWEEN, EXTERNAL, INSIDE, OUTSIDE, Between, Network, until, why_not_here
 
 _TOOLS = {"ping": "iputils-ping", "curl": "curl", "iperf3": "iperf3"}
 _FILE_BYTES = 20 << 20
+_METRICS = "9400"
+_HAS_METRICS = importlib.util.find_spec("prometheus_client") is not None
 _SERVER = ADDRESSES[OUTSIDE]
 
 pytestmark = pytest.mark.skipif(bool(why := why_not_here(**_TOOLS)), reason=why)
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.skipif(bool(why := why_not_here(**_TOOLS)), reason=why)
 
 @pytest.fixture
 def network() -> Iterator[Network]:
-    with Network() as made:
+    with Network(is_routed=True) as made:
         yield made
 
 
@@ -33,7 +36,7 @@ def test_a_router_between_real_interfaces(network, tmp_path):
     chain = tmp_path / "office_router.yaml"
     chain.write_text((CHAINS / "office_router.yaml").read_text().replace("[203.0.113.1]", "[203.0.113.1], udp: 1s"))
     (tmp_path / "office_router.nft").write_text((CHAINS / "office_router.nft").read_text())
-    router = Between(network, chain, tmp_path / "report.json")
+    router = Between(network, chain, tmp_path / "report.json", *(("--metrics", _METRICS) if _HAS_METRICS else ()))
     router.wait_until_it_runs()
 
     check_ping(network)
@@ -41,6 +44,8 @@ def test_a_router_between_real_interfaces(network, tmp_path):
     check_iperf3(network)
     check_names_and_time_outs(network)
     check_what_is_forbidden(network)
+    if _HAS_METRICS:
+        check_metrics(network)
 
     status, complaints = router.stop()
     assert status == 143
@@ -50,8 +55,10 @@ def test_a_router_between_real_interfaces(network, tmp_path):
 
 
 def check_ping(network: Network) -> None:
-    printed = network.run(INSIDE, "ping", "-nqc", "3", "-i", "0.2", _SERVER).stdout
+    """There is a router on the way: an answer's time to live is one less."""
+    printed = network.run(INSIDE, "ping", "-nc", "3", "-i", "0.2", _SERVER).stdout
     assert "3 packets transmitted, 3 received, 0% packet loss" in printed
+    assert printed.count("ttl=63") == 3
 
 
 def check_download(network: Network, folder: Path) -> None:
@@ -124,6 +131,16 @@ def check_what_is_forbidden(network: Network) -> None:
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.connect((_SERVER, 25))
+
+
+def check_metrics(network: Network) -> None:
+    """They are those of a second ago, at most."""
+    dropped = 'fajita_drops_total{nf="firewall",reason="policy"}'
+
+    def is_there() -> bool:
+        return dropped in network.run(BETWEEN, "curl", "-s", f"http://127.0.0.1:{_METRICS}/metrics").stdout
+
+    until(is_there)
 
 
 def check_report(report: dict) -> None:
