@@ -24,7 +24,7 @@ class PortScanDetector(NF):
     with a probability of `benign_answered`, a scanner's of `scanner_answered`. Each outcome makes one likelier. With
     the first that makes a scanner likely enough that no more than `false_alarms` of all tests of benign sources end so,
     it is one. If enough are answered, at least 1 - `detection` of scanners apart, it is none, and the test begins anew.
-    As the parameters are left out, 7 failures more than answers make a scanner, 4 answers more than failures none.
+    As the parameters are left out, 5 failures more than answers make a scanner, 4 answers more than failures none.
 
     An attempt is TCP without ACK and RST: SYN, and what NULL, FIN and Xmas scans send. It is answered when its source
     goes on with an ACK, as only who got an answer does; a scanner that takes the answer to its SYN for enough does not.
@@ -42,7 +42,7 @@ class PortScanDetector(NF):
         action: Literal["pass", "drop", "mark"] = "pass"
         mark: Annotated[int, Field(ge=0, lt=1 << 32)] = 1
         wait: Duration = "3s"
-        false_alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.0001
+        false_alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
         detection: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
         benign_answered: Annotated[float, Field(gt=0, lt=1)] = 0.8
         scanner_answered: Annotated[float, Field(gt=0, lt=1)] = 0.2
