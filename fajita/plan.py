@@ -269,6 +269,10 @@ class Plan:
         """The NFs of a segment with a before_lookup, each of which has a table of its own."""
         return [self.nfs[index] for index in self.segments[number].nfs if self.nfs[index].translated.asks]
 
+    def awaits(self, number: int) -> bool:
+        """Whether keys of a segment are guessed when elements of arrays have come that the first pass asks for."""
+        return any(nf.translated.first_foresight is not None for nf in self.asking(number))
+
     def is_drained(self, table: TablePlan) -> bool:
         """Whether the end of its entries means something to an NF; else they are worth more than an empty table."""
         return any("expire" in self.nfs[index].translated.hooks for index in table.nfs)

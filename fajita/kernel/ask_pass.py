@@ -2,20 +2,27 @@
 
 The entry of a packet has to be asked for long before the NF runs, but its before_lookup has to run in its turn: it
 reads of Core what the methods of the NF have left there at all packets before, and leaves something to those after. So
-a pass before the match pass lets the NF's foresight rewrite the header, hashes the key that comes of it, and puts the
-header back. When the packet's turn comes, before_lookup runs and the key is read; an entry that the guess has led to is
-the packet's if its key is, else the flow is searched for, as where a link leads astray (entry_text).
+the first pass lets the NF's foresight rewrite the header, hashes the key that comes of it, and puts the header back.
+When the packet's turn comes, before_lookup runs and the key is read; an entry that the guess has led to is the packet's
+if its key is, else the flow is searched for, as where a link leads astray (entry_text).
+
+Where that may take elements of large arrays, the first pass guesses the keys for which it does not, asks for the
+elements, and marks other keys as awaited. These, and all keys of other NFs, are guessed by a pass of its own between it
+and the match pass. In the first segment the NFs of a burst run before, so that the elements have come.
 
 Nothing is guessed of fragments, whose ports may be others'.
 """
 
+from collections.abc import Iterable
+
+from fajita.kernel.key_text import TRANSPORT, emit_hash_of_key, emit_key, emit_key_kept, emit_lookup_side
 from fajita.kernel.layout import Scratch
-from fajita.kernel.lookup_pass import TRANSPORT, emit_hash_of_key, emit_key, emit_key_kept, emit_lookup_side
 from fajita.kernel.prologue import emit_words
 from fajita.kernel.text import Text
 from fajita.packet import Layer, places
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
-from fajita.translation.scope import LOOK_UP_CODE
+from fajita.translation import Hook
+from fajita.translation.scope import AWAITS_CODE, LOOK_UP_CODE
 
 _FRAGMENT = int(Layer.FRAGMENT)
 #: What foresight may need of a packet, by the names of arguments.
@@ -24,11 +31,12 @@ _FACTS = {
     "length": "load_u32(wire + 4 * (position + j))",
     "time_ns": "load_i64(time_ns + 8 * (position + j))",
 }
-_WORDS = ("address", "captured", "wire", "time_ns", "core", "constants")
+#: Words of the context, by the argument that they are needed for.
+_WORDS = {"captured": "captured", "length": "wire", "time_ns": "time_ns", "core": "core", "constants": "constants"}
 
 
 def emit_ask_pass(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
-    """`ask_N(context, scratch, position, count)`, if the segment has such NFs: leaves hashes in the scratch area."""
+    """`ask_N(context, scratch, position, count)`, if the segment has such NFs: guesses the keys that are awaited."""
     nfs = plan.asking(number)
     if not nfs:
         return
@@ -51,7 +59,8 @@ def emit_ask_pass(text: Text, plan: Plan, number: int, scratch: Scratch) -> None
 
 
 def _emit_begin(text: Text, plan: Plan, nfs: list[NFPlan], *, family: int) -> None:
-    emit_words(text, _WORDS)
+    hooks = [nf.translated.foresight for nf in nfs]
+    emit_words(text, ("address", *_words_for(hooks)))
     for nf in nfs:
         if (side := table_of(plan, nf).side_of(family)) is not None:
             emit_lookup_side(text, side)
@@ -67,32 +76,84 @@ def _emit_packet(text: Text, plan: Plan, number: int, scratch: Scratch, *, famil
     text.line("frame = load_i64(address + 8 * (position + j))")
     for nf in plan.asking(number):
         table = table_of(plan, nf)
-        t, side = table.index, table.side_of(family)
-        # The match pass sees from this which side to look in.
-        text.line(f"hashed_{t} = {'SECOND_SIDE' if family == 6 and len(table.sides) > 1 else 0}")
-        if side is not None:
-            alive = f"load_i64(scratch + {scratch.status} + 8 * j) < 2 and " if number else ""
-            layer = int(side.packing.layer)
-            text.line(f"if {alive}(headers & {layer | _FRAGMENT}) == {layer}:  # {nf.nf.name}")
-            with text.indented():
-                _emit_guess(text, plan, nf, side, scratch, family=family)
-        text.line(f"store_64(scratch + {scratch.tables[t].hashed} + 8 * j, hashed_{t})")
+        hashed = f"scratch + {scratch.tables[table.index].hashed} + 8 * j"
+        text.line(f"if load_i64({hashed}) == AWAITED:  # {nf.nf.name}")
+        with text.indented():
+            hook, written = nf.translated.foresight, nf.translated.foreseen
+            _emit_hashed(text, plan, nf, scratch, hook, written, family=family, check_status=number > 0)
 
 
-def _emit_guess(text: Text, plan: Plan, nf: NFPlan, side: TableSide, scratch: Scratch, *, family: int) -> None:
-    """The hash of the key that a packet will probably have."""
-    table, foresight = table_of(plan, nf), nf.translated.foresight
-    written = [name for name in nf.translated.foreseen if _is_in(name, family)]
-    if foresight is not None:
+def emit_first_guess(text: Text, plan: Plan, table: TablePlan, scratch: Scratch, *, check_status: bool) -> None:
+    """In the loop of the first pass, for a packet that is no IPv6 one."""
+    nf = plan.nfs[table.nfs[0]]
+    hook, written = nf.translated.first_foresight, nf.translated.first_foreseen
+    if hook is None:
+        emit_awaited(text, table, scratch)
+    else:
+        _emit_hashed(text, plan, nf, scratch, hook, written, family=4, check_status=check_status)
+
+
+def emit_awaited(text: Text, table: TablePlan, scratch: Scratch) -> None:
+    """In the first pass, for any other packet: the key is guessed in the next one."""
+    text.line(f"store_64(scratch + {scratch.tables[table.index].hashed} + 8 * j, AWAITED)")
+    text.line(f"store_64(scratch + {scratch.awaiting}, 1)")
+
+
+def emit_first_words(text: Text, plan: Plan, number: int) -> None:
+    """What the loop of the first pass needs for `emit_first_guess`."""
+    words = _words_for(nf.translated.first_foresight for nf in plan.asking(number))
+    emit_words(text, [word for word in words if word != "captured"])  # which the parser needs, too
+
+
+def _words_for(hooks: Iterable[Hook | None]) -> list[str]:
+    needed = {argument for hook in hooks if hook is not None for argument in hook.arguments}
+    return [word for argument, word in _WORDS.items() if argument in needed]
+
+
+def _emit_hashed(
+    text: Text,
+    plan: Plan,
+    nf: NFPlan,
+    scratch: Scratch,
+    hook: Hook | None,
+    written: tuple[str, ...],
+    *,
+    family: int,
+    check_status: bool,
+) -> None:
+    """The hash of the key that a packet will probably have, in the scratch area; 0 if it will not be looked up."""
+    table = table_of(plan, nf)
+    t, side = table.index, table.side_of(family)
+    # The match pass sees from this which side to look in.
+    text.line(f"hashed_{t} = {'SECOND_SIDE' if family == 6 and len(table.sides) > 1 else 0}")
+    if side is not None:
+        alive = f"load_i64(scratch + {scratch.status} + 8 * j) < 2 and " if check_status else ""
+        layer = int(side.packing.layer)
+        text.line(f"if {alive}(headers & {layer | _FRAGMENT}) == {layer}:  # {nf.nf.name}")
+        with text.indented():
+            _emit_guess(text, table, side, scratch, hook, [name for name in written if _is_in(name, family)], family)
+    text.line(f"store_64(scratch + {scratch.tables[t].hashed} + 8 * j, hashed_{t})")
+
+
+def _emit_guess(
+    text: Text, table: TablePlan, side: TableSide, scratch: Scratch, hook: Hook | None, written: list[str], family: int
+) -> None:
+    """The same of a packet that has what the key is made of."""
+    t = table.index
+    if hook is not None:
         for name in written:
             text.line(f"kept_{name} = read_{name}(frame, headers)")
-        arguments = ", ".join(_FACTS.get(name, name) for name in foresight.arguments)
-        text.line(f"if {foresight.function}({arguments}) == {LOOK_UP_CODE}:")
-    with text.indented_if(foresight is not None):
+        text.line(f"foreseen = {hook.function}({', '.join(_FACTS.get(name, name) for name in hook.arguments)})")
+        text.line(f"if foreseen == {LOOK_UP_CODE}:")
+    with text.indented_if(hook is not None):
         emit_key(text, table, side.packing)
         if table.key.symmetric:
-            text.line(f"store_64(scratch + {scratch.tables[table.index].direction} + 8 * j, direction)")
+            text.line(f"store_64(scratch + {scratch.tables[t].direction} + 8 * j, direction)")
         emit_hash_of_key(text, table, side, family)
+    if hook is not None and hook.name == "first_foresight":
+        text.line(f"elif foreseen == {AWAITS_CODE}:")
+        text.line(f"    hashed_{t} = AWAITED")
+        text.line(f"    store_64(scratch + {scratch.awaiting}, 1)")
     for name in written:
         text.line(f"if read_{name}(frame, headers) != kept_{name}:")
         text.line(f"    poke_{name}(frame, headers, kept_{name})")

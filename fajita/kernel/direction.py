@@ -3,7 +3,7 @@
 The words are those of key.connection, as they lie in the packet: addresses, then source port, destination port and
 protocol. Which of two addresses is the smaller does not matter, as long as both directions agree.
 
-There is no branch in any of this: of a packet's two addresses either may be the smaller, which no processor can predict.
+There is no branch in any of this: either of a packet's addresses may be the smaller, which no processor can predict.
 """
 
 from fajita.kernel.arithmetic import shift_right_unsigned

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from fajita.integers import wrap
 from fajita.kernel.ask_pass import emit_asked_key
 from fajita.kernel.deadline import longest_idle
+from fajita.kernel.key_text import emit_key, emit_key_kept
 from fajita.kernel.layout import Scratch
 from fajita.kernel.link_pass import linked_entry
-from fajita.kernel.lookup_pass import emit_key, emit_key_kept
 from fajita.kernel.records import records_of_side
 from fajita.kernel.shared_text import emit_adopted, home, is_owners
 from fajita.kernel.table import MARK_SHIFT

@@ -11,7 +11,7 @@ from fajita.kernel.landing import LANDING_IMPORTS, emit_landing
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lifetime import emit_lifetime
 from fajita.kernel.link_pass import emit_link_pass, linking_tables
-from fajita.kernel.lookup_pass import emit_lookup
+from fajita.kernel.lookup_pass import emit_lookup, is_match_apart
 from fajita.kernel.prefetch_pass import emit_prefetch, prefetch_arguments
 from fajita.kernel.prologue import emit_sides, emit_tables, emit_words
 from fajita.kernel.records import emit_constants, emit_room_check
@@ -38,7 +38,7 @@ from fajita.kernel.entry import compiled, entry
 from fajita.kernel.fields import *
 from fajita.kernel.fragments import DROPPED, fragment_functions
 from fajita.kernel.function import burst_function, kernel_function, rare_function
-from fajita.kernel.hash import HASHES, SECOND_SIDE
+from fajita.kernel.hash import AWAITED, HASHES, SECOND_SIDE
 from fajita.kernel.layout import DONE, RECORDS_FULL
 from fajita.kernel.memory import *
 from fajita.kernel.parse import REASON_SHIFT, parse, parse_any, parse_plain_ipv4, parse_plain_ipv6
@@ -92,7 +92,7 @@ def generate(plan: Plan) -> str:
     _emit_constants(text, plan)
     emit_landing(text, plan)
     for nf in plan.nfs:
-        ahead = (nf.translated.prefetch, nf.translated.prefetch_before, nf.translated.foresight)
+        ahead = (nf.translated.prefetch, nf.translated.first_foresight, nf.translated.foresight)
         for hook in [*nf.translated.hooks.values(), *(hook for hook in ahead if hook is not None)]:
             text.line()
             text.line()
@@ -178,7 +178,7 @@ def stages(plan: Plan) -> int:
     """How many bursts are on their way at once, each with a scratch area of its own."""
     if not plan.tuning.ahead:
         return 1
-    return 3 if linking_tables(plan, 0) else 2
+    return 3 if linking_tables(plan, 0) or is_match_apart(plan, 0) else 2
 
 
 def _emit_burst(text: Text, plan: Plan, scratch: Scratch) -> None:
@@ -193,10 +193,13 @@ def _emit_burst(text: Text, plan: Plan, scratch: Scratch) -> None:
     *_, last = range(stages(plan))
     text.line(f"following = position{''.join(f' + count_{stage}' for stage in range(last))}")
     text.line(f"count_{last} = minimum({burst_end(plan)}, end - following)")
-    if last > 1:
+    spread = spread_parameter(plan, 0, "scratch")
+    if is_match_apart(plan, 0):
+        text.line(f"match_0(context, scratch_1, position + count_0, count_1{spread})")
+    elif last > 1:
         text.line("follow_0(context, scratch_1, count_1)")
     area = f"scratch_{last}" if last else "scratch"
-    text.line(f"look_up_0(context, {area}, following, count_{last}{spread_parameter(plan, 0, 'scratch')})")
+    text.line(f"look_up_0(context, {area}, following, count_{last}{spread})")
     if not last and linking_tables(plan, 0):
         text.line("follow_0(context, scratch, count_0)")
     emit_clock_pass(text, plan, scratch)

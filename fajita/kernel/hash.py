@@ -12,6 +12,8 @@ from fajita.key import MAXIMUM_WORDS
 
 #: Kept set in every hash, so that 0 can say "no key". Between the bits that choose the group and those of the tag.
 SOME_KEY = 1 << 47
+#: What stands for the hash of a packet whose key nobody has guessed yet.
+AWAITED = 1
 #: A bit beside it, for the caller: which side of its table a packet's key belongs to.
 SECOND_SIDE = 1 << 48
 

@@ -116,6 +116,7 @@ class Scratch:
 
     status: 1 seen by an NF, 2 dropped. clock: the clock at the packet.
     datagram: of a fragment, what `fragments` says which slot it is about. metadata: a word; None if nothing uses it.
+    awaiting: one word for the burst, not 0 if keys of it have still to be guessed; None if no key is.
     """
 
     headers: int
@@ -124,6 +125,7 @@ class Scratch:
     tables: tuple[TableScratch, ...]
     datagram: int
     metadata: int | None
+    awaiting: int | None
     total: int
 
 
@@ -138,5 +140,6 @@ def place_scratch(plan: Plan) -> Scratch:
         tables.append(TableScratch(at, at + 8 * BURST, at + 16 * BURST, at + 24 * BURST, key_bytes, linked, error))
         at += (24 + key_bytes + (0 if linked is None and error is None else 8)) * BURST
     datagram, at = at, at + (8 * BURST if plan.datagrams else 0)
-    metadata, total = (at, at + 8 * BURST) if plan.has_metadata else (None, at)
-    return Scratch(0, 8 * BURST, 16 * BURST, tuple(tables), datagram, metadata, total)
+    metadata, at = (at, at + 8 * BURST) if plan.has_metadata else (None, at)
+    awaiting, total = (at, at + 64) if any(table.asks for table in plan.tables) else (None, at)
+    return Scratch(0, 8 * BURST, 16 * BURST, tuple(tables), datagram, metadata, awaiting, total)

@@ -16,7 +16,7 @@ from fajita.kernel.records import emit_room_check, records_of_side
 from fajita.kernel.shared_text import emit_common, emit_shared_resolve
 from fajita.kernel.text import Text
 from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_AT_ONCE
-from fajita.plan import NFPlan, Plan, TablePlan, TableSide
+from fajita.plan import Plan, TablePlan, TableSide
 
 
 def emit_lifetime(text: Text, plan: Plan) -> None:

@@ -5,22 +5,21 @@ side for IPv4 and one for IPv6, SECOND_SIDE in the hash says which of them a pac
 hashed by a function of their own, so that the loop has all registers for the others, and so are fragments.
 """
 
+from fajita.kernel.ask_pass import emit_awaited, emit_first_guess, emit_first_words
 from fajita.kernel.fragment_pass import emit_hash_fragment
-from fajita.kernel.layout import Scratch, TableScratch
-from fajita.kernel.prefetch_before import emit_prefetch_before, emit_prefetch_words
-from fajita.kernel.prologue import emit_sides, emit_words
-from fajita.kernel.shared_text import emit_copies, emit_redirected
+from fajita.kernel.key_text import TRANSPORT, emit_hash_of_key, emit_key, emit_key_kept, emit_lookup_side
+from fajita.kernel.layout import Scratch
+from fajita.kernel.link_pass import linking_tables
+from fajita.kernel.prologue import emit_words
+from fajita.kernel.shared_text import emit_redirected
 from fajita.kernel.spread import emit_lines, emit_unless_spread, spread_parameter, spread_tables
 from fajita.kernel.text import Text
-from fajita.key import KeyPart, Packing
 from fajita.packet import Layer
 from fajita.plan import Plan, Segment, TablePlan, TableSide
 from fajita.prefetching import lines_ahead
 
 #: What the passes need of the context.
 _WORDS = ("address", "captured", "link")
-#: Where the transport header of most packets is.
-TRANSPORT = "start_of_transport(frame, headers)"
 #: What the parser needs to know of a packet.
 _FRAME = "frame, load_u32(captured + 4 * (position + j)), load_u8(link + position + j)"
 
@@ -42,7 +41,7 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
     text.function("burst_function", f"look_up_{number}({parameters})")
     with text.indented():
         emit_words(text, _WORDS)
-        emit_prefetch_words(text, plan, number)
+        emit_first_words(text, plan, number)
         for t in segment.tables:
             for side in plan.tables[t].sides:
                 emit_lookup_side(text, side)
@@ -55,10 +54,23 @@ def emit_lookup(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
         with text.indented_if(one_by_one):
             if one_by_one:
                 text.line("count = start + 1")
-            _emit_hash_pass(text, plan, segment, scratch, number=number, start=start)
             if plan.asking(number):
-                text.line(f"ask_{number}(context, scratch, position, count)")
-            _emit_match_pass(text, plan, segment, scratch, number=number, start=start)
+                text.line(f"store_64(scratch + {scratch.awaiting}, 0)")
+            _emit_hash_pass(text, plan, segment, scratch, number=number, start=start)
+            if not is_match_apart(plan, number):
+                _emit_match_pass(text, plan, segment, scratch, number=number, start=start)
+    if is_match_apart(plan, number):
+        text.function("burst_function", f"match_{number}({parameters})")
+        with text.indented():
+            for t in segment.tables:
+                for side in plan.tables[t].sides:
+                    emit_lookup_side(text, side)
+            _emit_match_pass(text, plan, segment, scratch, number=number, start="0")
+
+
+def is_match_apart(plan: Plan, number: int) -> bool:
+    """Whether the second pass comes a burst later, as keys await what the first one asks for."""
+    return number == 0 and plan.awaits(number) and plan.tuning.ahead and not linking_tables(plan, number)
 
 
 def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
@@ -83,7 +95,7 @@ def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, 
             _emit_apart(text, plan, segment, number=number)
         for t in segment.tables:
             if plan.tables[t].asks:
-                emit_prefetch_before(text, plan, plan.tables[t], 4)
+                emit_first_guess(text, plan, plan.tables[t], scratch, check_status=number > 0)
             elif not plan.tables[t].is_linked(4):
                 _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
         if only_plain:
@@ -104,7 +116,6 @@ def _emit_hash_other(text: Text, plan: Plan, number: int, scratch: Scratch) -> N
     keep_headers = f"store_64(scratch + {scratch.headers} + 8 * j, headers)"
     with text.indented():
         emit_words(text, _WORDS)
-        emit_prefetch_words(text, plan, number)
         _emit_sides_of(text, plan, number, family=6)
         text.line(f"headers = parse_plain_ipv6({_FRAME})")
         text.line("if headers == 0:")
@@ -194,25 +205,12 @@ def _emit_hash(
     text.line(f"store_64(scratch + {place.hashed} + 8 * j, hashed_{t})")
 
 
-def emit_hash_of_key(text: Text, table: TablePlan, side: TableSide, family: int) -> None:
-    """`hashed_T` of a key in variables; its tags are asked for."""
-    t, s = table.index, side.index
-    words = ", ".join(f"key_{word}" for word in range(side.packing.words))
-    text.line(f"hashed_{t} = hash_{side.packing.words}(secret_0_{s}, secret_1_{s}, {words})")
-    if len(table.sides) > 1:
-        text.line(f"hashed_{t} = (hashed_{t} & ~SECOND_SIDE){' | SECOND_SIDE' if family == 6 else ''}")
-    text.line(f"prefetch(tags_{s} + (hashed_{t} & mask_{s}) * GROUP)")
-
-
 def _emit_hash_apart(text: Text, plan: Plan, number: int, scratch: Scratch, *, family: int) -> None:
     """`hash_N_ipv6(context, scratch, j, frame, headers, transport)`, or ipv4: the first pass for one packet."""
     text.function("burst_function", f"hash_{number}_ipv{family}(context, scratch, j, frame, headers, transport)")
     with text.indented():
         _emit_sides_of(text, plan, number, family)
-        emit_prefetch_words(text, plan, number)
         _emit_hashes(text, plan, number, scratch, family=family, transport="transport")
-        if plan.asking(number):
-            text.line("return")  # maybe all that there is
 
 
 def _emit_hash_icmp(text: Text, plan: Plan, number: int, scratch: Scratch) -> None:
@@ -238,12 +236,10 @@ def _emit_icmp_hashes(text: Text, plan: Plan, number: int, scratch: Scratch, *, 
     _emit_sides_of(text, plan, number, family)
     for t in plan.segments[number].tables:
         table, place = plan.tables[t], scratch.tables[t]
-        if table.asks:
-            continue
-        if table.errors:
+        if table.errors and not table.asks:
             text.line("headers = quoted if quoted != 0 else own")
         _emit_table_hash(text, plan, t, scratch, family=family, check_status=number > 0, transport=TRANSPORT)
-        if table.errors:
+        if table.errors and not table.asks:
             text.line(f"store_64(scratch + {place.error} + 8 * j, quoted if hashed_{t} != 0 else 0)")
             text.line("headers = own")
 
@@ -261,9 +257,6 @@ def _emit_hashes(
 ) -> None:
     """The keys and hashes of a packet of a family, for the functions apart from the loop."""
     for t in plan.segments[number].tables:
-        table = plan.tables[t]
-        if table.asks:
-            emit_prefetch_before(text, plan, table, family)
         _emit_table_hash(text, plan, t, scratch, family=family, check_status=number > 0, transport=transport)
 
 
@@ -272,6 +265,8 @@ def _emit_table_hash(
 ) -> None:
     table = plan.tables[t]
     side = table.side_of(family)
+    if table.asks:
+        emit_awaited(text, table, scratch)
     if table.is_linked(family) or table.asks:
         return
     _emit_hash(text, table, scratch, family=family, check_status=check_status, transport=transport)
@@ -279,57 +274,6 @@ def _emit_table_hash(
         # The match pass leaves the table out, for the sake of all other packets.
         _emit_match(text, plan, t, side)
         text.line(f"store_64(scratch + {scratch.tables[t].entry} + 8 * j, entry_{t})")
-
-
-def emit_lookup_side(text: Text, side: TableSide) -> None:
-    """What hashing and matching in a side need."""
-    s = side.index
-    emit_sides(text, [side])
-    text.line(f"tags_{s}, mask_{s} = load_i64(side_{s} + TAGS), load_i64(side_{s} + MASK)")
-    text.line(f"entries_{s} = load_i64(side_{s} + ENTRIES_AT)")
-    text.line(f"nowhere_{s} = load_i64(side_{s} + NOWHERE)")
-    text.line(f"secret_0_{s}, secret_1_{s} = load_i64(side_{s} + SECRET_0), load_i64(side_{s} + SECRET_1)")
-    emit_copies(text, [side])
-
-
-def emit_key(text: Text, table: TablePlan, packing: Packing, transport: str = TRANSPORT) -> None:
-    """The words of the packet's key, in variables, and of a key of both directions which of them it is.
-
-    transport: where its transport header is, or what stands for it.
-    """
-    words, among = range(packing.words), packing.parts_by_field() if table.asks else packing.parts
-    for word in words:
-        parts = [_key_part(part, packing, transport) for part in among if part.word == word]
-        text.line(f"key_{word} = {' | '.join(parts) or '0'}")
-    if table.key.symmetric:
-        text.line(f"direction = is_turned_{packing.family}({', '.join(f'key_{word}' for word in words)})")
-        turned_ports = f"turned_ports(direction, key_{packing.words - 1})"
-        if packing.family == 4:
-            text.line(f"key_0, key_1 = turned_addresses(direction, key_0), {turned_ports}")
-        else:
-            turned = ", ".join(f"either(direction, key_{word}, key_{word ^ 2})" for word in range(4))
-            text.line(f"key_0, key_1, key_2, key_3, key_4 = {turned}, {turned_ports}")
-
-
-def emit_key_kept(text: Text, table: TablePlan, packing: Packing, place: TableScratch) -> None:
-    """The same in the scratch area."""
-    if table.key.symmetric:
-        text.line(f"store_64(scratch + {place.direction} + 8 * j, direction)")
-    for word in range(packing.words):
-        text.line(f"store_64(scratch + {place.key + 8 * word} + {place.key_bytes} * j, key_{word})")
-
-
-def _key_part(part: KeyPart, packing: Packing, transport: str) -> str:
-    if part.start == "protocol":
-        load = "read_protocol(frame, headers)"
-    else:
-        start = transport if part.start == "transport" else f"start_of_{part.start}(frame, headers)"
-        load = f"load_u{part.bits}({start} + {part.offset})"
-    if part.mask != -1:
-        load = f"({load} & {part.mask})"
-    if part.layer & ~packing.layer and part.start != "protocol":
-        load = f"({load} if headers & {int(part.layer)} else 0)"
-    return f"({load} << {part.shift})" if part.shift else load
 
 
 def _packets(start: str) -> str:
@@ -341,6 +285,9 @@ def _emit_match_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch,
     tables = [t for t in segment.tables if plan.tables[t].link is None]
     if not tables:
         return
+    if plan.asking(number):
+        text.line(f"if load_i64(scratch + {scratch.awaiting}) != 0:")
+        text.line(f"    ask_{number}(context, scratch, position, count)")
     text.line(f"for j in {_packets(start)}:")
     with text.indented():
         for t in tables:

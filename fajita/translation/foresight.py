@@ -4,20 +4,30 @@ The entry of a packet is asked for long before the NF runs, but its key is known
 of that here has no effect but on the header: fields that it or the key reads are written, without checksums; whoever
 calls it puts them back. It reads variables of Core as they are then, which the NF may change until its turn comes, and
 no random numbers. So what it says is no more than a hint.
+
+Where elements of large arrays decide, there are two such hooks: the first asks for them, and knows no more then; when
+they have come, the second tells.
 """
 
 import ast
 import re
+from dataclasses import dataclass
+from typing import TypeVar
 
 from fajita.packet import FIELDS, HALVES
+from fajita.translation.arrays import ArrayPlace, arrays_in
 from fajita.translation.expressions import Expressions
 from fajita.translation.maps import CHANGES, is_map_call
-from fajita.translation.scope import Scope, Value
+from fajita.translation.prefetches import stored_names
+from fajita.translation.scope import AWAITS_CODE, Scope, Value
 from fajita.translation.statements import Statements
+
+Node = TypeVar("Node", bound=ast.AST)
 
 #: What may be called in such a hook: functions of which it is known that they change nothing.
 _HARMLESS = re.compile(
-    r"(read|load|hash_of|poke|map_get)_\w+|minimum|maximum|absolute|bit_length|floor_(divide|modulo)|(left|right)_shift"
+    r"(read|load|hash_of|poke|prefetch|map_get)_\w+|minimum|maximum|absolute|bit_length"
+    r"|floor_(divide|modulo)|(left|right)_shift"
     r"|payload_length|is_error|lands_here|range"
 )
 _CALL = re.compile(r"\b(\w+)\(")
@@ -30,15 +40,39 @@ def foresee(scope: Scope, reads: frozenset[str]) -> tuple[list[str], tuple[str, 
 
     scope: a fresh one of before_lookup. reads: the fields that this reads.
     """
+    statements = _ForesightStatements(scope, _wanted_fields(scope, reads))
+    statements.block(scope.method.tree.body, 1)
+    return (statements.lines, tuple(sorted(statements.written))) if _is_harmless(scope, statements.lines) else None
+
+
+@dataclass(frozen=True)
+class First:
+    """The hook that comes before: its lines, the header fields that it writes, the elements it asks for as they stand
+    in the source."""
+
+    lines: list[str]
+    written: tuple[str, ...]
+    asked: frozenset[str]
+
+
+def foresee_first(scope: Scope, reads: frozenset[str], arrays: frozenset[str]) -> First | None:
+    """The same for the first hook; None if there are no elements to ask for. arrays: of Core, the large ones."""
+    statements = _FirstStatements(scope, _wanted_fields(scope, reads), arrays)
+    statements.block(scope.method.tree.body, 1)
+    if not statements.asked or not _is_harmless(scope, statements.lines):
+        return None
+    return First(["    awaits = 0", *statements.lines], tuple(sorted(statements.written)), frozenset(statements.asked))
+
+
+def _wanted_fields(scope: Scope, reads: frozenset[str]) -> frozenset[str]:
     key = scope.nf.granularity
     assert key is not None
-    scope.is_hint = True
-    statements = _ForesightStatements(scope, reads | set(key.fields))
-    statements.block(scope.method.tree.body, 1)
-    called = {name for line in statements.lines for name in _CALL.findall(line)}
-    if not scope.used <= _KNOWN or not all(_HARMLESS.fullmatch(name) for name in called):
-        return None
-    return statements.lines, tuple(sorted(statements.written))
+    return reads | set(key.fields)
+
+
+def _is_harmless(scope: Scope, lines: list[str]) -> bool:
+    called = {name for line in lines for name in _CALL.findall(line)}
+    return scope.used <= _KNOWN and all(_HARMLESS.fullmatch(name) for name in called)
 
 
 class _ForesightExpressions(Expressions):
@@ -53,6 +87,7 @@ class _ForesightStatements(Statements):
 
     def __init__(self, scope: Scope, wanted: frozenset[str]) -> None:
         super().__init__(scope)
+        scope.is_hint = True
         self.expressions = _ForesightExpressions(scope)
         self.wanted = wanted
         self.written: set[str] = set()
@@ -83,3 +118,74 @@ class _ForesightStatements(Statements):
 
     def _change_element(self, statement: ast.AugAssign, target: ast.Subscript, level: int) -> None:
         self._emit(level, "pass")
+
+
+class _FirstStatements(_ForesightStatements):
+    """Writes the first hook. asked: the elements of `arrays` that it asks for.
+
+    unknown: variables that depend on elements. A statement with any of all these is left out.
+    """
+
+    def __init__(self, scope: Scope, wanted: frozenset[str], arrays: frozenset[str]) -> None:
+        super().__init__(scope, wanted)
+        self.arrays = arrays
+        self.asked: set[str] = set()
+        self.unknown: set[str] = set()
+        self.variables = set(stored_names(scope.method.tree))
+
+    def block(self, body: list[ast.stmt], level: int) -> bool:
+        for statement in body:
+            if self._is_unknown(_head(statement)):
+                self._await(statement, level)
+                if isinstance(statement, ast.Return):
+                    self._emit(level, f"return {AWAITS_CODE}")
+                    return True
+            elif super().block([statement], level):
+                return True
+        return False
+
+    def _is_unknown(self, node: ast.AST) -> bool:
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        return bool(names & self.unknown) or any(self._is_element(part) for part in ast.walk(node))
+
+    def _is_element(self, node: ast.AST) -> bool:
+        """Whether it is an element of one of the arrays."""
+        if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Attribute):
+            return False
+        return ast.unparse(node.value.value) == "self.core" and node.value.attr in self.arrays
+
+    def _await(self, statement: ast.stmt, level: int) -> None:
+        """Ask for the elements in a statement whose places are known by now; what it assigns is not known."""
+        stored = {part.id for part in _parts(statement, ast.Name) if isinstance(part.ctx, ast.Store)}
+        elements = {ast.unparse(part): part for part in _parts(statement, ast.Subscript) if self._is_element(part)}
+        for element in elements.values():
+            variables = {part.id for part in _parts(element.slice, ast.Name)} & self.variables
+            if variables <= self.scope.locals.keys() - stored and not self._is_unknown(element.slice):
+                self._ask(element, level)
+        self.unknown |= stored
+        self._emit(level, "awaits = 1")
+
+    def _ask(self, element: ast.Subscript, level: int) -> None:
+        assert isinstance(element.value, ast.Attribute)
+        array = ArrayPlace("core", element.value.attr, arrays_in(self.scope, "core")[element.value.attr])
+        self.scope.used.add("core")
+        suffix = "bits" if array.kind.packed else f"array_{array.kind.element.bytes}"
+        index = self.expressions.integer(element.slice).text
+        self._emit(level, f"prefetch_{suffix}({array.start(self.scope.prefix)}, {index})")
+        self.asked.add(ast.unparse(element))
+
+    def _return(self, statement: ast.Return, level: int) -> bool:
+        super()._return(statement, level)
+        self.lines[-1] = f"{self.lines[-1]} if awaits == 0 else {AWAITS_CODE}"
+        return True
+
+
+def _head(statement: ast.stmt) -> ast.AST:
+    """What of a statement is evaluated whatever comes of it."""
+    if isinstance(statement, ast.If):
+        return statement.test
+    return statement.iter if isinstance(statement, ast.For) else statement
+
+
+def _parts(node: ast.AST, kind: type[Node]) -> list[Node]:
+    return [part for part in ast.walk(node) if isinstance(part, kind)]

@@ -73,6 +73,8 @@ class Scope:
 VERDICTS_OF = {"packet": ("PASS", "DROP"), "error": ("PASS", "DROP"), "before_lookup": ("LOOK_UP", "PASS", "DROP")}
 #: What before_lookup returns in the kernel for LOOK_UP; PASS is 0, reasons to drop are counted from 1.
 LOOK_UP_CODE = -1
+#: What its first foresight returns where it takes an element of an array to know more, which is asked for.
+AWAITS_CODE = -2
 
 #: The reason counted for a plain `return DROP`.
 PLAIN_DROP = "dropped"

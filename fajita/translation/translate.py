@@ -7,7 +7,7 @@ from fajita.integers import AnyIntegers
 from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
 from fajita.packet import FLOW_PORTS
 from fajita.translation.commuting import why_not_commuting
-from fajita.translation.foresight import foresee
+from fajita.translation.foresight import foresee, foresee_first
 from fajita.translation.locate import Method, find_method
 from fajita.translation.prefetches import ArrayAccess, Asked, derive_prefetches
 from fajita.translation.scope import VERDICTS_OF, Scope
@@ -80,9 +80,10 @@ class TranslatedNF:
     arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
     asked: how many, and what decides which. why_not: why it does not commute.
     before_reads, before_writes: what before_lookup reads and writes of the header; they are among `reads` and `writes`.
-    prefetch_before: as `prefetch`, of what before_lookup names.
     foresight: a hook with the arguments of before_lookup that says beforehand what that will probably do; None: nobody
     knows. It writes fields without their checksums, those named in `foreseen`, and changes nothing else.
+    first_foresight, first_foreseen: the same of one that runs ahead of it, and asks for elements of arrays that it
+    would have to wait for; None: there are none.
     """
 
     nf: NF
@@ -104,9 +105,10 @@ class TranslatedNF:
     why_not: str = ""
     before_reads: frozenset[str] = frozenset()
     before_writes: frozenset[str] = frozenset()
-    prefetch_before: Hook | None = None
     foresight: Hook | None = None
     foreseen: tuple[str, ...] = ()
+    first_foresight: Hook | None = None
+    first_foreseen: tuple[str, ...] = ()
 
     @property
     def asks(self) -> bool:
@@ -221,7 +223,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
 
 def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> TranslatedNF:
     """The same with a prefetch hook for these arrays, each given as (area, name)."""
-    translated = _with_prefetch_before(translated, wanted)
+    translated = _with_first_foresight(translated, frozenset(name for area, name in wanted if area == "core"))
     prefetches = derive_prefetches(_packet_scope(translated), wanted)
     accesses = tuple(dict.fromkeys([*translated.accesses, *prefetches.accesses]))
     if not prefetches.lines:
@@ -230,18 +232,23 @@ def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> Tra
     return replace(translated, accesses=accesses, prefetch=hook, asked=prefetches.asked)
 
 
-def _with_prefetch_before(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> TranslatedNF:
-    """The same with the hook for its before_lookup, if it has one."""
+def _with_first_foresight(translated: TranslatedNF, arrays: frozenset[str]) -> TranslatedNF:
+    """The same with the first foresight of its before_lookup, if it needs one. arrays: of Core, the large ones."""
     method = find_method(type(translated.nf), BEFORE_LOOKUP)
     if method is None:
         return replace(translated, accesses=())
-    scope = _scope(translated.nf, method, translated.prefix)
-    scope.reasons = list(translated.reasons)
-    prefetches = derive_prefetches(scope, wanted)
-    if not prefetches.lines:
-        return replace(translated, accesses=prefetches.accesses)
-    scope.method = replace(scope.method, name="prefetch_before")
-    return replace(translated, accesses=prefetches.accesses, prefetch_before=_hook(scope, prefetches.lines))
+    scopes = [_scope(translated.nf, method, translated.prefix) for _ in range(2)]
+    for scope in scopes:
+        scope.reasons = list(translated.reasons)
+    accesses = derive_prefetches(scopes[0], set()).accesses
+    first = None if translated.foresight is None else foresee_first(scopes[1], translated.before_reads, arrays)
+    asked = frozenset() if first is None else first.asked
+    accesses = tuple(replace(access, ahead=access.text in asked) for access in accesses)
+    if first is None:
+        return replace(translated, accesses=accesses)
+    scopes[1].method = replace(method, name="first_foresight")
+    hook = _hook(scopes[1], first.lines)
+    return replace(translated, accesses=accesses, first_foresight=hook, first_foreseen=first.written)
 
 
 def _packet_scope(translated: TranslatedNF) -> Scope:
