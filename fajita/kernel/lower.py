@@ -9,7 +9,7 @@ Names that are not local are constants or callees and are looked up where the fu
 
 import ast
 from collections.abc import Callable
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, NoReturn
 
 from llvmlite import ir
@@ -42,6 +42,12 @@ def constant(value: int) -> Any:
     return I64(wrap(value))
 
 
+@cache
+def _stored_in(tree: ast.FunctionDef) -> list[str]:
+    """The names that a function stores, sorted. Most functions are parts of many kernels."""
+    return sorted({n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)})
+
+
 class Lowering:
     """Writes the body of one function. `lookup` gives the constant or callee of a name that is not local."""
 
@@ -49,9 +55,8 @@ class Lowering:
         self.tree, self.lookup = tree, lookup
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.loops: list[tuple[Any, Any]] = []
-        stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         arguments = [argument.arg for argument in tree.args.args]
-        self.variables = {name: self.builder.alloca(I64, name=name) for name in [*arguments, *sorted(stored)]}
+        self.variables = {name: self.builder.alloca(I64, name=name) for name in [*arguments, *_stored_in(tree)]}
         for name, value in zip(arguments, function.args, strict=True):
             self.builder.store(value, self.variables[name])
         self._block(tree.body)
