@@ -65,7 +65,7 @@ class ParallelEngine:
         self._standstill = still = Standstill(tables.values())
         self.indirection = owners = usual_indirection(workers)
         common = [Membership(n, workers, self._budget, tables, still.stop, still.wait, owners) for n in range(workers)]
-        self.engines = [CompiledEngine(plan, membership=membership, live=live) for membership in common]
+        self.engines = [CompiledEngine(plan, membership=each, live=live, spreads=workers > 1) for each in common]
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
         self.balancing = None if balance_ns is None else Balancing(plan, balance_ns)
