@@ -20,6 +20,7 @@
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
+#include <rte_memcpy.h>
 #include <rte_pause.h>
 #include <rte_ring.h>
 #include <rte_version.h>
@@ -31,6 +32,8 @@
 /* Mbufs that are asked for at once: what vector drivers like. */
 #define AT_ONCE 32
 #define MBUF_CACHE 256
+/* Of a frame in memory that is played. */
+#define SLOT 64
 
 /* The log: the newest bytes, in a ring. */
 
@@ -351,7 +354,7 @@ static int lies_within_buffer(const struct rte_mbuf *segment)
 /* In one piece, of one's own and within its buffer: the usual case. */
 static int is_plain(const struct rte_mbuf *mbuf)
 {
-    return mbuf->nb_segs == 1 && mbuf->next == NULL && RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1 &&
+    return mbuf->nb_segs == 1 && RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1 &&
            !(mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && mbuf->pkt_len == mbuf->data_len &&
            mbuf->data_len > 0 && lies_within_buffer(mbuf);
 }
@@ -416,7 +419,10 @@ static uint64_t time_of(const struct fajita_queue *queue, const struct fajita_la
 static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32_t count, uint32_t most)
 {
     struct fajita_lane *lane = &queue->lane[number];
-    struct rte_mbuf *come[AT_ONCE];
+    struct rte_mbuf *come[AT_ONCE], **held = queue->held;
+    uint64_t *address = queue->address, *time_ns = queue->time_ns, bytes = 0;
+    uint32_t *captured = queue->captured, *wire = queue->wire, before = count;
+    uint8_t *lane_of = queue->lane_of;
 
     if (lane->in_queue == FAJITA_NO_QUEUE)
         return count;
@@ -428,18 +434,19 @@ static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32
             struct rte_mbuf *mbuf = come[i];
             if (unlikely(!is_plain(mbuf)) && (mbuf = made_plain(queue, lane, mbuf)) == NULL)
                 continue;
-            queue->held[count] = mbuf;
-            queue->lane_of[count] = number;
-            queue->address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
-            queue->captured[count] = queue->wire[count] = mbuf->data_len;
-            queue->time_ns[count] = time_of(queue, lane, mbuf, now);
-            lane->in_packets++;
-            lane->in_bytes += mbuf->data_len;
+            held[count] = mbuf;
+            lane_of[count] = number;
+            address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
+            captured[count] = wire[count] = mbuf->data_len;
+            time_ns[count] = time_of(queue, lane, mbuf, now);
+            bytes += mbuf->data_len;
             count++;
         }
         if (got < asked)
             break;
     }
+    lane->in_packets += count - before;
+    lane->in_bytes += bytes;
     return count;
 }
 
@@ -558,31 +565,36 @@ static void send_all(struct fajita_queue *queue, struct fajita_lane *lane, uint3
     lane->unsent += count - done;
     for (uint32_t i = done; i < count; i++)
         lane->out_bytes -= rte_pktmbuf_pkt_len(queue->outgoing[i]);
-    rte_pktmbuf_free_bulk(queue->outgoing + done, count - done);
+    if (done < count)
+        rte_pktmbuf_free_bulk(queue->outgoing + done, count - done);
 }
 
 int64_t fajita_transmit(int64_t at, int64_t count)
 {
     struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
+    struct rte_mbuf **held = queue->held, **outgoing = queue->outgoing;
+    const uint8_t *verdict = queue->verdict, *lane_of = queue->lane_of;
+    uint32_t dropped = 0;
 
     for (uint32_t number = 0; number < queue->lanes; number++) {
-        struct fajita_lane *lane = &queue->lane[number];
+        uint64_t bytes = 0;
         uint32_t passing = 0;
         for (int64_t i = 0; i < count; i++) {
-            if (queue->lane_of[i] != number || queue->verdict[i] != 1)
-                continue;
-            queue->outgoing[passing++] = queue->held[i];
-            lane->out_bytes += queue->captured[i];
+            uint32_t passes = lane_of[i] == number && verdict[i] == 1;
+            outgoing[passing] = held[i];
+            bytes += passes ? queue->captured[i] : 0;
+            passing += passes;
         }
+        queue->lane[number].out_bytes += bytes;
         if (passing > 0)
-            send_all(queue, lane, passing);
+            send_all(queue, &queue->lane[number], passing);
     }
-    uint32_t dropped = 0;
     for (int64_t i = 0; i < count; i++) {
-        queue->outgoing[dropped] = queue->held[i];
-        dropped += queue->verdict[i] != 1;
+        outgoing[dropped] = held[i];
+        dropped += verdict[i] != 1;
     }
-    rte_pktmbuf_free_bulk(queue->outgoing, dropped);
+    if (dropped > 0)
+        rte_pktmbuf_free_bulk(outgoing, dropped);
     queue->pending = 0;
     return 0;
 }
@@ -596,6 +608,56 @@ void fajita_end_queue(struct fajita_queue *queue)
 {
     rte_pktmbuf_free_bulk(queue->held, queue->pending);
     queue->pending = 0;
+}
+
+/* For benchmarks. */
+
+static struct {
+    const uint8_t *slots;
+    uint32_t count, next;
+    uint16_t length;
+    struct rte_mempool *pool;
+} play;
+
+void fajita_play(const uint8_t *slots, uint32_t count, uint16_t length, struct rte_mempool *pool)
+{
+    play.slots = slots;
+    play.count = count;
+    play.next = 0;
+    play.length = length;
+    play.pool = pool;
+}
+
+uint16_t fajita_played(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+    (void)port, (void)queue;
+    if (rte_pktmbuf_alloc_bulk(play.pool, mbufs, count) != 0)
+        return 0;
+    for (uint16_t i = 0; i < count; i++) {
+        rte_mov64(rte_pktmbuf_mtod(mbufs[i], uint8_t *), play.slots + (uint64_t)play.next * SLOT);
+        mbufs[i]->data_len = play.length;
+        mbufs[i]->pkt_len = play.length;
+        play.next = play.next + 1 == play.count ? 0 : play.next + 1;
+    }
+    return count;
+}
+
+void fajita_play_alone(uint64_t blocks, uint32_t block)
+{
+    struct rte_mbuf *mbufs[block];
+
+    while (blocks-- > 0) {
+        for (uint32_t i = 0; i < block; i += AT_ONCE)
+            fajita_played(0, 0, mbufs + i, AT_ONCE);
+        fajita_swallow(0, 0, mbufs, block);
+    }
+}
+
+uint16_t fajita_swallow(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+    (void)port, (void)queue;
+    rte_pktmbuf_free_bulk(mbufs, count);
+    return count;
 }
 
 /* For tests. */

@@ -144,6 +144,14 @@ uint64_t fajita_cycles_per_second(void);
 /* Free what is under way. */
 void fajita_end_queue(struct fajita_queue *queue);
 
+/* For benchmarks: bursts of frames from slots of 64 bytes, over and over, each copied into an mbuf of the pool as a NIC
+   would; and a port that takes everything. By one worker. */
+void fajita_play(const uint8_t *slots, uint32_t count, uint16_t length, struct rte_mempool *pool);
+uint16_t fajita_played(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+/* Nothing but that: so many blocks of frames, a multiple of 32 each. */
+void fajita_play_alone(uint64_t blocks, uint32_t block);
+uint16_t fajita_swallow(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+
 /* For tests that play a NIC: an mbuf of these segments, whose bytes lie one after the other; NULL if that cannot be. */
 struct rte_mbuf *fajita_make_mbuf(struct rte_mempool *pool, const uint8_t *bytes, const uint16_t *lengths,
                                   uint16_t segments, uint16_t headroom);
