@@ -19,6 +19,8 @@ def sharding_lines(plan: Plan) -> Iterator[str]:
         yield f"  a packet goes to one by a hash of {_hashed(plan)}"
     yield f"    because: {sharding.why}"
     yield f"    what would change that: {sharding.change}"
+    if sharding.fields is not None:
+        yield f"    live (--dpdk): {_by_ports(plan)}"
     for table in plan.tables:
         yield f"  table {table.index} ({table.key}): {_whose(plan, table)}"
     for nf in plan.nfs if sharding.fields is not None else ():
@@ -34,6 +36,18 @@ def _hashed(plan: Plan) -> str:
     listed = ", ".join(fields.fields)
     both = ", the same in both directions" if fields.symmetric else ""
     return f"{listed}{both}, as it came in"
+
+
+def _by_ports(plan: Plan) -> str:
+    """Who spreads the packets of a live run."""
+    unseen = {
+        "packets inside tunnels": plan.settings.inner,
+        "later fragments": bool(plan.datagrams),
+        "what ICMP errors are about": plan.takes_errors,
+    }
+    but = " and ".join(name for name, is_asked in unseen.items() if is_asked)
+    by_port = f"the port does it where it can hash by that, but for {but}" if but else "the port does it where it can"
+    return f"{by_port}; workers hand over what has come to another"
 
 
 def _whose(plan: Plan, table: TablePlan) -> str:

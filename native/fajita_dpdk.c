@@ -25,7 +25,9 @@
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
+#include <rte_memcpy.h>
 #include <rte_pause.h>
+#include <rte_ring.h>
 #include <rte_version.h>
 
 #if RTE_VERSION < RTE_VERSION_NUM(22, 11, 0, 0)
@@ -35,8 +37,17 @@
 /* Mbufs that are asked for at once: what vector drivers like. */
 #define AT_ONCE 32
 #define MBUF_CACHE 256
+/* Of a frame in memory that is played. */
+#define SLOT 64
 
 /* The log: the newest bytes, in a ring. */
+
+/* What a worker tells another of a frame that it hands over; where in an mbuf that is, once DPDK has begun. */
+struct note {
+    uint64_t time_ns;
+    uint64_t lane;
+};
+static int note_offset = -1;
 
 static struct {
     pthread_mutex_t lock;
@@ -44,7 +55,7 @@ static struct {
     size_t length;
 } said = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static ssize_t note(void *cookie, const char *text, size_t size)
+static ssize_t write_log(void *cookie, const char *text, size_t size)
 {
     (void)cookie;
     size_t kept = RTE_MIN(size, sizeof said.text);
@@ -79,7 +90,7 @@ const char *fajita_version(void)
 
 int fajita_begin(int argc, char **argv)
 {
-    FILE *log = fopencookie(NULL, "w", (cookie_io_functions_t){.write = note});
+    FILE *log = fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_log});
     if (log == NULL)
         return -errno;
     setlinebuf(log);
@@ -87,6 +98,10 @@ int fajita_begin(int argc, char **argv)
     int status = rte_eal_init(argc, argv) < 0 ? -rte_errno : 0;
     /* A usage text belongs where standard output leads now. */
     fflush(stdout);
+    if (status == 0) {
+        struct rte_mbuf_dynfield field = {.name = "fajita_note", .size = sizeof(struct note), .align = 8};
+        note_offset = rte_mbuf_dynfield_register(&field);
+    }
     return status;
 }
 
@@ -217,6 +232,20 @@ int fajita_spread(uint16_t port, const struct fajita_setup *setup)
     return status < 0 ? status : set_indirection(port, setup, info.reta_size);
 }
 
+uint64_t fajita_hash_types(int source, int destination, int source_port, int destination_port)
+{
+    uint64_t types = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_OTHER | RTE_ETH_RSS_IPV6 |
+                     RTE_ETH_RSS_FRAG_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_OTHER;
+
+    if (source_port || destination_port)
+        types |= RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP;
+    if (source != destination)
+        types |= source ? RTE_ETH_RSS_L3_SRC_ONLY : RTE_ETH_RSS_L3_DST_ONLY;
+    if (source_port != destination_port)
+        types |= source_port ? RTE_ETH_RSS_L4_SRC_ONLY : RTE_ETH_RSS_L4_DST_ONLY;
+    return types;
+}
+
 int fajita_start_port(uint16_t port)
 {
     return rte_eth_dev_start(port);
@@ -286,6 +315,21 @@ struct rte_mempool *fajita_make_pool(const char *name, uint32_t mbufs, uint16_t 
     return rte_pktmbuf_pool_create(name, mbufs, cache, 0, room + RTE_PKTMBUF_HEADROOM, socket);
 }
 
+struct rte_ring *fajita_make_ring(const char *name, uint32_t count, int socket)
+{
+    if (note_offset < 0)
+        return NULL;
+    return rte_ring_create(name, count, socket, RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+void fajita_free_ring(struct rte_ring *ring)
+{
+    struct rte_mbuf *left;
+    while (rte_ring_dequeue(ring, (void **)&left) == 0)
+        rte_pktmbuf_free(left);
+    rte_ring_free(ring);
+}
+
 void fajita_free_pool(struct rte_mempool *pool)
 {
     rte_mempool_free(pool);
@@ -347,12 +391,12 @@ static int lies_within_buffer(const struct rte_mbuf *segment)
 /* In one piece, of one's own and within its buffer: the usual case. */
 static int is_plain(const struct rte_mbuf *mbuf)
 {
-    return mbuf->nb_segs == 1 && mbuf->next == NULL && RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1 &&
+    return mbuf->nb_segs == 1 && RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1 &&
            !(mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && mbuf->pkt_len == mbuf->data_len &&
-           lies_within_buffer(mbuf);
+           mbuf->data_len > 0 && lies_within_buffer(mbuf);
 }
 
-/* Whether the segments are as many and as long as is said. */
+/* Whether the segments are as many and as long as is said. A frame without a byte stops some devices that get it. */
 static int is_sound(const struct rte_mbuf *mbuf)
 {
     uint32_t segments = 0, length = 0;
@@ -361,7 +405,7 @@ static int is_sound(const struct rte_mbuf *mbuf)
             return 0;
         length += segment->data_len;
     }
-    return segments == mbuf->nb_segs && length == mbuf->pkt_len;
+    return segments == mbuf->nb_segs && length == mbuf->pkt_len && length > 0;
 }
 
 static int is_shared(const struct rte_mbuf *mbuf)
@@ -412,8 +456,13 @@ static uint64_t time_of(const struct fajita_queue *queue, const struct fajita_la
 static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32_t count, uint32_t most)
 {
     struct fajita_lane *lane = &queue->lane[number];
-    struct rte_mbuf *come[AT_ONCE];
+    struct rte_mbuf *come[AT_ONCE], **held = queue->held;
+    uint64_t *address = queue->address, *time_ns = queue->time_ns, bytes = 0;
+    uint32_t *captured = queue->captured, *wire = queue->wire, before = count;
+    uint8_t *lane_of = queue->lane_of;
 
+    if (lane->in_queue == FAJITA_NO_QUEUE)
+        return count;
     while (count < most) {
         uint16_t asked = RTE_MIN((uint32_t)AT_ONCE, most - count);
         uint16_t got = lane->receive(lane->in_port, lane->in_queue, come, asked);
@@ -422,25 +471,36 @@ static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32
             struct rte_mbuf *mbuf = come[i];
             if (unlikely(!is_plain(mbuf)) && (mbuf = made_plain(queue, lane, mbuf)) == NULL)
                 continue;
-            queue->held[count] = mbuf;
-            queue->lane_of[count] = number;
-            queue->address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
-            queue->captured[count] = queue->wire[count] = mbuf->data_len;
-            queue->time_ns[count] = time_of(queue, lane, mbuf, now);
-            lane->in_packets++;
-            lane->in_bytes += mbuf->data_len;
+            held[count] = mbuf;
+            lane_of[count] = number;
+            address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
+            captured[count] = wire[count] = mbuf->data_len;
+            time_ns[count] = time_of(queue, lane, mbuf, now);
+            bytes += mbuf->data_len;
             count++;
         }
         if (got < asked)
             break;
     }
+    lane->in_packets += count - before;
+    lane->in_bytes += bytes;
     return count;
+}
+
+/* How many may be received, all of which might be one other worker's: what is not is left to the port, which counts it. */
+static uint32_t room_of_others(const struct fajita_queue *queue)
+{
+    uint32_t room = queue->room;
+    for (uint32_t worker = 0; worker < queue->workers; worker++)
+        if (worker != queue->worker)
+            room = RTE_MIN(room, rte_ring_free_count(queue->to[worker]));
+    return room;
 }
 
 int64_t fajita_receive(int64_t at, int64_t most)
 {
     struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
-    uint32_t count = 0, limit = (uint32_t)RTE_MIN((int64_t)queue->room, most);
+    uint32_t count = 0, limit = (uint32_t)RTE_MIN((int64_t)room_of_others(queue), most);
 
     if (queue->busy_since != 0)
         queue->busy_cycles += rte_get_tsc_cycles() - queue->busy_since;
@@ -451,6 +511,70 @@ int64_t fajita_receive(int64_t at, int64_t most)
     queue->pending = count;
     queue->busy_since = count > 0 ? rte_get_tsc_cycles() : 0;
     return count;
+}
+
+/* Several workers. */
+
+static struct note *note_of(struct rte_mbuf *mbuf)
+{
+    return RTE_MBUF_DYNFIELD(mbuf, note_offset, struct note *);
+}
+
+static uint32_t take_over(struct fajita_queue *queue, uint32_t worker, uint32_t count)
+{
+    uint32_t come =
+        rte_ring_sc_dequeue_burst(queue->come_from[worker], (void **)(queue->held + count), queue->room - count, NULL);
+    for (uint32_t end = count + come; count < end; count++) {
+        struct rte_mbuf *mbuf = queue->held[count];
+        queue->address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
+        queue->captured[count] = queue->wire[count] = mbuf->data_len;
+        queue->time_ns[count] = note_of(mbuf)->time_ns;
+        queue->lane_of[count] = note_of(mbuf)->lane;
+    }
+    return count;
+}
+
+static uint32_t owner_of(const struct fajita_queue *queue, uint32_t frame)
+{
+    return queue->indirection[queue->buckets[frame] & 127];
+}
+
+int64_t fajita_exchange(int64_t at, int64_t received)
+{
+    struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
+    uint32_t kept = 0;
+
+    for (uint32_t worker = 0; worker < queue->workers; worker++) {
+        uint32_t leaving = 0;
+        if (worker == queue->worker)
+            continue;
+        for (uint32_t i = 0; i < received; i++) {
+            if (owner_of(queue, i) != worker)
+                continue;
+            *note_of(queue->held[i]) = (struct note){queue->time_ns[i], queue->lane_of[i]};
+            queue->lane[queue->lane_of[i]].handed++;
+            queue->outgoing[leaving++] = queue->held[i];
+        }
+        /* All fit: no more were received. */
+        if (leaving > 0)
+            rte_ring_sp_enqueue_bulk(queue->to[worker], (void **)queue->outgoing, leaving, NULL);
+    }
+    for (uint32_t i = 0; i < received; i++) {
+        if (owner_of(queue, i) != queue->worker)
+            continue;
+        queue->held[kept] = queue->held[i];
+        queue->lane_of[kept] = queue->lane_of[i];
+        queue->address[kept] = queue->address[i];
+        queue->captured[kept] = queue->wire[kept] = queue->captured[i];
+        queue->time_ns[kept] = queue->time_ns[i];
+        kept++;
+    }
+    for (uint32_t worker = 0; worker < queue->workers; worker++)
+        if (worker != queue->worker)
+            kept = take_over(queue, worker, kept);
+    queue->pending = kept;
+    queue->busy_since = kept > 0 ? rte_get_tsc_cycles() : 0;
+    return kept;
 }
 
 /* Sending. */
@@ -478,31 +602,36 @@ static void send_all(struct fajita_queue *queue, struct fajita_lane *lane, uint3
     lane->unsent += count - done;
     for (uint32_t i = done; i < count; i++)
         lane->out_bytes -= rte_pktmbuf_pkt_len(queue->outgoing[i]);
-    rte_pktmbuf_free_bulk(queue->outgoing + done, count - done);
+    if (done < count)
+        rte_pktmbuf_free_bulk(queue->outgoing + done, count - done);
 }
 
 int64_t fajita_transmit(int64_t at, int64_t count)
 {
     struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
+    struct rte_mbuf **held = queue->held, **outgoing = queue->outgoing;
+    const uint8_t *verdict = queue->verdict, *lane_of = queue->lane_of;
+    uint32_t dropped = 0;
 
     for (uint32_t number = 0; number < queue->lanes; number++) {
-        struct fajita_lane *lane = &queue->lane[number];
+        uint64_t bytes = 0;
         uint32_t passing = 0;
         for (int64_t i = 0; i < count; i++) {
-            if (queue->lane_of[i] != number || queue->verdict[i] != 1)
-                continue;
-            queue->outgoing[passing++] = queue->held[i];
-            lane->out_bytes += queue->captured[i];
+            uint32_t passes = lane_of[i] == number && verdict[i] == 1;
+            outgoing[passing] = held[i];
+            bytes += passes ? queue->captured[i] : 0;
+            passing += passes;
         }
+        queue->lane[number].out_bytes += bytes;
         if (passing > 0)
-            send_all(queue, lane, passing);
+            send_all(queue, &queue->lane[number], passing);
     }
-    uint32_t dropped = 0;
     for (int64_t i = 0; i < count; i++) {
-        queue->outgoing[dropped] = queue->held[i];
-        dropped += queue->verdict[i] != 1;
+        outgoing[dropped] = held[i];
+        dropped += verdict[i] != 1;
     }
-    rte_pktmbuf_free_bulk(queue->outgoing, dropped);
+    if (dropped > 0)
+        rte_pktmbuf_free_bulk(outgoing, dropped);
     queue->pending = 0;
     return 0;
 }
@@ -516,6 +645,56 @@ void fajita_end_queue(struct fajita_queue *queue)
 {
     rte_pktmbuf_free_bulk(queue->held, queue->pending);
     queue->pending = 0;
+}
+
+/* For benchmarks. */
+
+static struct {
+    const uint8_t *slots;
+    uint32_t count, next;
+    uint16_t length;
+    struct rte_mempool *pool;
+} play;
+
+void fajita_play(const uint8_t *slots, uint32_t count, uint16_t length, struct rte_mempool *pool)
+{
+    play.slots = slots;
+    play.count = count;
+    play.next = 0;
+    play.length = length;
+    play.pool = pool;
+}
+
+uint16_t fajita_played(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+    (void)port, (void)queue;
+    if (rte_pktmbuf_alloc_bulk(play.pool, mbufs, count) != 0)
+        return 0;
+    for (uint16_t i = 0; i < count; i++) {
+        rte_mov64(rte_pktmbuf_mtod(mbufs[i], uint8_t *), play.slots + (uint64_t)play.next * SLOT);
+        mbufs[i]->data_len = play.length;
+        mbufs[i]->pkt_len = play.length;
+        play.next = play.next + 1 == play.count ? 0 : play.next + 1;
+    }
+    return count;
+}
+
+void fajita_play_alone(uint64_t blocks, uint32_t block)
+{
+    struct rte_mbuf *mbufs[block];
+
+    while (blocks-- > 0) {
+        for (uint32_t i = 0; i < block; i += AT_ONCE)
+            fajita_played(0, 0, mbufs + i, AT_ONCE);
+        fajita_swallow(0, 0, mbufs, block);
+    }
+}
+
+uint16_t fajita_swallow(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+    (void)port, (void)queue;
+    rte_pktmbuf_free_bulk(mbufs, count);
+    return count;
 }
 
 /* For tests. */

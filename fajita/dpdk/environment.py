@@ -32,12 +32,12 @@ _REASONS = (
     "option requires",
     "invalid",
     "cannot",
-    "failed",
     "fail",
     "error",
     "unable",
     "denied",
     "not ",
+    "n't ",
 )
 
 _begun: list[Any] = []
