@@ -57,7 +57,7 @@ def begin_environment(arguments: str) -> None:
     kept = [ffi.new("char[]", word.encode()) for word in ["fajita", *words]]
     vector = ffi.new("char *[]", [*kept, ffi.NULL])
     affinity = os.sched_getaffinity(0)
-    with _captured() as captured:
+    with captured_streams() as captured:
         status = lib.fajita_begin(len(kept), vector)
     # DPDK ties the calling thread to its first core; workers have cores of their own.
     os.sched_setaffinity(0, affinity)
@@ -138,7 +138,7 @@ def _lines(raw: bytes) -> list[str]:
 
 
 @contextmanager
-def _captured() -> Iterator[list[str]]:
+def captured_streams() -> Iterator[list[str]]:
     """What C writes to standard error in the body, as lines; standard output, usage texts, is lost."""
     lines: list[str] = []
     sys.stdout.flush()
