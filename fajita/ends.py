@@ -45,7 +45,7 @@ class Ends:
         if self.pcap is not None and self.is_live:
             raise InputError("--pcap and --dpdk", right="one of them: packets come from a capture or from ports")
         if self.pcap is None and not self.is_live:
-            raise InputError("packets from nowhere", right='--pcap FILE, or --dpdk "EAL ARGUMENTS" with ports')
+            raise InputError("neither --pcap nor --dpdk", right=f'--pcap FILE, or --dpdk "EAL ARGUMENTS" {_EXAMPLE}')
         if not self.is_live:
             given = {"--in": self.in_port, "--inside": self.inside, "--outside": self.outside}
             for option, text in (given | {"--duration": self.duration}).items():

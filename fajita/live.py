@@ -40,6 +40,7 @@ class Ports:
     def lanes(self) -> list[Lane]:
         """From where to where packets go; InputError for a port that is not there."""
         first, second = (find_port(name, option) for name, option in zip(self._names(), self.options, strict=True))
+        second = first if second.number == first.number else second
         there = Lane(first, second)
         return [there, Lane(second, first)] if self.both_ways else [there]
 
@@ -111,6 +112,8 @@ def _of_port(session: Session, port: Port) -> dict[str, Any]:
             "malformed": sum(each.malformed for each in came),
             "too long": sum(each.too_long for each in came),
         },
+        "spreads": port.is_spreading,
+        "handed_over": sum(each.handed for each in came),
         "copied": sum(each.copied for each in came),
         "missed": own["missed"],
         "no_memory": own["no_memory"],
@@ -141,7 +144,7 @@ def execute_live(
     with seconds.spent_on("total"):
         with seconds.spent_on("compile"):
             begin_environment(arguments)
-            session = Session(ports.lanes(), cores)
+            session = Session(ports.lanes(), cores, plan.sharding.fields)
         try:
             with seconds.spent_on("compile"):
                 engine = live_engine(plan, cores, memory_bytes=memory_bytes)
@@ -175,6 +178,7 @@ def _run_workers(
                     break
                 if duration_ns is not None and time.monotonic_ns() - start >= duration_ns:
                     break
+                workers.tick()
                 if time.monotonic() >= next_round:
                     next_round += _ROUND_S
                     run.warnings += session.link_changes()

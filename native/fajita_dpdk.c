@@ -26,6 +26,7 @@
 #include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
 #include <rte_pause.h>
+#include <rte_ring.h>
 #include <rte_version.h>
 
 #if RTE_VERSION < RTE_VERSION_NUM(22, 11, 0, 0)
@@ -38,13 +39,20 @@
 
 /* The log: the newest bytes, in a ring. */
 
+/* What a worker tells another of a frame that it hands over; where in an mbuf that is, once DPDK has begun. */
+struct note {
+    uint64_t time_ns;
+    uint64_t lane;
+};
+static int note_offset = -1;
+
 static struct {
     pthread_mutex_t lock;
     char text[1 << 14];
     size_t length;
 } said = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static ssize_t note(void *cookie, const char *text, size_t size)
+static ssize_t write_log(void *cookie, const char *text, size_t size)
 {
     (void)cookie;
     size_t kept = RTE_MIN(size, sizeof said.text);
@@ -79,7 +87,7 @@ const char *fajita_version(void)
 
 int fajita_begin(int argc, char **argv)
 {
-    FILE *log = fopencookie(NULL, "w", (cookie_io_functions_t){.write = note});
+    FILE *log = fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_log});
     if (log == NULL)
         return -errno;
     setlinebuf(log);
@@ -87,6 +95,10 @@ int fajita_begin(int argc, char **argv)
     int status = rte_eal_init(argc, argv) < 0 ? -rte_errno : 0;
     /* A usage text belongs where standard output leads now. */
     fflush(stdout);
+    if (status == 0) {
+        struct rte_mbuf_dynfield field = {.name = "fajita_note", .size = sizeof(struct note), .align = 8};
+        note_offset = rte_mbuf_dynfield_register(&field);
+    }
     return status;
 }
 
@@ -217,6 +229,20 @@ int fajita_spread(uint16_t port, const struct fajita_setup *setup)
     return status < 0 ? status : set_indirection(port, setup, info.reta_size);
 }
 
+uint64_t fajita_hash_types(int source, int destination, int source_port, int destination_port)
+{
+    uint64_t types = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_OTHER | RTE_ETH_RSS_IPV6 |
+                     RTE_ETH_RSS_FRAG_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_OTHER;
+
+    if (source_port || destination_port)
+        types |= RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP;
+    if (source != destination)
+        types |= source ? RTE_ETH_RSS_L3_SRC_ONLY : RTE_ETH_RSS_L3_DST_ONLY;
+    if (source_port != destination_port)
+        types |= source_port ? RTE_ETH_RSS_L4_SRC_ONLY : RTE_ETH_RSS_L4_DST_ONLY;
+    return types;
+}
+
 int fajita_start_port(uint16_t port)
 {
     return rte_eth_dev_start(port);
@@ -286,6 +312,21 @@ struct rte_mempool *fajita_make_pool(const char *name, uint32_t mbufs, uint16_t 
     return rte_pktmbuf_pool_create(name, mbufs, cache, 0, room + RTE_PKTMBUF_HEADROOM, socket);
 }
 
+struct rte_ring *fajita_make_ring(const char *name, uint32_t count, int socket)
+{
+    if (note_offset < 0)
+        return NULL;
+    return rte_ring_create(name, count, socket, RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+void fajita_free_ring(struct rte_ring *ring)
+{
+    struct rte_mbuf *left;
+    while (rte_ring_dequeue(ring, (void **)&left) == 0)
+        rte_pktmbuf_free(left);
+    rte_ring_free(ring);
+}
+
 void fajita_free_pool(struct rte_mempool *pool)
 {
     rte_mempool_free(pool);
@@ -349,10 +390,10 @@ static int is_plain(const struct rte_mbuf *mbuf)
 {
     return mbuf->nb_segs == 1 && mbuf->next == NULL && RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1 &&
            !(mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && mbuf->pkt_len == mbuf->data_len &&
-           lies_within_buffer(mbuf);
+           mbuf->data_len > 0 && lies_within_buffer(mbuf);
 }
 
-/* Whether the segments are as many and as long as is said. */
+/* Whether the segments are as many and as long as is said. A frame without a byte stops some devices that get it. */
 static int is_sound(const struct rte_mbuf *mbuf)
 {
     uint32_t segments = 0, length = 0;
@@ -361,7 +402,7 @@ static int is_sound(const struct rte_mbuf *mbuf)
             return 0;
         length += segment->data_len;
     }
-    return segments == mbuf->nb_segs && length == mbuf->pkt_len;
+    return segments == mbuf->nb_segs && length == mbuf->pkt_len && length > 0;
 }
 
 static int is_shared(const struct rte_mbuf *mbuf)
@@ -414,6 +455,8 @@ static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32
     struct fajita_lane *lane = &queue->lane[number];
     struct rte_mbuf *come[AT_ONCE];
 
+    if (lane->in_queue == FAJITA_NO_QUEUE)
+        return count;
     while (count < most) {
         uint16_t asked = RTE_MIN((uint32_t)AT_ONCE, most - count);
         uint16_t got = lane->receive(lane->in_port, lane->in_queue, come, asked);
@@ -437,10 +480,20 @@ static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32
     return count;
 }
 
+/* How many may be received, all of which might be one other worker's: what is not is left to the port, which counts it. */
+static uint32_t room_of_others(const struct fajita_queue *queue)
+{
+    uint32_t room = queue->room;
+    for (uint32_t worker = 0; worker < queue->workers; worker++)
+        if (worker != queue->worker)
+            room = RTE_MIN(room, rte_ring_free_count(queue->to[worker]));
+    return room;
+}
+
 int64_t fajita_receive(int64_t at, int64_t most)
 {
     struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
-    uint32_t count = 0, limit = (uint32_t)RTE_MIN((int64_t)queue->room, most);
+    uint32_t count = 0, limit = (uint32_t)RTE_MIN((int64_t)room_of_others(queue), most);
 
     if (queue->busy_since != 0)
         queue->busy_cycles += rte_get_tsc_cycles() - queue->busy_since;
@@ -451,6 +504,70 @@ int64_t fajita_receive(int64_t at, int64_t most)
     queue->pending = count;
     queue->busy_since = count > 0 ? rte_get_tsc_cycles() : 0;
     return count;
+}
+
+/* Several workers. */
+
+static struct note *note_of(struct rte_mbuf *mbuf)
+{
+    return RTE_MBUF_DYNFIELD(mbuf, note_offset, struct note *);
+}
+
+static uint32_t take_over(struct fajita_queue *queue, uint32_t worker, uint32_t count)
+{
+    uint32_t come =
+        rte_ring_sc_dequeue_burst(queue->come_from[worker], (void **)(queue->held + count), queue->room - count, NULL);
+    for (uint32_t end = count + come; count < end; count++) {
+        struct rte_mbuf *mbuf = queue->held[count];
+        queue->address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
+        queue->captured[count] = queue->wire[count] = mbuf->data_len;
+        queue->time_ns[count] = note_of(mbuf)->time_ns;
+        queue->lane_of[count] = note_of(mbuf)->lane;
+    }
+    return count;
+}
+
+static uint32_t owner_of(const struct fajita_queue *queue, uint32_t frame)
+{
+    return queue->indirection[queue->buckets[frame] & 127];
+}
+
+int64_t fajita_exchange(int64_t at, int64_t received)
+{
+    struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
+    uint32_t kept = 0;
+
+    for (uint32_t worker = 0; worker < queue->workers; worker++) {
+        uint32_t leaving = 0;
+        if (worker == queue->worker)
+            continue;
+        for (uint32_t i = 0; i < received; i++) {
+            if (owner_of(queue, i) != worker)
+                continue;
+            *note_of(queue->held[i]) = (struct note){queue->time_ns[i], queue->lane_of[i]};
+            queue->lane[queue->lane_of[i]].handed++;
+            queue->outgoing[leaving++] = queue->held[i];
+        }
+        /* All fit: no more were received. */
+        if (leaving > 0)
+            rte_ring_sp_enqueue_bulk(queue->to[worker], (void **)queue->outgoing, leaving, NULL);
+    }
+    for (uint32_t i = 0; i < received; i++) {
+        if (owner_of(queue, i) != queue->worker)
+            continue;
+        queue->held[kept] = queue->held[i];
+        queue->lane_of[kept] = queue->lane_of[i];
+        queue->address[kept] = queue->address[i];
+        queue->captured[kept] = queue->wire[kept] = queue->captured[i];
+        queue->time_ns[kept] = queue->time_ns[i];
+        kept++;
+    }
+    for (uint32_t worker = 0; worker < queue->workers; worker++)
+        if (worker != queue->worker)
+            kept = take_over(queue, worker, kept);
+    queue->pending = kept;
+    queue->busy_since = kept > 0 ? rte_get_tsc_cycles() : 0;
+    return kept;
 }
 
 /* Sending. */

@@ -8,6 +8,7 @@
 
 struct rte_mbuf;
 struct rte_mempool;
+struct rte_ring;
 
 /* The environment (EAL). It can be begun once in a process. */
 
@@ -77,12 +78,21 @@ int fajita_count_port(uint16_t port, struct fajita_counts *counts);
 
 /* `room`: bytes of a frame that fit one mbuf. NULL if there is no memory. */
 struct rte_mempool *fajita_make_pool(const char *name, uint32_t mbufs, uint16_t room, int socket);
+/* A way from one worker to another; room for `count` mbufs, a power of two. NULL if there is no memory. */
+struct rte_ring *fajita_make_ring(const char *name, uint32_t count, int socket);
+void fajita_free_ring(struct rte_ring *ring);
 void fajita_free_pool(struct rte_mempool *pool);
 uint32_t fajita_mbufs_in_use(struct rte_mempool *pool);
+
+/* What a NIC can be told to hash, of the fields that are not 0; ports beside addresses only. */
+uint64_t fajita_hash_types(int source, int destination, int source_port, int destination_port);
 
 /* What a worker polls, and where its packets go. */
 
 typedef uint16_t (*fajita_burst)(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+
+/* Instead of the number of a queue. */
+enum { FAJITA_NO_QUEUE = 65535 };
 
 /* A queue that packets come from, and the one they go to. */
 struct fajita_lane {
@@ -95,6 +105,7 @@ struct fajita_lane {
     uint64_t malformed; /* mbufs that contradict themselves: refused */
     uint64_t too_long;  /* several segments and no room to join them: refused */
     uint64_t copied;    /* into one piece of its own */
+    uint64_t handed;    /* to another worker */
 };
 
 /* The columns of a block of frames (fajita/io/frames.py), and what is under way. Every array has room for `room`. */
@@ -113,12 +124,20 @@ struct fajita_queue {
     int stamp_offset;
     uint32_t room, pending, lanes, next, retries;
     struct fajita_lane lane[2];
+    /* Of several workers: whose packets are whose, and rings by which each hands the others' over; NULL for its own. */
+    uint32_t worker, workers;
+    uint8_t *buckets;
+    const uint8_t *indirection;
+    struct rte_ring **to, **come_from;
 };
 
 /* Fill in what only DPDK knows, once the rest is there. */
 void fajita_begin_queue(struct fajita_queue *queue);
 /* Receive up to `most` frames into the columns; how many. The kernel calls it: `queue` is an address. */
 int64_t fajita_receive(int64_t queue, int64_t most);
+/* Hand `count` frames that have just been received over to the workers whose buckets they are in, and take what others
+   have handed over; how many frames there are then. */
+int64_t fajita_exchange(int64_t queue, int64_t count);
 /* Send those of `count` frames whose verdict is 1, in order, and free the others; returns 0. */
 int64_t fajita_transmit(int64_t queue, int64_t count);
 /* The time of a packet that would come now. */

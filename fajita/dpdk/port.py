@@ -7,6 +7,7 @@ from typing import Any
 from fajita.dpdk.environment import failure, why_no_port
 from fajita.dpdk.library import library
 from fajita.errors import InputError, nearest
+from fajita.rss import INDIRECTION_ENTRIES, HashFields, usual_indirection
 
 _MOST_PORTS = 1024
 DESCRIPTORS = 1024
@@ -63,34 +64,52 @@ class Port:
             found.hash_types,
             found.socket,
         )
-        self._is_started = False
+        self._is_started = self.is_spreading = False
+        self.receive_queues = 0
 
     @property
     def name(self) -> str:
         """As DPDK calls it."""
         return self.description.name
 
-    def set_up(self, pools: Sequence[Any], transmit_queues: int) -> None:
-        """With a queue that receives for each pool of mbufs; InputError if the port cannot."""
+    def set_up(self, pools: Sequence[Any], transmit_queues: int, fields: HashFields | None = None) -> None:
+        """With a queue that receives for each pool of mbufs, and so many that transmit; InputError if the port cannot.
+
+        fields: by which packets are to be spread over the queues, if the port can do that.
+        """
         lib, ffi = library()
-        limits = (
-            ("receives", len(pools), self.description.receive_queues),
-            ("sends", transmit_queues, self.description.transmit_queues),
-        )
-        for verb, wanted, most in limits:
-            if wanted > most:
-                raise InputError(f"it {verb} with {most} queues at most, not {wanted}", self.name, f"--cores {most}")
+        self.receive_queues = len(pools)
         self._setup_pools = ffi.new("struct rte_mempool *[]", list(pools))
         self._setup = ffi.new("struct fajita_setup *")
         self._setup.receive_queues, self._setup.transmit_queues = len(pools), transmit_queues
         self._setup.receive_descriptors = self._setup.transmit_descriptors = DESCRIPTORS
         self._setup.pools = self._setup_pools
+        self.is_spreading = False
+        if fields is not None and len(pools) > 1:
+            self._tell_hash(fields, len(pools))
         self._do("cannot be set up", lib.fajita_set_up_port(self.number, self._setup))
+
+    def _tell_hash(self, fields: HashFields, queues: int) -> None:
+        """Have the port choose queues as fajita does, as far as it can: what it gets wrong workers hand over."""
+        lib, ffi = library()
+        types = lib.fajita_hash_types(fields.source, fields.destination, fields.source_port, fields.destination_port)
+        key_bytes = self.description.key_bytes or len(fields.key)
+        if not types & self.description.hash_types or key_bytes < len(fields.key):
+            return
+        # Nothing that is hashed reaches what a longer key has behind ours.
+        self._key = ffi.new("uint8_t[]", fields.key.ljust(key_bytes, b"\0"))
+        self._indirection = ffi.new("uint8_t[]", usual_indirection(queues).tobytes())
+        self._setup.key, self._setup.key_bytes, self._setup.hash_types = self._key, key_bytes, types
+        self._setup.indirection, self._setup.buckets = self._indirection, INDIRECTION_ENTRIES
+        self.is_spreading = True
 
     def start(self) -> None:
         """From now on packets come."""
-        self._do("does not start", library().lib.fajita_start_port(self.number))
+        lib, _ = library()
+        self._do("does not start", lib.fajita_start_port(self.number))
         self._is_started = True
+        if self.is_spreading and self.description.indirection_entries:
+            self.is_spreading = lib.fajita_spread(self.number, self._setup) == 0
 
     def stop(self) -> None:
         """No packet comes any more."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fajita.dpdk.library import library
 from fajita.dpdk.port import Port
 from fajita.engine.counters import Addable
+from fajita.engine.live import Exchange
 from fajita.io.frames import ETHERNET, FrameBlock
 
 #: Frames that a worker takes at once.
@@ -34,6 +35,7 @@ class LaneCounts(Addable):
     """What went along a lane, of all workers.
 
     unsent: the port did not take them. malformed, too_long: refused when they came. copied: into one piece.
+    handed: over to another worker.
     """
 
     in_packets: int = 0
@@ -44,6 +46,7 @@ class LaneCounts(Addable):
     malformed: int = 0
     too_long: int = 0
     copied: int = 0
+    handed: int = 0
 
 
 @dataclass
@@ -85,7 +88,8 @@ class WorkerQueue:
         words.large, words.room, words.retries = self.pool, room, RETRIES
         words.lanes = len(self.lanes)
         for lane, told, lock in zip(self.lanes, words.lane, self.locks, strict=False):
-            told.in_port, told.in_queue = lane.source.number, self.number
+            has_queue = self.number < lane.source.receive_queues
+            told.in_port, told.in_queue = lane.source.number, self.number if has_queue else lib.FAJITA_NO_QUEUE
             # Workers that have to share a queue take turns.
             told.out_port, told.out_queue = lane.target.number, self.number if lock is None else 0
             told.lock = ffi.NULL if lock is None else _pointer("uint32_t *", lock)
@@ -121,6 +125,22 @@ class WorkerQueue:
         if any(lane.source.description.driver in _STAMPS_NS for lane in self.lanes):
             return None
         return int(library().lib.fajita_now(self.words))
+
+    def connect(self, to: Sequence[Any], come_from: Sequence[Any]) -> None:
+        """With other workers, by rings to and from each; NULL for itself."""
+        _, ffi = library()
+        self._rings = [ffi.new("struct rte_ring *[]", list(rings)) for rings in (to, come_from)]
+        self.words.to, self.words.come_from = self._rings
+
+    def spread(self, worker: int, indirection: NDArray[np.uint8]) -> Exchange:
+        """Be one of the workers, once they are connected."""
+        lib, ffi = library()
+        self._buckets = np.zeros(self.room, np.uint8)
+        self._indirection = indirection
+        self.words.worker, self.words.workers = worker, len(self._rings[0])
+        self.words.buckets = _pointer("uint8_t *", self._buckets)
+        self.words.indirection = _pointer("uint8_t *", indirection)
+        return Exchange(int(ffi.cast("intptr_t", ffi.addressof(lib, "fajita_exchange"))), self._buckets)
 
     def counts(self) -> list[LaneCounts]:
         """By lane."""

@@ -12,11 +12,14 @@ from fajita.dpdk.library import library
 from fajita.dpdk.port import DESCRIPTORS, Counts, Port
 from fajita.dpdk.queue import BLOCK, Lane, LaneCounts, WorkerQueue
 from fajita.errors import InputError
+from fajita.rss import HashFields
 
 #: Bytes of a frame that an mbuf holds, unless the port's frames are larger; of Ethernet and two tags beside the MTU.
 _ROOM, _FRAMING = 2048, 22
 #: Frames in several segments are put together in mbufs of this size, so many per worker.
 _LARGE_ROOM, _LARGE_MBUFS = 16 << 10, 511
+#: Packets on their way from a worker to another, at most.
+_HANDED = 1024
 #: Mbufs in the caches of threads.
 _CACHED = 512
 
@@ -24,22 +27,24 @@ _CACHED = 512
 class Session:
     """Ports in use. `queues`: what each worker polls."""
 
-    def __init__(self, lanes: Sequence[Lane], workers: int) -> None:
+    def __init__(self, lanes: Sequence[Lane], workers: int, fields: HashFields | None = None) -> None:
+        """fields: by which packets are spread over workers."""
         self.lanes = lanes
         self.ports = list({port.number: port for lane in lanes for port in (lane.source, lane.target)}.values())
         self._pools: list[Any] = []
+        self._rings: list[Any] = []
         self._links: dict[int, bool] = {}
         self._last_counts: dict[int, Counts] = {}
         try:
             with captured_streams():  # libraries of AF_XDP write there, too
-                self.queues = self._set_up(workers)
+                self.queues = self._set_up(workers, fields)
         except BaseException:
             self.close()
             raise
 
-    def _set_up(self, workers: int) -> list[WorkerQueue]:
+    def _set_up(self, workers: int, fields: HashFields | None) -> list[WorkerQueue]:
         room = max([_ROOM, *(port.description.mtu + _FRAMING for port in self.ports)])
-        under_way = len(self.lanes) * 2 * DESCRIPTORS + BLOCK + _CACHED
+        under_way = len(self.lanes) * 2 * DESCRIPTORS + BLOCK + _CACHED + (workers - 1) * _HANDED
         # A power of two less one is what a pool stores best.
         mbufs = (1 << under_way.bit_length()) - 1
         socket = self.lanes[0].source.description.socket
@@ -52,9 +57,29 @@ class Session:
             most = port.description.transmit_queues
             locks[port.number] = None if workers <= most else np.zeros(1, np.uint32)
             transmit = 0 if port.number not in targets else min(workers, most) if workers <= most else 1
-            port.set_up(pools if port.number in sources else [], transmit)
+            receive = min(workers, port.description.receive_queues) if port.number in sources else 0
+            port.set_up(pools[:receive], transmit, fields)
         lane_locks = [locks[lane.target.number] for lane in self.lanes]
-        return [WorkerQueue(self.lanes, number, large[number], lane_locks) for number in range(workers)]
+        queues = [WorkerQueue(self.lanes, number, large[number], lane_locks) for number in range(workers)]
+        if workers > 1:
+            self._connect(queues, socket)
+        return queues
+
+    def _connect(self, queues: Sequence[WorkerQueue], socket: int) -> None:
+        """Give workers rings to hand packets over: one from each to each other."""
+        _, ffi = library()
+        numbers = range(len(queues))
+        rings = [[ffi.NULL if a == b else self._ring(f"{a} {b}", socket) for b in numbers] for a in numbers]
+        for number, queue in enumerate(queues):
+            queue.connect(rings[number], [row[number] for row in rings])
+
+    def _ring(self, name: str, socket: int) -> Any:
+        lib, ffi = library()
+        ring = lib.fajita_make_ring(f"fajita {name}".encode(), _HANDED, socket)
+        if ring == ffi.NULL:
+            raise InputError(f"no memory for what workers hand over: {failure(-12)}", "--dpdk", "more memory")
+        self._rings.append(ring)
+        return ring
 
     def _pool(self, name: str, mbufs: int, room: int, socket: int) -> Any:
         lib, ffi = library()
@@ -95,6 +120,9 @@ class Session:
         with captured_streams():
             for port in self.ports:
                 port.close()
+        for ring in self._rings:
+            library().lib.fajita_free_ring(ring)
+        self._rings = []
         for pool in self._pools:
             library().lib.fajita_free_pool(pool)
         self._pools = []

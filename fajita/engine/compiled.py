@@ -69,14 +69,15 @@ class CompiledEngine:
         memory_bytes: int | None = None,
         membership: Membership | None = None,
         live: bool = False,
+        spreads: bool = False,
     ) -> None:
         """memory_bytes: what the tables may take; None: half of what the machine has free.
 
         membership: what a worker of several has in common with the others; the plan is then that of for_workers.
-        live: with the kernel for `run_live`, which does all that the other does.
+        live: with the kernel for `run_live`, which does all that the other does. spreads: as of generate_live.
         """
         self.plan = plan
-        self._poll: Callable[..., int] | None = _kernel(generate_live(plan)) if live else None
+        self._poll: Callable[..., int] | None = _kernel(generate_live(plan, spreads=spreads)) if live else None
         self._run = partial(_run_once, self._poll) if self._poll is not None else _kernel(generate(plan))
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _zeros(plan.core_bytes)
@@ -102,7 +103,7 @@ class CompiledEngine:
         self._clocks: NDArray[np.generic] = self._listed
         self.fragments = FragmentMemory(plan)
         self._busy_seconds = 0.0
-        self._live: Sequence[NDArray[np.int64]] = ()
+        self._live: Sequence[NDArray[Any]] = ()
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
@@ -157,7 +158,7 @@ class CompiledEngine:
         """The next frame of the block."""
         return int(self._context[CONTEXT["position"] // 8])
 
-    def run_live(self, live: Sequence[NDArray[np.int64]], block: FrameBlock) -> int:
+    def run_live(self, live: Sequence[NDArray[Any]], block: FrameBlock) -> int:
         """Let the loop of fajita.kernel.live run until it asks for something, and do that, as far as it is an engine's.
 
         live: its words, and those to which they lead. block: the columns that it fills. Gives what it asked for.
@@ -169,6 +170,8 @@ class CompiledEngine:
         asks = self._poll(self._context.ctypes.data, live[0].ctypes.data)
         if asks not in (DONE, TICK):
             self._answer(asks)
+        for table in self.tables:
+            table.free_moved()
         return asks
 
     @property

@@ -9,6 +9,7 @@ import ctypes
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from threading import Barrier
@@ -18,7 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.compiled import CompiledEngine
+from fajita.engine.fragments import FragmentMemory
+from fajita.engine.gate import Gate
 from fajita.engine.parallel import ParallelEngine
+from fajita.engine.sharder import byte_tables
 from fajita.engine.shared_table import words_apart
 from fajita.engine.threads import WorkerThreads
 from fajita.io.frames import FrameBlock
@@ -28,11 +32,20 @@ from fajita.kernel.live import LIVE, LIVE_WORDS, NEVER, TICK
 from fajita.lifetime import FIRST_CLOCK_NS
 from fajita.plan import NFPlan, TablePlan
 from fajita.records import Sides
+from fajita.rss import HashFields
 
 #: A worker with fewer packets since it last kept house has the time to look through its tables for idle states.
 FEW = 1000
 #: How long a worker may take to send what it has, before it is hurried, and then again.
 _PATIENCE_S = 0.25
+
+
+@dataclass
+class Exchange:
+    """What hands packets over to other workers: a function as fajita.kernel.live has it, and where buckets go."""
+
+    function: int
+    buckets: NDArray[np.uint8]
 
 
 class Interface(Protocol):
@@ -61,6 +74,9 @@ class Interface(Protocol):
     def now_ns(self) -> int | None:
         """The time that a packet would get now; None: packets bring their times."""
 
+    def spread(self, worker: int, indirection: NDArray[np.uint8]) -> Exchange:
+        """Be one of several, whose buckets are told by the table of indirection."""
+
 
 class LiveWorker:
     """One worker: its engine, what it polls, and the loop. Only `come_back` is for another thread than its own."""
@@ -77,13 +93,14 @@ class LiveWorker:
         ticking: tables in which states end at ticks, while this worker is the only one.
         """
         self.engine, self.interface = engine, interface
-        self._left, self._ticking = left, ticking
+        self._ticking = ticking
         self._wanted = words_apart(1)
         self._words = np.zeros(len(LIVE_WORDS), np.int64)
         self._clock_ns, self._settled_at = FIRST_CLOCK_NS, 0
-        self._receive: Any = _checked(interface, engine) if CHECKED else interface.receive
+        self._areas: list[NDArray[Any]] = [self._words, self._wanted, *([] if left is None else [left])]
+        self._receive = _Called(interface.receive, interface, engine)
         given = {
-            "receive": _address(self._receive),
+            "receive": self._receive.address,
             "transmit": interface.transmit,
             "queue": interface.queue,
             "most": len(interface.block),
@@ -91,8 +108,32 @@ class LiveWorker:
             "left": 0 if left is None else left.ctypes.data,
             "tick": self._next_tick(),
         }
-        for name, value in given.items():
+        self._tell(given)
+
+    def _tell(self, words: dict[str, int]) -> None:
+        for name, value in words.items():
             self._words[LIVE[name] // 8] = value
+
+    def spread(self, worker: int, fields: HashFields, indirection: NDArray[np.uint8]) -> None:
+        """Be one of several workers: hand packets over whose bucket is another's."""
+        exchange = self.interface.spread(worker, indirection)
+        self._exchange = _Called(exchange.function, self.interface, self.engine)
+        self._memory = FragmentMemory(self.engine.plan)
+        room = len(self.interface.block)
+        tables, found, indices = byte_tables(fields.key), np.zeros(2, np.int64), np.zeros(room, np.int64)
+        self._areas += [tables, exchange.buckets, self._memory.words, found, indices]
+        self._tell(
+            {
+                "exchange": self._exchange.address,
+                "hash_tables": tables.ctypes.data,
+                "buckets": exchange.buckets.ctypes.data,
+                "hash_memory": self._memory.words.ctypes.data,
+                "hash_found": found.ctypes.data,
+                "hash_indices": indices.ctypes.data,
+                # What others hand over has to find a place beside it.
+                "most": max(1, room // 2),
+            }
+        )
 
     def come_back(self) -> None:
         """Have the loop return soon."""
@@ -100,8 +141,7 @@ class LiveWorker:
 
     def poll(self) -> bool:
         """Poll until the loop returns; whether that was asked for."""
-        areas = [self._words, self._wanted, *([] if self._left is None else [self._left])]
-        asks = self.engine.run_live(areas, self.interface.block)
+        asks = self.engine.run_live(self._areas, self.interface.block)
         if asks == TICK:
             self._tick()
         if asks == DONE:
@@ -148,10 +188,16 @@ class LiveWorkers:
             left[0] = limit
         self._limit, self._emitting = limit, [nf for nf in engine.plan.nfs if nf.translated.may_emit]
         alone = len(engines) == 1
+        self._ticking, self._ticked_ns, self._gate = [] if alone else ticking, FIRST_CLOCK_NS, Gate()
         self.workers = [
             LiveWorker(each, interface, left, ticking if alone else [])
             for each, interface in zip(engines, interfaces, strict=True)
         ]
+        if not alone:
+            assert isinstance(engine, ParallelEngine)
+            assert engine.plan.sharding.fields is not None
+            for number, worker in enumerate(self.workers):
+                worker.spread(number, engine.plan.sharding.fields, engine.indirection)
         self._at_work = engine.at_work if isinstance(engine, ParallelEngine) else nullcontext
         self._threads = WorkerThreads(len(engines))
         self._is_stopping, self._futures = False, list[Future[Any]]()
@@ -164,8 +210,10 @@ class LiveWorkers:
     def start(self) -> None:
         """Let them poll."""
         self._is_stopping = False
-        ready = Barrier(len(self.workers))
+        ready = Barrier(1 + len(self.workers))
         self._futures = self._threads.begin([partial(self._work, worker, ready) for worker in self.workers])
+        # From here on the gate knows all of them.
+        ready.wait()
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until a worker has failed; whether there is nothing to wait for any more."""
@@ -176,6 +224,22 @@ class LiveWorkers:
         """Have all workers do what is done now and then."""
         for worker in self.workers:
             worker.come_back()
+
+    def tick(self) -> None:
+        """End what is idle in the tables that workers share, if the clock has come to a tick of theirs."""
+        if not self._ticking:
+            return
+        clock_ns = self._clock_ns()
+        due = [table for table in self._ticking if clock_ns // table.round_ns != self._ticked_ns // table.round_ns]
+        self._ticked_ns = clock_ns
+        if due:
+            with self._gate.closed(self.keep_house):
+                for table in due:
+                    self.workers[0].engine.tick(table, clock_ns)
+
+    def _clock_ns(self) -> int:
+        now_ns = self.workers[0].interface.now_ns()
+        return max(worker.engine.clock_ns for worker in self.workers) if now_ns is None else now_ns
 
     def stop(self) -> None:
         """Let each finish what it has received; comes back when all have. InputError if one has failed."""
@@ -208,14 +272,18 @@ class LiveWorkers:
             self._take_records(worker.engine)
 
     def _work(self, worker: LiveWorker, ready: Barrier) -> None:
-        ready.wait()
-        worker.interface.begin()
         try:
-            with self._at_work():
-                while not ((is_wanted := worker.poll()) and self._is_stopping):
-                    if is_wanted:
-                        worker.keep_house()
+            with self._gate.worker():
+                ready.wait()
+                worker.interface.begin()
+                while not self._is_stopping:
+                    with self._at_work():
+                        while not worker.poll():
+                            self._take_records(worker.engine)
+                        if not self._is_stopping:
+                            worker.keep_house()
                     self._take_records(worker.engine)
+                    self._gate.wait()
         finally:
             worker.engine.was_busy(worker.interface.busy_seconds())
             worker.interface.end()
@@ -226,18 +294,23 @@ class LiveWorkers:
             self.records.put((nf, engine.take_records(nf)))
 
 
-def _address(function: Any) -> int:
-    return function if isinstance(function, int) else ctypes.cast(function, ctypes.c_void_p).value or 0
+class _Called:
+    """A function of an interface, for the kernel to call; in a build with bounds checks, by a detour through Python:
 
+    what the kernel may touch changes with every block.
+    """
 
-def _checked(interface: Interface, engine: CompiledEngine) -> Any:
-    """`receive` for a build with bounds checks: what the kernel may touch changes with every block."""
-    kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-    receive = kind(interface.receive)
+    def __init__(self, function: int, interface: Interface, engine: CompiledEngine) -> None:
+        self.address = function
+        if not CHECKED:
+            return
+        kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+        called = kind(function)
 
-    def received(queue: int, most: int) -> int:
-        count = receive(queue, most)
-        engine.allow_block(interface.block.head(count))
-        return count
+        def checked(queue: int, number: int) -> int:
+            count = called(queue, number)
+            engine.allow_block(interface.block.head(count))
+            return count
 
-    return kind(received)
+        self._kept = kind(checked)
+        self.address = ctypes.cast(self._kept, ctypes.c_void_p).value or 0

@@ -66,7 +66,7 @@ class ParallelEngine:
         self.indirection = owners = usual_indirection(workers)
         common = (workers, self._budget, tables, still.stop, still.wait, owners, place_constants(plan))
         members = [Membership(number, *common) for number in range(workers)]
-        self.engines = [CompiledEngine(plan, membership=membership, live=live) for membership in members]
+        self.engines = [CompiledEngine(plan, membership=each, live=live, spreads=workers > 1) for each in members]
         fields = plan.sharding.fields
         self._sharder = Sharder(plan, fields) if fields is not None and workers > 1 else None
         self.balancing = None if balance_ns is None else Balancing(plan, balance_ns)

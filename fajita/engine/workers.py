@@ -26,4 +26,7 @@ def live_engine(plan: Plan, workers: int, *, memory_bytes: int | None = None) ->
     """One whose workers poll (fajita.engine.live)."""
     if workers == 1 and not any(table.ends_at_ticks for table in plan.tables):
         return CompiledEngine(plan, memory_bytes=memory_bytes, live=True)
+    if workers > 1 and plan.sharding.fields is None:
+        what = "all packets of this chain go to one worker (fajita explain says why)"
+        raise InputError(what, f"--cores {workers}", "--cores 1")
     return ParallelEngine(plan, workers, memory_bytes=memory_bytes, live=True)

@@ -11,6 +11,7 @@ from llvmlite import ir
 from fajita.kernel.generate import generate
 from fajita.kernel.layout import CONTEXT
 from fajita.kernel.operation import I64, operation
+from fajita.kernel.shard_text import SHARD_IMPORTS, shard_text
 from fajita.plan import Plan
 
 #: Words (int64) of the area that the loop is told its work by.
@@ -22,6 +23,12 @@ LIVE_WORDS = (
     "count",  # frames in the columns, not all of which have been run yet
     "wanted",  # the address of a word that is not 0 when the loop is to return between two blocks
     "left",  # the address of a word: packets that all workers may still receive; 0: as many as come
+    "exchange",  # of several workers, the address of a function (queue, count): hand over what is others'; how many now
+    "hash_tables",  # what each byte adds to the bucket
+    "buckets",  # where the bucket of each frame goes
+    "hash_memory",  # what is remembered of first fragments, of packets received here
+    "hash_found",  # two words
+    "hash_indices",  # a word for each frame
     "tick",  # with the first packet of this time or later the loop returns, before that is run
 )
 LIVE: dict[str, int] = {name: 8 * index for index, name in enumerate(LIVE_WORDS)}
@@ -37,7 +44,35 @@ from fajita.kernel.fragments import begin_block
 from fajita.kernel.layout import STOPPED
 from fajita.kernel.live import NEVER, TICK, call
 """
-_OF_THE_CONTEXT = ("position", "end", "time_ns", "fragments", "before", "stop")
+#: Of several workers: which buckets the frames are in, and the exchange.
+_SPREAD = """\
+@kernel_function
+def follow_fragments(context, live, count):
+    indices, buckets = load_i64(live + LIVE_HASH_INDICES), load_i64(live + LIVE_BUCKETS)
+    end = indices
+    for index in range(count):
+        if load_u8(buckets + index) == UNKNOWN:
+            store_64(end, index)
+            end += 8
+    if end != indices:
+        memory = load_i64(live + LIVE_HASH_MEMORY)
+        begin_block(memory)
+        address, captured = load_i64(context + CONTEXT_ADDRESS), load_i64(context + CONTEXT_CAPTURED)
+        link, times = load_i64(context + CONTEXT_LINK), load_i64(context + CONTEXT_TIME_NS)
+        tables, found = load_i64(live + LIVE_HASH_TABLES), load_i64(live + LIVE_HASH_FOUND)
+        hash_fragments(address, captured, link, times, tables, memory, found, indices, end, buckets)
+
+
+@kernel_function
+def exchanged(context, live, count):
+    address, captured = load_i64(context + CONTEXT_ADDRESS), load_i64(context + CONTEXT_CAPTURED)
+    buckets = load_i64(live + LIVE_BUCKETS)
+    hash_frames(address, captured, load_i64(context + CONTEXT_LINK), count, load_i64(live + LIVE_HASH_TABLES), buckets)
+    if FOLLOWS:
+        follow_fragments(context, live, count)
+    return call(load_i64(live + LIVE_EXCHANGE), load_i64(live + LIVE_QUEUE), count)
+"""
+_OF_THE_CONTEXT = ("position", "end", "address", "captured", "link", "time_ns", "fragments", "before", "stop")
 
 
 @operation
@@ -50,7 +85,7 @@ def call(builder: Any, address: Any, *arguments: Any) -> Any:
 _LIVE = """
 
 @kernel_function
-def receive_some(live):
+def receive_some(context, live):
     # Of the packets that may still come a worker takes its own first, and gives back those that did not come.
     most, left = load_i64(live + LIVE_MOST), load_i64(live + LIVE_LEFT)
     room = most if left == 0 else minimum(most, maximum(add_atomic_64(left, 0 - most), 0))
@@ -59,7 +94,9 @@ def receive_some(live):
         count = call(load_i64(live + LIVE_RECEIVE), load_i64(live + LIVE_QUEUE), room)
     if left != 0:
         add_atomic_64(left, most - count)
-    return count
+    if ALONE:
+        return count
+    return exchanged(context, live, count)
 
 
 @kernel_function
@@ -82,7 +119,7 @@ def run_live(context, live):
                 return DONE
             if load_relaxed_u64(load_i64(context + CONTEXT_STOP)) != 0:
                 return STOPPED
-            count = receive_some(live)
+            count = receive_some(context, live)
             if count == 0:
                 pause()
                 continue
@@ -113,13 +150,21 @@ def run(arguments):
 """
 
 
-def generate_live(plan: Plan) -> str:
+def generate_live(plan: Plan, *, spreads: bool = False) -> str:
     """The module as text, with `run(context, live)`: the kernel's context, and an area with LIVE_WORDS.
 
     It returns what `run` of the chain's kernel returns, DONE when it is wanted, or TICK; called again it goes on. With
-    0 for live it is `run` of the chain's kernel.
+    0 for live it is `run` of the chain's kernel. spreads: there are several workers, and each hands over packets
+    that are not its own.
     """
     lines = generate(plan).split("\n\n\nenter = entry(run_chain)")[0]
     places = [f"LIVE_{name.upper()} = {at}" for name, at in LIVE.items()]
     places += [f"CONTEXT_{name.upper()} = {CONTEXT[name]}" for name in _OF_THE_CONTEXT]
-    return f"{_IMPORTS}{lines}\n\n\n# the loop\n{chr(10).join(places)}{_LIVE}"
+    spread, imports = "", _IMPORTS
+    if spreads:
+        assert plan.sharding.fields is not None
+        places.append(f"FOLLOWS = {plan.datagrams != 0}")
+        imports += SHARD_IMPORTS
+        spread = f"\n{shard_text(plan, plan.sharding.fields)}\n\n{_SPREAD}"
+    places.append(f"ALONE = {not spreads}")
+    return f"{imports}{lines}\n\n\n# the loop\n{chr(10).join(places)}\n{spread}{_LIVE}"

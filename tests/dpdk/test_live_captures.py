@@ -49,11 +49,11 @@ def as_the_driver_reads_it(path: Path, target: Path) -> int:
     return writer.packets
 
 
-def through_ports(chain: Path, capture: Path, packets: int, out: Path, add_device: AddDevice):
+def through_ports(chain: Path, capture: Path, packets: int, out: Path, add_device: AddDevice, cores: int = 1):
     from fajita.live import Ports, execute_live
 
     port = add_device("net_pcap", f"rx_pcap={capture},tx_pcap={out}")
-    return execute_live(plan_of(chain), ARGUMENTS, Ports(port, port, False), limit=packets)
+    return execute_live(plan_of(chain), ARGUMENTS, Ports(port, port, False), cores=cores, limit=packets)
 
 
 def assert_same(chain: Path, capture: Path, packets: int, folder: Path, add_device: AddDevice) -> None:
@@ -121,3 +121,37 @@ def test_a_frame_for_which_there_is_no_room_in_one_piece_is_refused_and_counted(
     assert frames_of(tmp_path / "out.pcap") == [frames[0], frames[2]]
     (port,) = live.report["ports"]
     assert port["refused"] == {"malformed": 0, "too long": 1}
+
+
+#: Chains whose packets are spread: tables of each worker's own, replicas, a table that all share and whose states end.
+SPREAD = {
+    "three": (THREE.read_text(), ()),
+    "hosts, fragments and tunnels": ("fragments: flow\ninner: true\nnfs: [source_counter, destination_counter]", ()),
+    "shared": (
+        "nfs: [flow_counter: {records: true, timeout: 2us}, source_counter: {timeout: 10us}, destination_counter]",
+        ("flows", "tables", "nfs"),  # when idle states end depends on when workers stand still
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_workers_hand_packets_over_and_do_together_what_they_do_to_a_capture(
+    name: str, tmp_path: Path, add_device: AddDevice
+) -> None:
+    text, but = SPREAD[name]
+    chain = tmp_path / "chain.yaml"
+    chain.write_text(text)
+    generate_trace(str(tmp_path / "made.pcap"), 5000, 20_000, size=90, seed=5)
+    packets = as_the_driver_reads_it(tmp_path / "made.pcap", tmp_path / "in.pcap")
+    expected, found = tmp_path / "expected.pcap", tmp_path / "found.pcap"
+    by_file = execute(plan_of(chain), tmp_path / "in.pcap", out=expected, cores=3).report
+    live = through_ports(chain, tmp_path / "in.pcap", packets, found, add_device, cores=3)
+    assert live.error is None
+    assert sorted(frames_of(found)) == sorted(frames_of(expected))
+    told = live.report
+    for part in {"packets", "bytes", "drops", "other", "flows", "tables", "nfs"} - set(but):
+        assert told[part] == by_file[part], part
+    assert [shard["packets"] for shard in told["shards"]] == [shard["packets"] for shard in by_file["shards"]]
+    (port,) = told["ports"]
+    # Its one queue is the first worker's.
+    assert port["handed_over"] == sum(shard["packets"] for shard in told["shards"][1:])
