@@ -144,6 +144,8 @@ def print_report(report: dict[str, Any]) -> None:
     ]
     if report["tables"]:
         parts += ["", _flow_tables(report)]
+    if report.get("ports"):
+        parts += ["", _ports(report)]
     if report["cores"] > 1:
         parts += ["", _shards(report)]
     reasons = dict(report["drops"])
@@ -203,6 +205,29 @@ def _flow_tables(report: dict[str, Any]) -> Table:
         counts = (f"{row[name]:,}" for name in losses)
         table.add_row(row["key"], f"{row['entries']:,}", f"{row['capacity']:,}", _size(row["bytes"]), *counts)
     return table
+
+
+#: What is told of ports only where there is some.
+_PORT_LOSSES = ("unsent", "refused", "missed", "no_memory", "errors")
+
+
+def _ports(report: dict[str, Any]) -> Table:
+    """What each port received and sent, and what was lost there."""
+    rows = [port | {name: _total(port[name]) for name in _PORT_LOSSES} for port in report["ports"]]
+    losses = [name for name in _PORT_LOSSES if any(row[name] for row in rows)]
+    table = Table(**_TABLE_STYLE)
+    for heading in ("port", "driver", "link", "in", "out", *losses):
+        is_text = heading in ("port", "driver", "link")
+        table.add_column(heading.replace("_", " "), justify="left" if is_text else "right")
+    for row in rows:
+        counts = (row["in"]["packets"], row["out"]["packets"], *(row[name] for name in losses))
+        link = "up" if row["link"] else "down"
+        table.add_row(row["port"], row["driver"], link, *(f"{count:,}" for count in counts))
+    return table
+
+
+def _total(counts: int | dict[str, int]) -> int:
+    return counts if isinstance(counts, int) else sum(counts.values())
 
 
 def _shards(report: dict[str, Any]) -> Table:

@@ -44,7 +44,7 @@ def as_the_driver_reads_it(path: Path, target: Path) -> int:
         for block in capture:
             block.wire[:] = block.captured
             block.time_ns[:] = block.time_ns // np.uint64(1000) * np.uint64(1000)
-            block.verdict[:] = block.link == ETHERNET
+            block.verdict[:] = (block.link == ETHERNET) & (block.captured > 0)
             writer.write(block)
     return writer.packets
 

@@ -1,0 +1,109 @@
+"""`fajita run --dpdk` as a process of its own: how it ends, and what it says of what cannot be."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from tests.command import THREE, call_process, some_capture, start
+
+BARE = "--no-huge --no-pci -m 256 -l 0"
+NULLS = f"{BARE} --vdev=net_null0 --vdev=net_null1"
+
+
+def test_a_run_is_reported_as_of_a_capture_and_port_by_port(environment: None, tmp_path: Path) -> None:
+    capture = some_capture(tmp_path, flows=10, repeats=3)
+    files = f"--vdev=net_pcap0,rx_pcap={capture},tx_pcap={tmp_path / 'out.pcap'}"
+    ports = ("--in", "net_pcap0", "--out", "0", "--limit", 30)
+    done = call_process("run", THREE, "--dpdk", f"{BARE} {files}", *ports, "--json", tmp_path / "report.json")
+    assert (done.status, done.err) == (0, "")
+    assert "packets  30 in, 30 out, 0 dropped, 0 other" in done.out
+    assert "net_pcap0" in done.out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["flows"]["created"] == 10
+    (port,) = report["ports"]
+    assert (port["port"], port["in"]["packets"], port["out"]["packets"]) == ("net_pcap0", 30, 30)
+
+
+def test_what_comes_in_on_either_side_goes_out_on_the_other(environment: None, tmp_path: Path) -> None:
+    capture = some_capture(tmp_path, flows=10, repeats=1)
+    sides = [f"--vdev=net_pcap{n},rx_pcap={capture},tx_pcap={tmp_path / f'{n}.pcap'}" for n in (0, 1)]
+    ports = ("--inside", "net_pcap0", "--outside", "net_pcap1", "--limit", 20)
+    done = call_process("run", THREE, "--dpdk", f"{BARE} {' '.join(sides)}", *ports, "--json", "-")
+    assert done.status == 0
+    for port in json.loads(done.out)["ports"]:
+        assert (port["in"]["packets"], port["out"]["packets"]) == (10, 10)
+
+
+def test_it_ends_after_the_duration(environment: None) -> None:
+    done = call_process("run", THREE, "--dpdk", NULLS, "--in", "0", "--out", "1", "--duration", "10ms", "--json", "-")
+    assert (done.status, done.err) == (0, "")
+    report = json.loads(done.out)
+    assert report["packets"]["in"] == report["packets"]["other"] > 0
+    assert [port["port"] for port in report["ports"]] == ["net_null0", "net_null1"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_and_what_was_done_is_reported(
+    environment: None, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    process, out = started(tmp_path)
+    with process, out:
+        process.send_signal(number)
+        while out.read(1 << 16):
+            pass
+        told, complaint = process.communicate(timeout=60)
+    assert process.returncode == status
+    packets = json.loads(told)["packets"]
+    assert complaint == f"fajita: interrupted after {packets['in']} packets, which are all accounted for\n"
+    assert packets["in"] == packets["out"] > 50
+
+
+def test_one_that_was_killed_is_not_in_the_way_of_the_next(environment: None, tmp_path: Path) -> None:
+    process, out = started(tmp_path)
+    with process, out:
+        process.kill()
+        process.communicate(timeout=60)
+    done = call_process("run", THREE, "--dpdk", NULLS, "--in", "0", "--out", "1", "--limit", 1000, "--quiet")
+    assert (done.status, done.out, done.err) == (0, "", "")
+
+
+def started(tmp_path: Path) -> tuple[subprocess.Popen, BinaryIO]:
+    """A run that has sent packets and waits for more; and the pipe to which it sends."""
+    os.mkfifo(tmp_path / "out")
+    capture = some_capture(tmp_path, flows=200, repeats=3)
+    files = f"--vdev=net_pcap0,rx_pcap={capture},tx_pcap={tmp_path / 'out'}"
+    ports = ("--in", "0", "--out", "0", "--json", "-")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = start("run", THREE, "--dpdk", f"{BARE} {files}", *ports, **pipes)
+    out = open(tmp_path / "out", "rb", buffering=0)  # noqa: SIM115
+    # As much as a buffer of the C library takes: packets are on their way.
+    assert out.read(4096)
+    return process, out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--dpdk", f"{BARE} --bogus"), "DPDK does not start: unrecognized option '--bogus'; "),
+        (("--dpdk", f"{BARE} --vdev=net_nothing0"), 'DPDK does not start: failed to parse device "net_nothing0"; '),
+        (("--dpdk", f"{BARE} 'x"), "EAL arguments cannot be split into words: No closing quotation"),
+        (
+            ("--dpdk", BARE),
+            "--in 0: DPDK has no port; a device that DPDK can drive: --vdev, or a NIC bound to vfio-pci",
+        ),
+        (("--dpdk", f"{BARE} --vdev=net_pcap0,rx_pcap=/nowhere"), "/nowhere"),
+        (("--dpdk", f"{BARE} --vdev=net_null7"), "--out 1: no port 1; known: net_null7"),
+        (("--dpdk", NULLS.replace("256", "8")), "no memory for 4,095 packets of 2,048 bytes"),
+        (("--dpdk", "--no-pci -l 0 --huge-dir /nowhere --vdev=net_null0"), "DPDK does not start: "),
+        (("--dpdk", NULLS, "--cores", "2", "--shard", "vlan"), "packets cannot be spread by vlan"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(environment: None, arguments: tuple[str, ...], complaint: str) -> None:
+    done = call_process("run", THREE, "--in", "0", "--out", "1", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert complaint in done.complaint
