@@ -75,6 +75,11 @@ def why_no_port() -> str:
     return _why(_said_at_begin, only_reasons=True)
 
 
+def has_huge_pages() -> bool:
+    """Whether packets lie on such: unless the arguments say otherwise, DPDK does not begin without them."""
+    return "--no-huge" not in _words(_begun[0])
+
+
 def add_device(arguments: str) -> None:
     """Add a device such as `net_null0,copy=1`; InputError if DPDK does not."""
     lib, _ = library()
