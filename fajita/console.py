@@ -145,7 +145,7 @@ def print_report(report: dict[str, Any]) -> None:
     if report["tables"]:
         parts += ["", _flow_tables(report)]
     if report.get("ports"):
-        parts += ["", _ports(report)]
+        parts += ["", _ports(report), *([] if report["huge_pages"] else [_SMALL_PAGES])]
     if report["cores"] > 1:
         parts += ["", _shards(report)]
     reasons = dict(report["drops"])
@@ -157,6 +157,8 @@ def print_report(report: dict[str, Any]) -> None:
     _show(*parts)
 
 
+#: What it costs to run without huge pages.
+_SMALL_PAGES = "packets lay on small pages (--no-huge), at some tens of ns each; huge ones: fajita doctor"
 #: What is told of flows only where there are some.
 _LOSSES = ("evicted", "refused")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fajita.dpdk.environment import begin_environment
+from fajita.dpdk.environment import begin_environment, has_huge_pages
 from fajita.dpdk.port import Port, find_port
 from fajita.dpdk.queue import Lane
 from fajita.dpdk.session import Session
@@ -57,11 +57,11 @@ class LiveRun(Run):
 
     @property
     def report(self) -> dict[str, Any]:
-        """As of any run, and `ports`: what came in at each port and went out, and what was lost there.
+        """As of any run, and `ports`: what came in at each port and went out, and what was lost there; `huge_pages`.
 
         Not while workers are at work, but by `watch`: it reads their tables.
         """
-        return super().report | {"ports": port_report(self.session)}
+        return super().report | {"ports": port_report(self.session), "huge_pages": has_huge_pages()}
 
     def packets_now(self) -> list[int]:
         """Packets so far: that came in, that went out, that the chain dropped. While workers are at work, too."""

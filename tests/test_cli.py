@@ -49,7 +49,7 @@ def test_the_installed_command_is_the_same_program():
     assert command.value == "fajita.cli:main"
 
 
-@pytest.mark.parametrize("command", ["", "run", "verify", "check", "explain", "nfs", "gen", "bench"])
+@pytest.mark.parametrize("command", ["", "run", "verify", "check", "explain", "nfs", "gen", "bench", "doctor"])
 def test_help_goes_to_standard_output(capsys, command):
     result = call(capsys, *filter(None, [command]), "--help")
     assert (result.status, result.err) == (0, "")

@@ -57,7 +57,7 @@ def begin_environment(arguments: str) -> None:
     kept = [ffi.new("char[]", word.encode()) for word in ["fajita", *words]]
     vector = ffi.new("char *[]", [*kept, ffi.NULL])
     affinity = os.sched_getaffinity(0)
-    with _captured() as captured:
+    with captured_streams() as captured:
         status = lib.fajita_begin(len(kept), vector)
     # DPDK ties the calling thread to its first core; workers have cores of their own.
     os.sched_setaffinity(0, affinity)
@@ -73,6 +73,11 @@ def begin_environment(arguments: str) -> None:
 def why_no_port() -> str:
     """What DPDK said when it began that may tell why there is no port; empty if nothing does."""
     return _why(_said_at_begin, only_reasons=True)
+
+
+def has_huge_pages() -> bool:
+    """Whether packets lie on such: unless the arguments say otherwise, DPDK does not begin without them."""
+    return "--no-huge" not in _words(_begun[0])
 
 
 def add_device(arguments: str) -> None:
@@ -138,7 +143,7 @@ def _lines(raw: bytes) -> list[str]:
 
 
 @contextmanager
-def _captured() -> Iterator[list[str]]:
+def captured_streams() -> Iterator[list[str]]:
     """What C writes to standard error in the body, as lines; standard output, usage texts, is lost."""
     lines: list[str] = []
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.dpdk.environment import failure
+from fajita.dpdk.environment import captured_streams, failure
 from fajita.dpdk.library import library
 from fajita.dpdk.port import DESCRIPTORS, Counts, Port
 from fajita.dpdk.queue import BLOCK, Lane, LaneCounts, WorkerQueue
@@ -36,7 +36,8 @@ class Session:
         self._links: dict[int, bool] = {}
         self._last_counts: dict[int, Counts] = {}
         try:
-            self.queues = self._set_up(workers, fields)
+            with captured_streams():  # libraries of AF_XDP write there, too
+                self.queues = self._set_up(workers, fields)
         except BaseException:
             self.close()
             raise
@@ -116,8 +117,9 @@ class Session:
     def close(self) -> None:
         """Stop the ports and give all memory back."""
         self._last_counts = {port.number: port.counts() for port in self.ports}
-        for port in self.ports:
-            port.close()
+        with captured_streams():
+            for port in self.ports:
+                port.close()
         for ring in self._rings:
             library().lib.fajita_free_ring(ring)
         self._rings = []

@@ -23,6 +23,7 @@ def test_a_run_is_reported_as_of_a_capture_and_port_by_port(environment: None, t
     assert (done.status, done.err) == (0, "")
     assert "packets  30 in, 30 out, 0 dropped, 0 other" in done.out
     assert "net_pcap0" in done.out
+    assert "packets lay on small pages (--no-huge)" in done.out
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["flows"]["created"] == 10
     (port,) = report["ports"]

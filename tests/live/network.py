@@ -37,7 +37,7 @@ _TOOLS = {"ip": "iproute2", "ethtool": "ethtool", "sysctl": "procps"}
 _LONGEST_WAIT_S = 60.0
 #: A ring of frames between the kernel and DPDK that lasts while the worker has to wait for its processor.
 _RING = "framecnt=4096"
-_EAL = f"--no-huge --no-pci -m 256 -l 0 --vdev=net_af_packet0,iface=inside,{_RING} --vdev=net_af_packet1,iface=outside"
+_EAL = "--no-huge --no-pci -m 512 -l 0"
 
 
 def why_not_here(**tools: str) -> str:
@@ -146,27 +146,32 @@ class Network:
 class Between:
     """fajita between the two hosts: the chain, from when a packet came through it until it is told to stop."""
 
-    def __init__(self, network: Network, chain: Path, report: Path, *options: str, device: str = _RING) -> None:
-        """device: what DPDK is told of the interface outside, beside its name."""
+    def __init__(
+        self,
+        network: Network,
+        chain: Path,
+        report: Path,
+        *options: str,
+        driver: str = "net_af_packet",
+        devices: str = _RING,
+    ) -> None:
+        """driver: DPDK's, of both interfaces; devices: what it is told of them, beside their names."""
         self._report = report
         self._network = network
-        ports = ("--inside", "net_af_packet0", "--outside", "net_af_packet1")
-        arguments = (
-            "run",
-            str(chain),
-            "--dpdk",
-            f"{_EAL},{device}",
-            *ports,
-            "--json",
-            str(report),
-            "--quiet",
-            *options,
-        )
-        self.process = network.start(BETWEEN, sys.executable, "-m", "fajita", *arguments)
+        sides = (f"--vdev={driver}0,iface=inside,{devices}", f"--vdev={driver}1,iface=outside,{devices}")
+        arguments = ["--dpdk", " ".join((_EAL, *sides)), "--inside", f"{driver}0", "--outside", f"{driver}1"]
+        arguments += ["--json", str(report), "--quiet", *options]
+        self.process = network.start(BETWEEN, sys.executable, "-m", "fajita", "run", str(chain), *arguments)
 
     def wait_until_it_runs(self) -> None:
         """Until the host inside gets an answer."""
         until(self._network.answers, lambda: self.process.poll() is None)
+
+    def wait_until_it_runs_or(self, give_up: Callable[[str], object]) -> None:
+        """Or until it has ended, because the machine cannot do it."""
+        until(lambda: self._network.answers() or self.process.poll() is not None)
+        if self.process.poll() is not None:
+            give_up(self.process.communicate()[1])
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Stop it by a signal: the exit status, and what it complained of."""

@@ -54,7 +54,7 @@ def test_links_that_go_and_come_are_told_and_do_not_end_a_run(network, tmp_path)
 
 def test_a_peer_that_stops_reading_does_not_keep_a_run_from_ending(network, tmp_path):
     """A line of a byte a second behind the port: the driver waits for room in its ring, by itself for ever."""
-    between = Between(network, CHAIN, tmp_path / "report.json", device="qdisc_bypass=0")
+    between = Between(network, CHAIN, tmp_path / "report.json", devices="qdisc_bypass=0")
     between.wait_until_it_runs()
     shaper = ("tbf", "rate", "8bit", "burst", "1600", "limit", "1000000")
     call("tc", "-n", network.names[2], "qdisc", "add", "dev", "outside", "root", *shaper)

@@ -1,6 +1,6 @@
 """What people do with a network, through `chains/office_router.yaml` between two real interfaces.
 
-It is one test, as to begin takes longer than all that follows: a kernel is compiled for it.
+Most of it is one test, as to begin takes longer than all that follows: a kernel is compiled for it.
 """
 
 import hashlib
@@ -32,10 +32,16 @@ def network() -> Iterator[Network]:
         yield made
 
 
-def test_a_router_between_real_interfaces(network, tmp_path):
-    chain = tmp_path / "office_router.yaml"
-    chain.write_text((CHAINS / "office_router.yaml").read_text().replace("[203.0.113.1]", "[203.0.113.1], udp: 1s"))
+@pytest.fixture
+def chain(tmp_path) -> Path:
+    """The router, whose sessions of UDP end after a second."""
+    path = tmp_path / "office_router.yaml"
+    path.write_text((CHAINS / "office_router.yaml").read_text().replace("[203.0.113.1]", "[203.0.113.1], udp: 1s"))
     (tmp_path / "office_router.nft").write_text((CHAINS / "office_router.nft").read_text())
+    return path
+
+
+def test_a_router_between_real_interfaces(network, chain, tmp_path):
     router = Between(network, chain, tmp_path / "report.json", *(("--metrics", _METRICS) if _HAS_METRICS else ()))
     router.wait_until_it_runs()
 
@@ -52,6 +58,17 @@ def test_a_router_between_real_interfaces(network, tmp_path):
     assert complaints.startswith("fajita: interrupted after ")
     assert complaints.count("\n") == 1
     check_report(router.report())
+
+
+def test_the_same_by_af_xdp(network, chain, tmp_path):
+    router = Between(network, chain, tmp_path / "report.json", driver="net_af_xdp", devices="force_copy=1")
+    router.wait_until_it_runs_or(pytest.skip)
+    check_ping(network)
+    check_download(network, tmp_path)
+    status, complaints = router.stop()
+    assert (status, complaints.count("\n")) == (143, 1), complaints
+    packets = router.report()["packets"]
+    assert (packets["in"], packets["dropped"]) == (packets["out"], 0)
 
 
 def check_ping(network: Network) -> None:
