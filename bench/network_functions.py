@@ -181,7 +181,7 @@ def cases() -> list[Case]:
         Case("port_scan_detector", "port_scan_detector:", partial(to_tcp, ACK)),
         Case("port_scan_detector, SYNs", "port_scan_detector:", partial(to_tcp, SYN)),
         Case("syn_flood_guard", "syn_flood_guard:", partial(to_tcp, ACK)),
-        Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard:", partial(to_tcp, SYN)),
+        Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard: {limit: 1}", partial(to_tcp, SYN)),
     ]
 
 
