@@ -243,7 +243,7 @@ def cases() -> list[Case]:
         Case("port_scan_detector", "port_scan_detector:", partial(to_tcp, ACK)),
         Case("port_scan_detector, SYNs", "port_scan_detector:", partial(to_tcp, SYN)),
         Case("syn_flood_guard", "syn_flood_guard:", partial(to_tcp, ACK)),
-        Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard:", partial(to_tcp, SYN)),
+        Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard: {limit: 1}", partial(to_tcp, SYN)),
         Case("ttl", "ttl:"),
         Case("vlan", "vlan: {only: [100], translate: {100: 200}}", with_tag),
         Case("router, 10 routes", made=to_anywhere, **router(10, 4)),

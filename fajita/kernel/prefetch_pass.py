@@ -30,7 +30,7 @@ def _prefetching(plan: Plan, number: int) -> list[NFPlan]:
 
 def prefetch_parameters(plan: Plan, number: int) -> str:
     """What `run_N` takes besides, as text: for which packets to ask, `next`, and for how many of them."""
-    return ", next_scratch, next_position, asked" if _prefetching(plan, number) else ""
+    return ", next_scratch, next_position, asked_for" if _prefetching(plan, number) else ""
 
 
 def prefetch_arguments(plan: Plan, number: int) -> str:
@@ -62,7 +62,7 @@ def _worth(plan: Plan, number: int) -> str:
 def emit_first_prefetch(text: Text, plan: Plan, number: int) -> None:
     """Before the loop of `run_N`: after the first segment nobody has asked for its first packets' elements."""
     if number and _prefetching(plan, number):
-        text.line(f"prefetch_{number}(context, scratch, position, 0, minimum({STRIDE}, asked))")
+        text.line(f"prefetch_{number}(context, scratch, position, 0, minimum({STRIDE}, asked_for))")
 
 
 def emit_next_prefetch(text: Text, plan: Plan, number: int) -> None:
@@ -70,8 +70,8 @@ def emit_next_prefetch(text: Text, plan: Plan, number: int) -> None:
     if not _prefetching(plan, number):
         return
     first = f"j + {STRIDE}" if number else "j"
-    text.line(f"if j & {STRIDE - 1} == 0 and {first} < asked:")
-    text.line(f"    last = minimum({first} + {STRIDE}, asked)")
+    text.line(f"if j & {STRIDE - 1} == 0 and {first} < asked_for:")
+    text.line(f"    last = minimum({first} + {STRIDE}, asked_for)")
     text.line(f"    prefetch_{number}(context, next_scratch, next_position, {first}, last)")
 
 

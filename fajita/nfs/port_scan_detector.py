@@ -17,14 +17,15 @@ SCALE = 1000
 
 
 class PortScanDetector(NF):
-    """Finds sources whose connection attempts mostly fail: Threshold Random Walk, from what the source sends alone.
+    """Finds sources whose connection attempts mostly fail.
 
-    A source's first attempts at each address and port are a test of two hypotheses (Jung, Paxson, Berger and
-    Balakrishnan, Fast Portscan Detection Using Sequential Hypothesis Testing, 2004): a benign source's are answered
-    with a probability of `benign_answered`, a scanner's of `scanner_answered`. Each outcome makes one likelier. With
-    the first that makes a scanner likely enough that no more than `false_alarms` of all tests of benign sources end so,
-    it is one. If enough are answered, at least 1 - `detection` of scanners apart, it is none, and the test begins anew.
-    As the parameters are left out, 5 failures more than answers make a scanner, 4 answers more than failures none.
+    Threshold Random Walk (Jung, Paxson, Berger and Balakrishnan, Fast Portscan Detection Using Sequential Hypothesis
+    Testing, 2004): a source's first attempts at each address and port are a test of two hypotheses: a benign source's
+    are answered with a probability of `benign_answered`, a scanner's of `scanner_answered`. Each outcome makes one
+    likelier. With the first that makes a scanner likely enough that no more than `false_alarms` of all tests of benign
+    sources end so, it is one. If enough are answered, so that no more than 1 - `detection` of scanners come so far, it
+    is none, and the test begins anew. As the parameters are left out, 5 failures more than answers make a scanner, 4
+    answers more than failures none.
 
     An attempt is TCP without ACK and RST: SYN, and what NULL, FIN and Xmas scans send. It is answered when its source
     goes on with an ACK, as only who got an answer does; a scanner that takes the answer to its SYN for enough does not.

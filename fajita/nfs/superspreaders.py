@@ -18,12 +18,13 @@ ALL_BITS = ALL.bit_length() - 1
 
 
 class Superspreaders(NF):
-    """Finds the addresses that send to `threshold` others or more, or, by destination, are sent to by so many.
+    """Finds the addresses that send to many others, or that many send to.
 
-    Rows of cells count different things (SpreadSketch: Tang, Huang and Lee, INFOCOM 2020). In each row a hash of the
-    source chooses the cell, which counts pairs of source and destination by HyperLogLog (Flajolet, Fusy, Gandouet and
-    Meunier, 2007): `registers` of a byte, with the largest rank of the pairs' hashes. A source's count is that of the
-    least of its registers in all rows. Of a cell's pairs the one with the least of another hash tells whose it is.
+    Listed are those that send to `threshold` others or more, or, by destination, are sent to by so many. Rows of cells
+    count different things (SpreadSketch: Tang, Huang and Lee, INFOCOM 2020). In each row a hash of the source chooses
+    the cell, which counts pairs of source and destination by HyperLogLog (Flajolet, Fusy, Gandouet and Meunier, 2007):
+    `registers` of a byte, with the largest rank of the pairs' hashes. A source's count is that of the least of its
+    registers in all rows. Of a cell's pairs the one with the least of another hash tells whose it is.
 
     The standard error of a count is 1.04 / sqrt(registers), 6.5 % for 256: of sources with exactly `threshold`
     destinations half are listed, of those with a fifth less none in a thousand, and of those with a quarter more all

@@ -20,7 +20,6 @@ from fajita import (
     five_tuple,
     flag,
     hash_of,
-    u16,
     u32,
     u64,
 )
@@ -39,9 +38,9 @@ class SynFloodGuard(NF):
     """Lets each destination have so many half-open connections, and drops SYNs beyond (RFC 4987, 3).
 
     A connection is half-open from its SYN on until its client acknowledges the server's SYN, until a reset, or until
-    neither has sent anything for `wait`. A destination is an address or, per service, an address and port.
-    source_limit, if not 0, is for half-open connections of one source; spoofed ones have one each. What is no SYN
-    passes, so that connections that are there survive. A SYN that is dropped takes no memory.
+    neither has sent anything for `wait` or, at most, a sixth more. A destination is an address or, per service, an
+    address and port. source_limit, if not 0, is for half-open connections of one source; spoofed ones have one each.
+    What is no SYN passes, so that connections that are there survive. A SYN that is dropped takes no memory.
 
     With retries a SYN that was dropped passes when it comes again after half a second or more, as those of clients do
     and those of most floods do not; the limit is then one of what comes for the first time.
@@ -70,15 +69,12 @@ class SynFloodGuard(NF):
         half_open: flag
         client_forward: flag
         answered: flag
+        of_source: flag
         first: u32  # the client's first sequence number
         answer: u32  # the server's
-        # What is counted: 0 is a port that does not count.
-        port: u16
-        of_source: flag
-        high: u64
-        low: u64
-        source_high: u64
-        source_low: u64
+        # Where it is counted.
+        destination: u64
+        source: u64
 
     class Core:
         opened: Sum[u64]
@@ -87,18 +83,22 @@ class SynFloodGuard(NF):
         timed_out: Sum[u64]
         uncounted: Sum[u64]
         most: Max[u64]  # half-open connections of one destination
-        by_destination: Map[3, "destinations"]  # noqa: F821
-        by_source: Map[2, "most_sources"]  # noqa: F821
+        # By 64 bits of hashes, which are shorter than what they are of.
+        by_destination: Map[1, "destinations"]  # noqa: F821
+        by_source: Map[1, "most_sources"]  # noqa: F821
         refused: Array[u64, "most_refused"]  # noqa: F821 - a hash of whose SYN it was, and when, of 32 bits each
 
     def prepare(self) -> None:
         if self.wait <= 0:
             raise ValueError("wait is 0; give the time in which a handshake ends, such as 30s")
         self.both_ways = self.granularity == connection
-        self.most_sources = self.sources if self.source_limit > 0 else 1
+        self.limits_sources = self.source_limit > 0
+        self.most_sources = self.sources if self.limits_sources else 1
         self.most_refused = REFUSED if self.retries else 1
+        # Half of it is how much later than that a state may end: a sixth of the time.
+        self.shortest_expire_in = max(self.wait // 3, 1)
         self.wait_ms = self.wait // MILLISECOND
-        self.together = everything if self.both_ways or self.source_limit > 0 else destination
+        self.together = everything if self.both_ways or self.limits_sources else destination
 
     def before_lookup(self, pkt: Packet) -> int:
         if not pkt.is_tcp:
@@ -107,10 +107,13 @@ class SynFloodGuard(NF):
             return LOOK_UP
         low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
         source_low = pkt.src if pkt.is_ipv4 else pkt.src_low
+        if self.limits_sources:
+            source = hash_of(0, pkt.src_high, source_low) << 32 | hash_of(1, pkt.src_high, source_low)
+            if self.core.by_source.get(source) >= self.source_limit:
+                return pkt.drop("source limit")
         port = pkt.dst_port if self.per == "service" else 0
-        if self.source_limit > 0 and self.core.by_source.get(pkt.src_high, source_low) >= self.source_limit:
-            return pkt.drop("source limit")
-        if self.core.by_destination.get(pkt.dst_high, low, port) >= self.limit:
+        destination = hash_of(0, pkt.dst_high, low, port) << 32 | hash_of(1, pkt.dst_high, low, port)
+        if self.core.by_destination.get(destination) >= self.limit:
             if not self.retries:
                 return pkt.drop("destination limit")
             ports = pkt.src_port << 16 | pkt.dst_port
@@ -132,21 +135,23 @@ class SynFloodGuard(NF):
     def packet(self, pkt: Packet, state: State) -> int:
         flags = pkt.tcp_flags & (SYN | RST | ACK)
         if flags == SYN and not state.half_open:
-            state.high = pkt.dst_high
-            state.low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
-            state.port = pkt.dst_port if self.per == "service" else 0
-            count = max(self.core.by_destination.get(state.high, state.low, state.port), 0) + 1
-            state.half_open = self.core.by_destination.set(state.high, state.low, state.port, count)
+            low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
+            port = pkt.dst_port if self.per == "service" else 0
+            state.destination = hash_of(0, pkt.dst_high, low, port) << 32 | hash_of(1, pkt.dst_high, low, port)
+            count = max(self.core.by_destination.get(state.destination), 0) + 1
+            state.half_open = self.core.by_destination.set(state.destination, count)
             if state.half_open:
                 self.core.opened += 1
                 self.core.most = max(self.core.most, count)
+                if self.limits_sources:
+                    source_low = pkt.src if pkt.is_ipv4 else pkt.src_low
+                    state.source = hash_of(0, pkt.src_high, source_low) << 32 | hash_of(1, pkt.src_high, source_low)
+                    of_source = max(self.core.by_source.get(state.source), 0) + 1
+                    state.of_source = self.core.by_source.set(state.source, of_source)
+                    if not state.of_source:
+                        self.core.uncounted += 1
             else:
                 self.core.uncounted += 1
-            if self.source_limit > 0:
-                state.source_high = pkt.src_high
-                state.source_low = pkt.src if pkt.is_ipv4 else pkt.src_low
-                of_source = max(self.core.by_source.get(state.source_high, state.source_low), 0) + 1
-                state.of_source = self.core.by_source.set(state.source_high, state.source_low, of_source)
             state.client_forward = pkt.forward
             state.answered = False
             state.first = pkt.tcp_sequence
@@ -166,38 +171,38 @@ class SynFloodGuard(NF):
                 resets = flags & RST != 0
             if completes or resets:
                 state.half_open = False
-                left = self.core.by_destination.get(state.high, state.low, state.port) - 1
+                left = self.core.by_destination.get(state.destination) - 1
                 if left > 0:
-                    self.core.by_destination.set(state.high, state.low, state.port, left)
+                    self.core.by_destination.set(state.destination, left)
                 else:
-                    self.core.by_destination.remove(state.high, state.low, state.port)
+                    self.core.by_destination.remove(state.destination)
                 if completes:
                     self.core.completed += 1
                 else:
                     self.core.reset += 1
-                if state.of_source:
+                if self.limits_sources and state.of_source:
                     state.of_source = False
-                    left_of_source = self.core.by_source.get(state.source_high, state.source_low) - 1
+                    left_of_source = self.core.by_source.get(state.source) - 1
                     if left_of_source > 0:
-                        self.core.by_source.set(state.source_high, state.source_low, left_of_source)
+                        self.core.by_source.set(state.source, left_of_source)
                     else:
-                        self.core.by_source.remove(state.source_high, state.source_low)
+                        self.core.by_source.remove(state.source)
         return PASS
 
     def expire(self, state: State) -> None:
         if state.half_open:
             self.core.timed_out += 1
-            left = self.core.by_destination.get(state.high, state.low, state.port) - 1
+            left = self.core.by_destination.get(state.destination) - 1
             if left > 0:
-                self.core.by_destination.set(state.high, state.low, state.port, left)
+                self.core.by_destination.set(state.destination, left)
             else:
-                self.core.by_destination.remove(state.high, state.low, state.port)
-        if state.of_source:
-            left_of_source = self.core.by_source.get(state.source_high, state.source_low) - 1
+                self.core.by_destination.remove(state.destination)
+        if self.limits_sources and state.of_source:
+            left_of_source = self.core.by_source.get(state.source) - 1
             if left_of_source > 0:
-                self.core.by_source.set(state.source_high, state.source_low, left_of_source)
+                self.core.by_source.set(state.source, left_of_source)
             else:
-                self.core.by_source.remove(state.source_high, state.source_low)
+                self.core.by_source.remove(state.source)
 
     def summary(self, states: Any, core: dict[str, Any]) -> dict[str, Any]:
         half_open = sum(sum(worker.values()) for worker in core["by_destination"])

@@ -12,8 +12,10 @@ from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
+from fajita.nfs.port_scan_detector import PortScanDetector
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
+from fajita.nfs.syn_flood_guard import SynFloodGuard
 from fajita.shared_entry import for_workers
 
 SHIPPED = sorted((Path(__file__).parents[2] / "chains").glob("*.yaml"))
@@ -95,3 +97,14 @@ def test_where_packets_land_is_in_no_kernel_that_is_not_asked(path):
     source = generate(plan)
     words = [f"load_i64(context + {CONTEXT[name]})" for name in ("bytes_hashed", "indirection", "worker")]
     assert not any(text in source for text in ("lands_here", "landing", *words))
+
+
+def test_a_pass_does_not_assign_what_it_is_given():
+    """Elements are asked for ahead up to a number of packets, in the midst of what a before_lookup says."""
+    chain = Chain([PortScanDetector(), SynFloodGuard(retries=True)])
+    functions = [node for node in ast.walk(ast.parse(generate(chain.plan))) if isinstance(node, ast.FunctionDef)]
+    passes = [node for node in functions if node.name.startswith("run_") and node.name != "run_chain"]
+    assert any("asked_for" in {given.arg for given in node.args.args} for node in passes)
+    for node in passes:
+        stored = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        assert not stored & {given.arg for given in node.args.args}

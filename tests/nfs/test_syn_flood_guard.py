@@ -121,7 +121,7 @@ def others(count: int = 32) -> list[bytes]:
 @pytest.mark.parametrize("key", ["connection", "five_tuple"])
 def test_it_ends_when_nothing_comes_for_so_long(engine, key):
     frames = [sent("S", 0), *others(), sent("S", 1), *others(), sent("S", 2), sent("S", 3)]
-    times = [0, *[29 * SECOND] * 33, *[31 * SECOND] * 34]
+    times = [0, *[29 * SECOND] * 33, *[36 * SECOND] * 34]
     result = run(engine, SynFloodGuard(limit=1, key=key), frames, times)
     assert [result.verdicts[at] for at in (0, 33, 66, 67)] == [1, 0, 1, 0]
     assert result.summary()["timed_out"] == 1
@@ -151,7 +151,7 @@ def test_a_source_has_a_limit_too_if_asked_for(engine):
     assert result.verdicts == [1, 1, 0, 0, 1, 1, 1, 0]
     assert result.counters.nfs[0].drops["source limit"] == 3
     frames = [sent("S", 0), *others(), sent("S", 0, dst=OTHER)]
-    later = run(engine, SynFloodGuard(source_limit=1), frames, [0, *[32 * SECOND] * 33])
+    later = run(engine, SynFloodGuard(source_limit=1), frames, [0, *[36 * SECOND] * 33])
     assert later.verdicts[-1] == 1
 
 
