@@ -75,7 +75,7 @@ def maximum(builder: Any, left: Any, right: Any) -> Any:
 @operation
 def is_above(builder: Any, left: Any, right: Any) -> Any:
     """Whether a 64-bit pattern is the larger of two without sign."""
-    return builder.icmp_unsigned(">", left, right)
+    return builder.zext(builder.icmp_unsigned(">", left, right), I64)
 
 
 @operation
