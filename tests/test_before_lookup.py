@@ -10,6 +10,7 @@ from scapy.layers.inet import ICMP, IP, UDP, Ether, fragment
 
 from fajita import Chain
 from fajita.engine.interface import Engine
+from fajita.kernel.generate import generate
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -26,11 +27,22 @@ from tests.traffic import Traffic, many_flows, traffic
 ETHERNET = Ether(src="02:00:00:00:00:0a", dst="02:00:00:00:00:0b")
 EXAMPLES = int(os.environ.get("FAJITA_EXAMPLES", "25"))
 
+#: Elements of arrays of so many are asked for.
+LARGE = 1 << 17
+
 CHAINS = {
     "alone": Chain([Translator(timeout="5us")]),
     "among others": Chain(
         [FlowCounter(timeout="1ms"), Translator(timeout="1ms"), DestinationCounter(), FlowCounter(name="after")]
     ),
+    "large arrays": Chain([Translator(size=LARGE, timeout="5us")]),
+    "large arrays among others": Chain(
+        [FlowCounter(timeout="1ms"), Only(), Translator(size=LARGE, timeout="1ms"), DestinationCounter()],
+        fragments="drop",
+    ),
+    "large arrays, linked entries": Chain([FlowCounter(), SourceCounter(), Translator(size=LARGE)]),
+    "large arrays after a rewrite": Chain([LoadBalancer(servers=["10.0.0.1", "192.0.2.7"]), Translator(size=LARGE)]),
+    "large arrays inside tunnels": Chain([Translator(size=LARGE), Ports()], inner=True),
     "after a rewrite": Chain(
         [
             SourceCounter(),
@@ -147,6 +159,14 @@ def test_its_table_is_shared_with_no_other_and_has_no_links() -> None:
 def test_what_it_will_do_is_foreseen(name: str) -> None:
     for nf in CHAINS[name].plan.nfs:
         assert (nf.translated.foresight is not None) == nf.translated.asks
+
+
+def test_keys_that_await_elements_are_guessed_a_burst_later() -> None:
+    kernels = {name: generate(CHAINS[name].plan) for name in CHAINS}
+    awaiting = {name for name, kernel in kernels.items() if "== -2:" in kernel}
+    assert awaiting == {name for name in CHAINS if name.startswith("large arrays")}
+    apart = {name for name, kernel in kernels.items() if "match_0(context, scratch_1" in kernel}
+    assert apart == awaiting - {"large arrays, linked entries", "large arrays after a rewrite"}
 
 
 def test_a_key_that_it_rewrites_is_not_as_it_came_to_the_worker() -> None:

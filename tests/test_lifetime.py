@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fajita import ANY_KEY, NF, PASS, Chain, FrameBlock, Packet, five_tuple, u32, u64
+from fajita import ANY_KEY, NF, PASS, Chain, FrameBlock, Packet, five_tuple, hash_of, u32, u64
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.counters import TableCounters
 from fajita.engine.interface import Engine
 from fajita.lifetime import EXAMINED_PER_EVICTION, PACKETS_PER_SWEEP, SWEPT_AT_ONCE
 from fajita.nfs.source_counter import SourceCounter
 from fajita.packet import IPV4_TYPE, IPV6_TYPE, UDP_PROTOCOL
+from fajita.reference import ReferenceEngine
 from tests.chains import random_chain
 from tests.nfs.running import both_engines
 from tests.traffic import (
@@ -84,6 +85,41 @@ class Chooses(NF):
 
     def expire(self, state: State) -> None:
         self.core.ended += 1
+
+
+#: What a state may last for, longer and shorter; what is past 2**63 is over at once.
+LASTS = [0, MILLISECOND, 3 * MILLISECOND, 50 * MILLISECOND, YEAR, (1 << 63) - 1, -5]
+
+
+class ChangesItsMind(NF):
+    """What a flow lasts for is another thing at each packet; some of them go no further."""
+
+    key = five_tuple
+
+    class Params:
+        at_once: bool = True
+
+    class State:
+        expire_in: u64
+        packets: u32
+
+    class Core:
+        ended: u64
+        packets: u64
+
+    def new_flow(self, pkt: Packet, state: State) -> None:
+        if self.at_once:
+            state.expire_in = LASTS[hash_of(pkt.time_ns, 1) % len(LASTS)]
+
+    def packet(self, pkt: Packet, state: State) -> int:
+        state.packets += 1
+        if hash_of(pkt.time_ns, 2) & 1:
+            state.expire_in = LASTS[hash_of(pkt.time_ns, 3) % len(LASTS)]
+        return pkt.drop("no further") if hash_of(pkt.time_ns, 4) % 3 == 0 else PASS
+
+    def expire(self, state: State) -> None:
+        self.core.ended += 1
+        self.core.packets = self.core.packets * 3 + state.packets
 
 
 def ipv4(flow: int) -> bytes:
@@ -256,6 +292,32 @@ def test_a_state_may_say_when_it_ends(engine):
     send(running, [(99, time) for time in range(16 * MILLISECOND, 26 * MILLISECOND, MILLISECOND // 2)])
     assert core(running)["ended"] == 3 + 1
     assert table_of(running).active == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(0, 30), st.sampled_from((0, 1, 100_000, MILLISECOND, 20 * MILLISECOND))),
+        min_size=1,
+        max_size=300,
+    ),
+    timeouts=st.tuples(*[st.sampled_from(("1ms", "4ms", None))] * 3),
+)
+def test_flows_end_when_they_must_whatever_they_were_to_last_for_before(steps, timeouts):
+    """The search leaves an entry alone until its states may end: a shorter time, or an NF's first packet, counts."""
+    nfs = [
+        ChangesItsMind(name="first", timeout=timeouts[0]),
+        ChangesItsMind(name="second", timeout=timeouts[1], at_once=False),
+        *([Ends(timeout=timeouts[2])] if timeouts[2] else []),
+    ]
+    times = np.cumsum([gap for _, gap in steps]).tolist()
+    packets = [(flow, time) for (flow, _), time in zip(steps, times, strict=True)]
+    engines = [ReferenceEngine(Chain(nfs).plan), CompiledEngine(Chain(nfs).plan)]
+    for start in range(0, len(packets), 16):
+        for running in engines:
+            send(running, packets[start : start + 16])
+        counts = [([core(running, nf) for nf in range(len(nfs))], table_of(running)) for running in engines]
+        assert counts[0] == counts[1]
 
 
 @both_engines

@@ -73,6 +73,12 @@ def maximum(builder: Any, left: Any, right: Any) -> Any:
 
 
 @operation
+def is_above(builder: Any, left: Any, right: Any) -> Any:
+    """Whether a 64-bit pattern is the larger of two without sign."""
+    return builder.zext(builder.icmp_unsigned(">", left, right), I64)
+
+
+@operation
 def absolute(builder: Any, value: Any) -> Any:
     """The number without its sign; -2**63 stays as it is."""
     return builder.select(builder.icmp_signed("<", value, I64(0)), builder.neg(value), value)

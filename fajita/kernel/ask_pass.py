@@ -217,12 +217,10 @@ def emit_quoted_key(text: Text, table: TablePlan, side: TableSide, scratch: Scra
     text.line("headers = own")
 
 
-def emit_asked_key(text: Text, plan: Plan, table: TablePlan, side: TableSide, scratch: Scratch) -> None:
-    """After that, of a packet that is looked up: the words of its key in variables."""
+def emit_asked_key(text: Text, plan: Plan, table: TablePlan, side: TableSide) -> None:
+    """After that, of a packet that is looked up: the words of its key in variables, and its `direction`."""
     if plan.datagrams:
         text.line("own_headers, headers = headers, key_headers")
     emit_key(text, table, side.packing, "transport" if plan.datagrams else TRANSPORT)
     if plan.datagrams:
         text.line("headers = own_headers")
-    if table.key.symmetric:
-        text.line(f"store_64(scratch + {scratch.tables[table.index].direction} + 8 * j, direction)")

@@ -65,7 +65,7 @@ class EntryText:
             return
         key = f"scratch + {place.key} + {place.key_bytes} * j"
         if table.asks:
-            emit_asked_key(text, self.plan, table, side, self.scratch)
+            emit_asked_key(text, self.plan, table, side)
             text.line(f"entry = load_i64(scratch + {place.entry} + 8 * j)")
             self._emit_searchable(table, side, key, emit_refused)
         elif table.is_linked(self.family):

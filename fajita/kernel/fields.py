@@ -109,38 +109,75 @@ def _place_reader(field: Field) -> KernelFunction:
     return read
 
 
-def _place_writer(field: Field) -> KernelFunction:
-    """`write(frame, headers, value)` of a field whose layer is there, with the checksums that cover it."""
+def _place_setter(field: Field) -> KernelFunction:
+    """`set(frame, headers, value)` of a field whose layer is there: gives by what the sum of its words changes, if a
+    checksum covers it."""
     load, store, start, offset = _LOADS[field.bits], _STORES[field.bits], _STARTS[field.start], field.offset
     shift, mask = field.shift, field.value_mask
     kept = ((1 << field.bits) - 1) & ~(mask << shift)
     word, size = offset & ~1, max(2, field.bits // 8)
     inverted = 0xFFFFFFFF * (size // 4) if size >= 4 else 0xFFFF
-    repairs_ip, repairs_pseudo = "ip" in field.repairs, "pseudo" in field.repairs
-    repairs_transport = "transport" in field.repairs
+    is_covered = bool(field.repairs)
 
     @kernel_function
-    def write(frame, headers, value):
+    def set_field(frame, headers, value):
         header = start(frame, headers)
-        if repairs_ip or repairs_pseudo or repairs_transport:
+        if is_covered:
             inverted_old = inverted - _words(header + word, size)
         if kept:
             store(header + offset, (load(header + offset) & kept) | ((value & mask) << shift))
         else:
             store(header + offset, value)
-        if repairs_ip or repairs_pseudo or repairs_transport:
+        if is_covered:
             total = halves(inverted_old + _words(header + word, size))
             if size == 8:
                 total = halves(total)
-            change = fold(total)
+            return fold(total)
+        return 0
+
+    return set_field
+
+
+def _place_writer(field: Field) -> KernelFunction:
+    """`write(frame, headers, value)` of a field whose layer is there, with the checksums that cover it."""
+    set_field, start = _place_setter(field), _STARTS[field.start]
+    repairs_ip, repairs_pseudo = "ip" in field.repairs, "pseudo" in field.repairs
+    repairs_transport = "transport" in field.repairs
+
+    @kernel_function
+    def write(frame, headers, value):
+        change = set_field(frame, headers, value)
         if repairs_ip:
-            repair(header + 10, change)
+            repair(start(frame, headers) + 10, change)
         if repairs_pseudo:
             _repair_pseudo(start_of_transport(frame, headers), headers, change)
         if repairs_transport:
-            _repair_transport(header, headers, change)
+            _repair_transport(start(frame, headers), headers, change)
 
     return write
+
+
+def _place_patcher(field: Field) -> KernelFunction:
+    """`patch(frame, headers, value)`: the same, but gives what to change the checksum of the transport header by."""
+    set_field, start = _place_setter(field), _STARTS[field.start]
+    repairs_ip, repairs_pseudo = "ip" in field.repairs, "pseudo" in field.repairs
+
+    @kernel_function
+    def patch(frame, headers, value):
+        change = set_field(frame, headers, value)
+        if repairs_ip:
+            repair(start(frame, headers) + 10, change)
+        if repairs_pseudo and headers & (_TCP | _UDP) == 0 and (headers & _ICMPV6) != _ICMPV6:
+            return 0
+        return change
+
+    return patch
+
+
+@kernel_function
+def repair_segment(frame, headers, change):
+    """The checksum of the transport header, after a change of all that it covers."""
+    _repair_transport(start_of_transport(frame, headers), headers, change)
 
 
 def _poker(name: str) -> KernelFunction:
@@ -169,6 +206,23 @@ def _reader(name: str) -> KernelFunction:
 def _writer(name: str) -> KernelFunction:
     """`write(frame, headers, value)`: the field wherever it is; nothing happens where it is not."""
     return _writer_of(places(name))
+
+
+def _patcher(name: str) -> KernelFunction:
+    """`patch(frame, headers, value)`: the field wherever it is; nothing happens where it is not, so nothing changes."""
+    first, *others = places(name)
+    first_layer, patch_first = int(first.write_layer), _place_patcher(first)
+    other_layer, patch_other = (int(others[0].write_layer), _place_patcher(others[0])) if others else (0, patch_first)
+
+    @kernel_function
+    def patch(frame, headers, value):
+        if headers & first_layer:
+            return patch_first(frame, headers, value)
+        if other_layer and headers & other_layer:
+            return patch_other(frame, headers, value)
+        return 0
+
+    return patch
 
 
 def _writer_of(where: Sequence[Field]) -> KernelFunction:
@@ -253,5 +307,11 @@ WRITERS: dict[str, KernelFunction] = {
 POKERS: dict[str, KernelFunction] = {
     f"poke_{name}": _poker(name) for name, field in FIELDS.items() if field.write_layer
 }
+#: Of fields that the checksum of the transport header covers.
+PATCHERS: dict[str, KernelFunction] = {
+    f"patch_{name}": _patcher(name)
+    for name, field in FIELDS.items()
+    if field.write_layer and {"pseudo", "transport"} & set(field.repairs.split())
+}
 READERS["read_protocol"] = read_protocol
-globals().update(READERS | WRITERS | POKERS)
+globals().update(READERS | WRITERS | POKERS | PATCHERS)

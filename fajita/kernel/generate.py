@@ -7,6 +7,7 @@ tags; match tags and prefetch entries; run the NFs. The first segment's lookups 
 from fajita.kernel.ask_pass import emit_ask_pass
 from fajita.kernel.clock_pass import burst_end, emit_clock_pass, emit_note_clocks, sweeps
 from fajita.kernel.error_pass import emit_errors
+from fajita.kernel.fused_writes import fused
 from fajita.kernel.landing import LANDING_IMPORTS, emit_landing
 from fajita.kernel.layout import BURST, CONTEXT, Scratch, place_scratch, place_statistics
 from fajita.kernel.lifetime import emit_lifetime
@@ -96,7 +97,8 @@ def generate(plan: Plan) -> str:
         for hook in [*nf.translated.hooks.values(), *(hook for hook in ahead if hook is not None)]:
             text.line()
             text.line()
-            text.lines(hook.text())
+            # In tunnels writes have more to repair.
+            text.lines(hook.text() if plan.settings.inner else fused(hook.text()))
     emit_shared(text, plan)
     emit_lifetime(text, plan)
     scratch = place_scratch(plan)

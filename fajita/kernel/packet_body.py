@@ -182,7 +182,8 @@ class PacketBody:
     def _emit_direction(self, table: TablePlan, side: TableSide) -> None:
         """`forward`: whether the packet goes the way of its connection's first one, which is noted in the entry."""
         text, t = self.text, table.index
-        text.line(f"direction = load_i64(scratch + {self.scratch.tables[t].direction} + 8 * j)")
+        if not table.asks:  # else it is there
+            text.line(f"direction = load_i64(scratch + {self.scratch.tables[t].direction} + 8 * j)")
         if self.entries.resolves(table, side):
             text.line(f"if load_u8(state_{t} - 1) == 0:  # a new one")
             text.line(f"    store_8(state_{t} + {table.direction}, direction)")

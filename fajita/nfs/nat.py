@@ -229,14 +229,15 @@ class Nat(NF):
         self.core.place = place
         self.core.address = pkt.dst
         self.core.port = port
-        pkt.dst = inside >> 16
         if pkt.is_error:
+            pkt.dst = inside >> 16
             pkt.quoted_src = inside >> 16
             if kind == ICMP:
                 pkt.quoted_icmp_id = inside
             else:
                 pkt.quoted_src_port = inside
         else:
+            pkt.dst = inside >> 16
             pkt.dst_port = inside
             pkt.icmp_id = inside
         return LOOK_UP

@@ -33,6 +33,7 @@ MODEL: dict[str, Callable[[int, int], int]] = {
     "shift_right_unsigned": lambda value, count: unsigned(value) >> count % 64,
     "minimum": min,
     "maximum": max,
+    "is_above": lambda left, right: unsigned(left) > unsigned(right),
     "absolute": lambda value, _: abs(value),
     "bit_length": lambda value, _: value.bit_length(),
 }

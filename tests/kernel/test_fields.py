@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fajita.io.frames import ETHERNET
 from fajita.kernel.bounds import allow_only
 from fajita.kernel.entry import compiled
-from fajita.kernel.fields import READERS, WRITERS, payload_length, read_list, read_payload
+from fajita.kernel.fields import PATCHERS, READERS, WRITERS, payload_length, read_list, read_payload, repair_segment
 from fajita.kernel.parse import parse
 from fajita.packet import FIELDS, IPV4_TYPE, TCP_PROTOCOL, UDP_PROTOCOL
 from fajita.reference.packet_view import PacketView
@@ -18,8 +18,8 @@ from fajita.reference.parse import parse as parse_by_reference
 from tests.kernel.callees import Callees
 from tests.traffic import frames, ipv4_packet, tcp_segment, udp_datagram, with_link
 
-OTHERS = (parse, payload_length, read_payload, read_list)
-CALLEES = Callees(READERS | WRITERS | {kernel.name: kernel for kernel in OTHERS})
+OTHERS = (parse, payload_length, read_payload, read_list, repair_segment)
+CALLEES = Callees(READERS | WRITERS | PATCHERS | {kernel.name: kernel for kernel in OTHERS})
 ENTER = CALLEES.enter
 WRITABLE = [name for name, field in FIELDS.items() if field.write_layer]
 
@@ -76,6 +76,28 @@ def test_writes_change_the_frame_in_the_same_way(call, frame_and_link, writes):
         call(f"write_{name}", frame.address, frame.headers, value)
         setattr(frame.view, name, value)
         frame.assert_same()
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    frame_and_link=frames,
+    writes=st.lists(
+        st.tuples(
+            st.sampled_from([name.removeprefix("patch_") for name in PATCHERS]),
+            st.one_of(st.integers(0, 1 << 48), st.integers(-(1 << 63), (1 << 63) - 1), st.sampled_from((0, 0xFFFF))),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_writes_with_one_repair_at_the_end_come_to_the_same(call, frame_and_link, writes):
+    frame = Frame(call, *frame_and_link)
+    change = 0
+    for name, value in writes:
+        change += call(f"patch_{name}", frame.address, frame.headers, value)
+        setattr(frame.view, name, value)
+    call("repair_segment", frame.address, frame.headers, change)
+    frame.assert_same()
 
 
 @pytest.mark.parametrize("name", WRITABLE)

@@ -6,7 +6,7 @@ import pytest
 
 from fajita.errors import InputError
 from fajita.nf import NF
-from fajita.translation import translate
+from fajita.translation import translate, with_prefetch
 from tests.own_nf import load_own
 
 HEAD = """\
@@ -113,6 +113,57 @@ def test_foresight_changes_nothing_but_fields_that_matter(tmp_path: Path) -> Non
     assert translated.foresight is not None
     assert translated.foreseen == ("dst",)
     assert not any(word in translated.foresight.text() for word in ("store_", "write_", "draw(", "ttl"))
+
+
+def first_foresight(folder: Path, *lines: str) -> str:
+    own = with_prefetch(translate(own_nf(folder, before(*lines))), {("core", "numbers")})
+    return own.first_foresight.text() if own.first_foresight else ""
+
+
+def test_elements_that_decide_are_asked_for_first(tmp_path: Path) -> None:
+    text = first_foresight(
+        tmp_path,
+        "place = -1",
+        "for i in range(2):",
+        "    if pkt.dst == i:",
+        "        place = pkt.dst_port + i",
+        "if place < 0:",
+        "    return LOOK_UP",
+        "number = self.core.numbers[place]",
+        "if number == 7:",
+        "    return PASS",
+        "pkt.src = self.core.numbers[number] + self.core.numbers[place + 1]",
+        "return LOOK_UP",
+    )
+    assert text.count("prefetch_array_8") == 2  # not that of which the other says where it is
+    assert "read_array" not in text
+    assert "poke" not in text
+    assert text.count("return") == 2
+    assert text.count("if awaits == 0 else -2") == 2
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("return LOOK_UP if pkt.ttl > 1 else PASS",),
+        ("self.core.number = 5", "pkt.src = self.core.number", "return LOOK_UP"),
+        ("place = self.random(9)", "pkt.dst = pkt.mark", "return LOOK_UP"),
+    ],
+)
+def test_without_elements_there_is_nothing_to_ask_for(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    assert first_foresight(tmp_path, *lines) == ""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("return LOOK_UP if self.core.numbers[pkt.ttl] > 1 else PASS",),
+        ("if pkt.ttl == 1:", "    self.core.numbers[pkt.ttl] += 1", "return LOOK_UP"),
+        ("for i in range(self.core.numbers[2]):", "    pkt.src = i", "return LOOK_UP"),
+    ],
+)
+def test_elements_are_asked_for_wherever_they_stand(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    assert "prefetch_array_8" in first_foresight(tmp_path, *lines)
 
 
 @pytest.mark.parametrize("line", ["pkt.mark = 1", "pkt.dst = pkt.mark"])
