@@ -34,6 +34,8 @@ from fajita.plan import NFPlan, TablePlan
 from fajita.records import Sides
 from fajita.rss import HashFields
 
+#: How long to wait before looking again for what workers have done.
+_GLANCE_S = 0.001
 #: A worker with fewer packets since it last kept house has the time to look through its tables for idle states.
 FEW = 1000
 
@@ -69,6 +71,9 @@ class Interface(Protocol):
     def now_ns(self) -> int | None:
         """The time that a packet would get now; None: packets bring their times."""
 
+    def waiting(self) -> int:
+        """Packets that other workers have handed over and that it has not taken yet."""
+
     def spread(self, worker: int, indirection: NDArray[np.uint8]) -> Exchange:
         """Be one of several, whose buckets are told by the table of indirection."""
 
@@ -98,12 +103,16 @@ class LiveWorker:
             "receive": self._receive.address,
             "transmit": interface.transmit,
             "queue": interface.queue,
-            "most": len(interface.block),
             "wanted": self._wanted.ctypes.data,
             "left": 0 if left is None else left.ctypes.data,
             "tick": self._next_tick(),
         }
         self._tell(given)
+        self._most = len(interface.block)
+
+    def receive(self, *, more: bool) -> None:
+        """Whether to receive packets; of others it takes them all the same."""
+        self._tell({"most": self._most if more else 0})
 
     def _tell(self, words: dict[str, int]) -> None:
         for name, value in words.items():
@@ -125,10 +134,10 @@ class LiveWorker:
                 "hash_memory": self._memory.words.ctypes.data,
                 "hash_found": found.ctypes.data,
                 "hash_indices": indices.ctypes.data,
-                # What others hand over has to find a place beside it.
-                "most": max(1, room // 2),
             }
         )
+        # What others hand over has to find a place beside it.
+        self._most = max(1, room // 2)
 
     def come_back(self) -> None:
         """Have the loop return soon."""
@@ -205,6 +214,8 @@ class LiveWorkers:
     def start(self) -> None:
         """Let them poll."""
         self._is_stopping = False
+        for worker in self.workers:
+            worker.receive(more=True)
         ready = Barrier(1 + len(self.workers))
         self._futures = self._threads.begin([partial(self._work, worker, ready) for worker in self.workers])
         # From here on the gate knows all of them.
@@ -238,10 +249,24 @@ class LiveWorkers:
 
     def stop(self) -> None:
         """Let each finish what it has received; comes back when all have. InputError if one has failed."""
-        self._is_stopping = True
+        try:
+            if len(self.workers) > 1:
+                self._empty_rings()
+        finally:  # whatever interrupts that: their memory must not be taken from under them
+            self._is_stopping = True
+            self.keep_house()
+            self._threads.finish(self._futures)
+
+    def _empty_rings(self) -> None:
+        """No packet comes any more, and what workers have handed over is taken."""
         for worker in self.workers:
-            worker.come_back()
-        self._threads.finish(self._futures)
+            worker.receive(more=False)
+        # Once all have come back none is about to hand anything over.
+        with self._gate.closed(self.keep_house):
+            pass
+        while any(worker.interface.waiting() for worker in self.workers):
+            if wait(self._futures, _GLANCE_S, "FIRST_COMPLETED").done:
+                break  # one has failed
 
     def settle(self) -> None:
         """When all have stopped: end what has been idle too long by the latest packet's time."""
