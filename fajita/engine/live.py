@@ -6,6 +6,7 @@ they read between two blocks, says so.
 """
 
 import ctypes
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from contextlib import nullcontext
@@ -38,6 +39,8 @@ from fajita.rss import HashFields
 _GLANCE_S = 0.001
 #: A worker with fewer packets since it last kept house has the time to look through its tables for idle states.
 FEW = 1000
+#: It spends one part in so many of its time on that, at most.
+SETTLE_SHARE = 20
 
 
 @dataclass
@@ -96,7 +99,7 @@ class LiveWorker:
         self._ticking = ticking
         self._wanted = words_apart(1)
         self._words = np.zeros(len(LIVE_WORDS), np.int64)
-        self._clock_ns, self._settled_at = FIRST_CLOCK_NS, 0
+        self._clock_ns, self._packets_before, self._settle_after = FIRST_CLOCK_NS, 0, 0.0
         self._areas: list[NDArray[Any]] = [self._words, self._wanted, *([] if left is None else [left])]
         self._receive = _Called(interface.receive, interface, engine)
         given = {
@@ -166,11 +169,13 @@ class LiveWorker:
         return min([NEVER, *ticks])
 
     def keep_house(self) -> None:
-        """What is done now and then: account for its time and, if there is little to do, end what is idle by now."""
-        now_ns, packets = self.interface.now_ns(), self.engine.packets_in
-        if now_ns is not None and packets - self._settled_at < FEW:
+        """What is done now and then: if there is little to do, end what is idle by now."""
+        now_ns, packets, start = self.interface.now_ns(), self.engine.packets_in, time.monotonic()
+        is_idle, self._packets_before = packets - self._packets_before < FEW, packets
+        if now_ns is not None and is_idle and start >= self._settle_after:
             self.engine.settle_between(now_ns)
-        self._settled_at = packets
+            # A large table takes a while to look through, in which packets wait.
+            self._settle_after = start + SETTLE_SHARE * (time.monotonic() - start)
 
 
 class LiveWorkers:
