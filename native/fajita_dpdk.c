@@ -534,6 +534,15 @@ static uint32_t take_over(struct fajita_queue *queue, uint32_t worker, uint32_t 
     return count;
 }
 
+uint32_t fajita_waiting(const struct fajita_queue *queue)
+{
+    uint32_t waiting = 0;
+    for (uint32_t worker = 0; worker < queue->workers; worker++)
+        if (worker != queue->worker)
+            waiting += rte_ring_count(queue->come_from[worker]);
+    return waiting;
+}
+
 static uint32_t owner_of(const struct fajita_queue *queue, uint32_t frame)
 {
     return queue->indirection[queue->buckets[frame] & 127];

@@ -138,6 +138,8 @@ int64_t fajita_receive(int64_t queue, int64_t most);
 /* Hand `count` frames that have just been received over to the workers whose buckets they are in, and take what others
    have handed over; how many frames there are then. */
 int64_t fajita_exchange(int64_t queue, int64_t count);
+/* How many frames others have handed over that it has not taken yet. */
+uint32_t fajita_waiting(const struct fajita_queue *queue);
 /* Send those of `count` frames whose verdict is 1, in order, and free the others; returns 0. */
 int64_t fajita_transmit(int64_t queue, int64_t count);
 /* The time of a packet that would come now. */

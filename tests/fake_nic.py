@@ -60,6 +60,9 @@ class FakeNIC:
     def busy_seconds(self) -> float:
         return 1.5
 
+    def waiting(self) -> int:
+        return 0
+
     def now_ns(self) -> int | None:
         return None
 

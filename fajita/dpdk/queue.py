@@ -126,6 +126,10 @@ class WorkerQueue:
             return None
         return int(library().lib.fajita_now(self.words))
 
+    def waiting(self) -> int:
+        """Packets that other workers have handed over and that it has not taken yet."""
+        return int(library().lib.fajita_waiting(self.words))
+
     def connect(self, to: Sequence[Any], come_from: Sequence[Any]) -> None:
         """With other workers, by rings to and from each; NULL for itself."""
         _, ffi = library()

@@ -6,13 +6,14 @@ they read between two blocks, says so.
 """
 
 import ctypes
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from threading import Barrier
+from threading import Barrier, Event, Thread
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,10 +35,14 @@ from fajita.plan import NFPlan, TablePlan
 from fajita.records import Sides
 from fajita.rss import HashFields
 
+#: How long to wait before looking again for what workers have done.
+_GLANCE_S = 0.001
 #: A worker with fewer packets since it last kept house has the time to look through its tables for idle states.
 FEW = 1000
-#: How long a worker may take to send what it has, before it is hurried, and then again.
-_PATIENCE_S = 0.25
+#: It spends one part in so many of its time on that, at most.
+SETTLE_SHARE = 20
+#: How long a worker that is to stop may take to send what it has, before it is hurried, and then again.
+_PATIENCE_S = 0.5
 
 
 @dataclass
@@ -74,6 +79,9 @@ class Interface(Protocol):
     def now_ns(self) -> int | None:
         """The time that a packet would get now; None: packets bring their times."""
 
+    def waiting(self) -> int:
+        """Packets that other workers have handed over and that it has not taken yet."""
+
     def spread(self, worker: int, indirection: NDArray[np.uint8]) -> Exchange:
         """Be one of several, whose buckets are told by the table of indirection."""
 
@@ -96,19 +104,23 @@ class LiveWorker:
         self._ticking = ticking
         self._wanted = words_apart(1)
         self._words = np.zeros(len(LIVE_WORDS), np.int64)
-        self._clock_ns, self._settled_at = FIRST_CLOCK_NS, 0
+        self._clock_ns, self._packets_before, self._settle_after = FIRST_CLOCK_NS, 0, 0.0
         self._areas: list[NDArray[Any]] = [self._words, self._wanted, *([] if left is None else [left])]
         self._receive = _Called(interface.receive, interface, engine)
         given = {
             "receive": self._receive.address,
             "transmit": interface.transmit,
             "queue": interface.queue,
-            "most": len(interface.block),
             "wanted": self._wanted.ctypes.data,
             "left": 0 if left is None else left.ctypes.data,
             "tick": self._next_tick(),
         }
         self._tell(given)
+        self._most = len(interface.block)
+
+    def receive(self, *, more: bool) -> None:
+        """Whether to receive packets; of others it takes them all the same."""
+        self._tell({"most": self._most if more else 0})
 
     def _tell(self, words: dict[str, int]) -> None:
         for name, value in words.items():
@@ -130,10 +142,10 @@ class LiveWorker:
                 "hash_memory": self._memory.words.ctypes.data,
                 "hash_found": found.ctypes.data,
                 "hash_indices": indices.ctypes.data,
-                # What others hand over has to find a place beside it.
-                "most": max(1, room // 2),
             }
         )
+        # What others hand over has to find a place beside it.
+        self._most = max(1, room // 2)
 
     def come_back(self) -> None:
         """Have the loop return soon."""
@@ -162,11 +174,13 @@ class LiveWorker:
         return min([NEVER, *ticks])
 
     def keep_house(self) -> None:
-        """What is done now and then: account for its time and, if there is little to do, end what is idle by now."""
-        now_ns, packets = self.interface.now_ns(), self.engine.packets_in
-        if now_ns is not None and packets - self._settled_at < FEW:
+        """What is done now and then: if there is little to do, end what is idle by now."""
+        now_ns, packets, start = self.interface.now_ns(), self.engine.packets_in, time.monotonic()
+        is_idle, self._packets_before = packets - self._packets_before < FEW, packets
+        if now_ns is not None and is_idle and start >= self._settle_after:
             self.engine.settle_between(now_ns)
-        self._settled_at = packets
+            # A large table takes a while to look through, in which packets wait.
+            self._settle_after = start + SETTLE_SHARE * (time.monotonic() - start)
 
 
 class LiveWorkers:
@@ -210,6 +224,8 @@ class LiveWorkers:
     def start(self) -> None:
         """Let them poll."""
         self._is_stopping = False
+        for worker in self.workers:
+            worker.receive(more=True)
         ready = Barrier(1 + len(self.workers))
         self._futures = self._threads.begin([partial(self._work, worker, ready) for worker in self.workers])
         # From here on the gate knows all of them.
@@ -243,22 +259,44 @@ class LiveWorkers:
 
     def stop(self) -> None:
         """Let each finish what it has received; comes back when all have. InputError if one has failed."""
-        self._is_stopping = True
-        for worker in self.workers:
-            worker.come_back()
-        try:
-            self._wait_for_all()
-        except BaseException:  # a signal: what they are at is not to be taken from them
-            self._wait_for_all()
-            raise
-        self._threads.finish(self._futures)
+        with self._hurrying():
+            try:
+                if len(self.workers) > 1:
+                    self._empty_rings()
+            finally:  # whatever interrupts that: their memory must not be taken from under them
+                self._is_stopping = True
+                self.keep_house()
+                self._threads.finish(self._futures)
 
-    def _wait_for_all(self) -> None:
-        """A driver may wait for ever for room to send: after a while they are hurried."""
-        while wait(self._futures, _PATIENCE_S).not_done:
-            for worker, future in zip(self.workers, self._futures, strict=True):
-                if not future.done():
-                    worker.interface.hurry()
+    def _empty_rings(self) -> None:
+        """No packet comes any more, and what workers have handed over is taken."""
+        for worker in self.workers:
+            worker.receive(more=False)
+        # Once all have come back none is about to hand anything over.
+        with self._gate.closed(self.keep_house):
+            pass
+        while any(worker.interface.waiting() for worker in self.workers):
+            if wait(self._futures, _GLANCE_S, "FIRST_COMPLETED").done:
+                break  # one has failed
+
+    @contextmanager
+    def _hurrying(self) -> Iterator[None]:
+        """A driver may wait for ever for room to send: in the body it does so for a while."""
+        is_over = Event()
+
+        def hurry() -> None:
+            while not is_over.wait(_PATIENCE_S):
+                for worker, future in zip(self.workers, self._futures, strict=True):
+                    if not future.done():
+                        worker.interface.hurry()
+
+        thread = Thread(target=hurry, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def settle(self) -> None:
         """When all have stopped: end what has been idle too long by the latest packet's time."""

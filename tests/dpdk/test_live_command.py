@@ -48,6 +48,18 @@ def test_it_ends_after_the_duration(environment: None) -> None:
     assert [port["port"] for port in report["ports"]] == ["net_null0", "net_null1"]
 
 
+def test_nothing_stays_between_workers_at_the_end(environment: None) -> None:
+    ends = ("--in", "0", "--out", "1", "--duration", "50ms", "--cores", "2")
+    done = call_process("run", THREE, "--dpdk", NULLS, *ends, "--json", "-")
+    assert (done.status, done.err) == (0, "")
+    report = json.loads(done.out)
+    first, second = report["ports"]
+    assert first["in"]["packets"] == second["out"]["packets"] == report["packets"]["in"]
+    # The driver takes key, fields and table; its frames, which are empty, are the first worker's all the same.
+    assert first["spreads"]
+    assert [shard["packets"] for shard in report["shards"]] == [report["packets"]["in"], 0]
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_and_what_was_done_is_reported(
     environment: None, tmp_path: Path, number: signal.Signals, status: int
