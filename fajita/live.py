@@ -50,7 +50,7 @@ class Ports:
 
 @dataclass
 class LiveRun(Run):
-    """A run whose packets come from ports. While it goes on, its report tells what there is so far."""
+    """A run whose packets come from ports."""
 
     engine: CompiledEngine | ParallelEngine
     session: Session = field(kw_only=True)
@@ -59,7 +59,7 @@ class LiveRun(Run):
     def report(self) -> dict[str, Any]:
         """As of any run, and `ports`: what came in at each port and went out, and what was lost there; `huge_pages`.
 
-        Not while workers are at work, but by `watch`: it reads their tables.
+        Its summaries read the tables: only once workers have stopped. `watch` has packets_now and its siblings.
         """
         return super().report | {"ports": port_report(self.session), "huge_pages": has_huge_pages()}
 
