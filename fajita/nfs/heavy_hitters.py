@@ -85,9 +85,8 @@ class HeavyHitters(NF):
         amount = pkt.length if self.count == "bytes" else 1
         self.core.total += amount
         what = pkt.ip_id << 32 | pkt.src_port << 16 | pkt.dst_port
-        lot = (hash_of(pkt.time_ns, what, pkt.tcp_sequence << 32 | pkt.length, low, high ^ other_low) >> 1) // max(
-            amount, 1
-        )
+        drawn = hash_of(pkt.time_ns, what, pkt.tcp_sequence << 32 | pkt.length, low, high ^ other_low) >> 1
+        lot = drawn // max(amount, 1)
         for row in range(self.rows):
             # What is known when the chain is compiled comes first, and then costs nothing.
             hashed = hash_of(row, rest, other_high, other_low, high, low)
