@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fajita.constant_lists import ConstantLists
 from fajita.key import Key, Packing
 from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
-from fajita.packet import METADATA, Layer
+from fajita.packet import MAXIMUM_GROWTH, METADATA, Layer
 from fajita.settings import Settings
 from fajita.sharding import OWN, SHARED, Sharding
 from fajita.translation import TranslatedNF
@@ -297,6 +297,16 @@ class Plan:
     def tells_ipv6(self) -> bool:
         """Whether some table has a side for IPv6 alone, so that the kernel has code of its own for it."""
         return any(side.packing.family == 6 for side in self.sides)
+
+    @property
+    def reshapes(self) -> bool:
+        """Whether some NF changes more of a frame than its fields."""
+        return any(nf.translated.reshapes for nf in self.nfs)
+
+    @property
+    def headroom(self) -> int:
+        """Bytes that a frame may become longer by, on its way through the chain."""
+        return MAXIMUM_GROWTH * sum(nf.translated.grows for nf in self.nfs)
 
     @property
     def asks_landing(self) -> bool:

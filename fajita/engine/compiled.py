@@ -24,6 +24,7 @@ from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, STOPPED, place_scratch, place_statistics
+from fajita.kernel.reshape import GAP
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
@@ -88,6 +89,8 @@ class CompiledEngine:
         self._clocks: NDArray[np.generic] = self._listed
         self.fragments = FragmentMemory(plan)
         self._packets_in, self._busy_seconds = 0, 0.0
+        #: What frames have become longer by on the wire, in all.
+        self._gained_bytes, self._room = 0, np.zeros(1, np.uint8)
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
@@ -127,14 +130,29 @@ class CompiledEngine:
         self._clocks = block.time_ns if clocks_ns is None else clocks_ns
         self._place("clocks", self._clocks)
         self.fragments.begin_block()
+        before = self._make_room(block)
         start = time.perf_counter()
         try:
             self._run_to_the_end(block)
         finally:  # an interruption ends the run, but what was done counts
             self._busy_seconds += time.perf_counter() - start
-            self._packets_in += int(self._context[CONTEXT["position"] // 8])
+            done = int(self._context[CONTEXT["position"] // 8])
+            self._packets_in += done
+            if before is not None:
+                self._gained_bytes += int(block.wire[:done].sum()) - int(before[:done].sum())
         for table in self.tables:
             table.free_moved()
+
+    def _make_room(self, block: FrameBlock) -> NDArray[np.uint32] | None:
+        """If frames may become longer or shorter, where longer ones may lie; how long they are on the wire before."""
+        if not self.plan.reshapes:
+            return None
+        size = int(block.captured.sum()) + len(block) * (self.plan.headroom + GAP) if self.plan.headroom else 0
+        self._room = np.empty(max(size, 1), np.uint8)
+        block.grown.append(self._room)
+        self._place("room", self._room)
+        self._place("room_first", self._room)
+        return block.wire.copy()
 
     def shards_of(self, block: FrameBlock) -> list[FrameBlock]:
         """The packets of each worker: all are this one's."""
@@ -219,7 +237,7 @@ class CompiledEngine:
             return
         own: list[NDArray[Any]] = [self._context, self._scratch, self._core, self._constants, self._statistics]
         own += [self._nowhere, self._blank, self._sides, self._descriptors, self._listed, self.fragments.words]
-        own += self._landing
+        own += [self._room, *self._landing]
         if self._membership is not None:
             own.append(self._membership.stop)
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
@@ -228,7 +246,10 @@ class CompiledEngine:
         if block is not None:
             columns = [block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict]
             columns.append(self._clocks)
-            frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
+            # What lies where frames are that have become longer is allowed as a whole.
+            lies_there = block.address - np.uint64(self._room.ctypes.data) < np.uint64(self._room.nbytes)
+            kept = [column[~lies_there].tolist() for column in (block.address, block.captured)]
+            frames = zip(*kept, strict=True)
         allow_only([*own, *areas, *columns], frames)
 
     def counters(self) -> Counters:
@@ -240,7 +261,7 @@ class CompiledEngine:
         return Counters(
             packets_in=self._packets_in,
             packets_out=self._packets_in - dropped,
-            bytes_in=in_bytes,
+            bytes_in=in_bytes - self._gained_bytes,
             bytes_out=in_bytes - dropped_bytes,
             other={reason: count for reason, count in other.items() if count},
             fragments=FragmentCounters(self.fragments.followed, self.fragments.early),

@@ -115,7 +115,7 @@ class ParallelEngine:
         try:
             self._run(shard.worker, frames, None if is_own_time else clocks_ns[shard.indices])
         finally:
-            shard.give_back(block)
+            shard.give_back(block, reshaped=self.plan.reshapes)
 
     def _run(self, number: int, frames: FrameBlock, clocks_ns: NDArray[np.int64] | None) -> None:
         with self._standstill.at_work():
