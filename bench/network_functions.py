@@ -138,6 +138,12 @@ def router(count: int, family: int) -> dict[str, Any]:
     return {"nf": nf, "files": files | {"routes": routes(count, family)}}
 
 
+def tunnel(kind: str, mode: str) -> str:
+    """One end of a tunnel."""
+    local, remote = ("192.0.2.1", "192.0.2.2") if mode == "encapsulate" else ("192.0.2.2", "192.0.2.1")
+    return f"tunnel: {{as: {mode}, kind: {kind}, mode: {mode}, local: {local}, remote: {remote}}}"
+
+
 def as_they_come(slots: Slots) -> None:
     """Leave the frames as they are."""
 
@@ -236,6 +242,10 @@ def cases() -> list[Case]:
         ),
         Case("ttl", "ttl:"),
         Case("vlan", "vlan: {only: [100], translate: {100: 200}}", with_tag),
+        Case("vlan, a service tag", "vlan: {only: [100], service: 200}", with_tag),
+        Case("vlan, stripped", "vlan: {strip: [100]}", with_tag),
+        *(Case(f"tunnel, {kind}", tunnel(kind, "encapsulate")) for kind in ("ip_in_ip", "gre", "vxlan")),
+        Case("tunnel, gre in and out", f"{tunnel('gre', 'encapsulate')}\n- {tunnel('gre', 'decapsulate')}"),
         Case("router, 10 routes", made=to_anywhere, **router(10, 4)),
         Case("router, 1,000,000 routes", made=to_anywhere, **router(1_000_000, 4)),
         Case("router, IPv6, 200,000 routes", made=to_anywhere_in_ipv6, size=62, **router(200_000, 6)),

@@ -9,7 +9,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 from scapy.layers.l2 import ARP, GRE, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from fajita import Chain, InputError
 from fajita.engine.interface import Engine
@@ -68,7 +68,7 @@ def test_what_goes_in_is_as_scapy_builds_it(engine: type[Engine], name: str, ove
     udp = UDP(sport=Ether(made)[UDP].sport, dport=4790, chksum=0)
     header = Ether(src=macs["source_mac"], dst=macs["destination_mac"])
     vxlan = VXLAN(vni=0xABCDEF, flags="Instance", NextProtocol=0)
-    assert made == bytes(header / outer(over, inner, **flow_of(made)) / udp / vxlan) + frame
+    assert made == bytes(header / outer(over, inner, **flow_of(made)) / udp / vxlan / Raw(frame))
     assert udp.sport >= 0xC000
 
 
@@ -186,7 +186,7 @@ def test_other_links_and_frames_without_ip_pass(engine: type[Engine]) -> None:
 @pytest.mark.parametrize("over", ENDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_tshark_reads_what_comes_out(tmp_path: Path, kind: str, over: str) -> None:
-    write_capture(tmp_path / "in.pcap", [bytes(ethernet() / INNER[name]) for name in ("tcp", "udp", "ipv6")])
+    write_capture(tmp_path / "in.pcap", [bytes(ethernet() / INNER[name]) for name in ("tcp", "marked", "ipv6")])
     Chain([tunnel(kind, "encapsulate", over)]).run(tmp_path / "in.pcap", out=tmp_path / "out.pcap")
     command = ["tshark", "-r", str(tmp_path / "out.pcap"), "-o", "ip.check_checksum:TRUE"]
     fields = ["-T", "fields", "-e", "frame.protocols", "-e", "_ws.malformed", "-e", "ip.checksum.status"]
