@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fajita.constant_lists import ConstantLists
 from fajita.key import Key, Packing
 from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
-from fajita.packet import MAXIMUM_GROWTH, METADATA, Layer
+from fajita.packet import METADATA, Layer
 from fajita.settings import Settings
 from fajita.sharding import OWN, SHARED, Sharding
 from fajita.translation import TranslatedNF
@@ -306,7 +306,7 @@ class Plan:
     @property
     def headroom(self) -> int:
         """Bytes that a frame may become longer by, on its way through the chain."""
-        return MAXIMUM_GROWTH * sum(nf.translated.grows for nf in self.nfs)
+        return sum(nf.translated.growth for nf in self.nfs)
 
     @property
     def asks_landing(self) -> bool:

@@ -37,8 +37,8 @@ from fajita.translation import TranslatedNF
 _kernel = cache(load_kernel)
 
 
-#: From here on variables of workers, and lists, lie on huge pages.
-_LARGE = 64 << 10
+#: From here on variables of workers, and lists, lie on huge pages; so do frames that have become longer.
+_LARGE, _LARGE_ROOM = 64 << 10, 4 << 20
 
 
 def _zeros(size: int) -> NDArray[np.uint8]:
@@ -148,7 +148,7 @@ class CompiledEngine:
         if not self.plan.reshapes:
             return None
         size = int(block.captured.sum()) + len(block) * (self.plan.headroom + GAP) if self.plan.headroom else 0
-        self._room = np.empty(max(size, 1), np.uint8)
+        self._room = np.empty(max(size, 1), np.uint8) if size < _LARGE_ROOM else huge_pages(size)
         block.grown.append(self._room)
         self._place("room", self._room)
         self._place("room_first", self._room)

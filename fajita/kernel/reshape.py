@@ -4,6 +4,7 @@ A frame becomes shorter in place: what is before the bytes that go moves towards
 copied first, once, to an area where there is room before it, as frames of a capture lie next to each other.
 """
 
+from fajita.kernel.bounds import CHECKED
 from fajita.kernel.function import kernel_function, rare_function
 from fajita.kernel.layout import CONTEXT
 from fajita.kernel.memory import clear, copy, load_i64, load_u8, load_u32, store_8, store_32, store_64
@@ -11,8 +12,8 @@ from fajita.packet import MAXIMUM_FRAME, MAXIMUM_GROWTH
 
 _ADDRESS, _CAPTURED, _WIRE, _LINK = (CONTEXT[name] for name in ("address", "captured", "wire", "link"))
 _ROOM, _ROOM_FIRST = CONTEXT["room"], CONTEXT["room_first"]
-#: Bytes between frames in the area, so that a read past the end of one is not yet a read of the next.
-GAP = 64
+#: Bytes between frames in the area: with bounds checks, a read past the end of one is not yet a read of the next.
+GAP = 64 if CHECKED else 0
 
 
 @kernel_function

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fajita.packet import FIELDS, HALVES
+from fajita.packet import FIELDS, HALVES, MAXIMUM_GROWTH
 
 if TYPE_CHECKING:
     from fajita.translation.expressions import Expressions
@@ -33,13 +33,16 @@ def reshape(expressions: "Expressions", call: ast.Call, name: str) -> Iterator[s
     if len(call.args) != 2 or call.keywords:
         right = f"{scope.pkt}.{name}(at, count)"
         expressions.refuse(call, f"`{ast.unparse(call)}` needs an offset and a number of bytes", right)
-    at, count = (expressions.integer(argument).text for argument in call.args)
+    at, count = (expressions.integer(argument) for argument in call.args)
     if name == "grow":
         if scope.loops:
             expressions.refuse(call, f"{scope.pkt}.grow in a loop: nothing bounds what it needs", "grow once by more")
-        scope.grows += 1
+        # Nothing is inserted if it is none of these numbers.
+        scope.growth += (
+            count.known if count.known is not None and 0 <= count.known <= MAXIMUM_GROWTH else MAXIMUM_GROWTH
+        )
     headroom = ", HEADROOM" if name == "grow" else ""
-    yield f"{name}(context, packet, {at}, {count}{headroom})"
+    yield f"{name}(context, packet, {at.text}, {count.text}{headroom})"
     yield from seen_anew()
 
 

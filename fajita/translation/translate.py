@@ -76,7 +76,7 @@ class TranslatedNF:
     stored: the fields and arrays of the state that some method assigns; any other is 0 for ever. emits: by the name of
     a method, how often `self.emit(state)` stands in it, which is the most records that a call of it makes.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
-    reshapes: it changes more of a frame than its fields; grows: how often, at most, it makes one longer.
+    reshapes: it changes more of a frame than its fields; growth: by so many at most it makes one longer.
     draws: it draws random numbers. accesses: the elements of arrays that they name. prefetch: a hook with the
     arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
     asked: how many, and what decides which. why_not: why it does not commute.
@@ -108,7 +108,7 @@ class TranslatedNF:
     foresight: Hook | None = None
     foreseen: tuple[str, ...] = ()
     reshapes: bool = False
-    grows: int = 0
+    growth: int = 0
 
     @property
     def asks(self) -> bool:
@@ -216,7 +216,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
         {scope.method.name: scope.emits for scope in scopes},
         any(scope.draws for scope in scopes),
         reshapes=any(scope.reshapes for scope in scopes),
-        grows=sum(scope.grows for scope in scopes),
+        growth=sum(scope.growth for scope in scopes),
         before_reads=frozenset(name for scope in before for name in scope.reads),
         before_writes=frozenset(name for scope in before for name in scope.writes),
     )
