@@ -19,7 +19,7 @@ from fajita.engine.merging import merge_core
 from fajita.engine.records import RecordBuffers
 from fajita.engine.shared_table import SharedPart
 from fajita.engine.tables import FlowTable
-from fajita.io.frames import FrameBlock
+from fajita.io.frames import RESHAPED, FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
@@ -147,6 +147,8 @@ class CompiledEngine:
         """If frames may become longer or shorter, where longer ones may lie; how long they are on the wire before."""
         if not self.plan.reshapes:
             return None
+        if not all(getattr(block, name).flags.writeable for name in RESHAPED):
+            raise ValueError(f"{', '.join(RESHAPED)} have to be writable: the chain makes frames longer or shorter")
         size = int(block.captured.sum()) + len(block) * (self.plan.headroom + GAP) if self.plan.headroom else 0
         self._room = np.empty(max(size, 1), np.uint8) if size < _LARGE_ROOM else huge_pages(size)
         block.grown.append(self._room)

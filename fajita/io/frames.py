@@ -160,7 +160,7 @@ class FrameBlock:
             raise ValueError(f"captured has {int(lengths.max())}, but a row has {width} bytes")
         return cls(
             address=np.uint64(slots.ctypes.data) + np.arange(count, dtype=np.uint64) * np.uint64(width),
-            captured=lengths,
+            captured=lengths.copy(),
             wire=lengths.copy(),
             time_ns=_unsigned("time_ns", time_ns, (count,), np.uint64),
             link=np.full(count, link, np.uint8),

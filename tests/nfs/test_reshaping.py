@@ -124,6 +124,13 @@ def test_a_file_gets_them_as_they_are(tmp_path: Path) -> None:
         assert report["bytes"]["out"] == report["bytes"]["in"] + 4 * len(frames)
 
 
+def test_columns_that_cannot_be_written_are_refused() -> None:
+    block = FrameBlock.from_frames([FRAME])
+    block.captured.flags.writeable = False
+    with pytest.raises(ValueError, match="address, captured, wire have to be writable"):
+        CompiledEngine(Chain([Tag()]).plan).process(block)
+
+
 def test_they_cannot_be_sprayed() -> None:
     with pytest.raises(InputError, match="packets that become longer or shorter cannot be sprayed; leave out --spray"):
         Chain([Tag()]).run(many_flows(5, 1).blocks(), cores=2, spray=True)
