@@ -219,7 +219,7 @@ class PacketBody:
         """After an NF that may have made a frame another one: it is parsed again, and no longer of a known datagram."""
         if not nf.translated.reshapes:
             return
-        for line in seen_anew("captured_bytes", "position + j"):
+        for line in seen_anew("context", "captured_bytes", "position + j"):
             self.text.line(line)
         self.text.line(f"store_64(scratch + {self.scratch.headers} + 8 * j, headers)")
         if self.plan.datagrams:
@@ -270,6 +270,7 @@ class PacketBody:
         """A call in the names of this pass."""
         names = {
             "captured": "captured_bytes",
+            "block": "context",
             "packet": "position + j",
             # Not kept in a variable from the packet's beginning on: registers are scarce.
             "time_ns": "load_i64(time_ns + 8 * (position + j))",

@@ -42,16 +42,17 @@ def reshape(expressions: "Expressions", call: ast.Call, name: str) -> Iterator[s
             count.known if count.known is not None and 0 <= count.known <= MAXIMUM_GROWTH else MAXIMUM_GROWTH
         )
     headroom = ", HEADROOM" if name == "grow" else ""
-    yield f"{name}(context, packet, {at.text}, {count.text}{headroom})"
+    yield f"{name}(block, packet, {at.text}, {count.text}{headroom})"
     yield from seen_anew()
 
 
-def seen_anew(captured: str = "captured", packet: str = "packet") -> Iterator[str]:
-    """What the frame is now, in the names of a hook, or of the pass that calls it."""
-    yield f"frame = address_of(context, {packet})"
-    yield f"{captured} = captured_of(context, {packet})"
-    yield f"length = wire_of(context, {packet})"
-    yield f"headers = parse(frame, {captured}, link_of(context, {packet}))"
+def seen_anew(block: str = "block", captured: str = "captured", packet: str = "packet") -> Iterator[str]:
+    """What the frame is now, in the names of a hook, or of the pass that calls it. block: the context, which leads to
+    the columns of the block."""
+    yield f"frame = address_of({block}, {packet})"
+    yield f"{captured} = captured_of({block}, {packet})"
+    yield f"length = wire_of({block}, {packet})"
+    yield f"headers = parse(frame, {captured}, link_of({block}, {packet}))"
 
 
 def note_reshape(expressions: "Expressions", node: ast.expr) -> None:
@@ -64,4 +65,4 @@ def note_reshape(expressions: "Expressions", node: ast.expr) -> None:
     scope.writes |= _ALL_FIELDS
     scope.reads |= FIELDS.keys()
     scope.rewrites_per_flow = False
-    scope.used |= {"frame", "headers", "captured", "length", "context", "packet"}
+    scope.used |= {"frame", "headers", "captured", "length", "block", "packet"}

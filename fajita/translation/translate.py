@@ -29,6 +29,7 @@ ARGUMENTS = (
     "flow_ports",
     "context",
     "related",
+    "block",
     "packet",
 )
 
