@@ -16,6 +16,7 @@ from fajita.packet import (
     FLAGS,
     FLOW_PORTS,
     FORWARD,
+    FRAME,
     METADATA,
     QUOTED,
     RELATED,
@@ -103,6 +104,7 @@ def describe_fields() -> tuple[FieldDescription, ...]:
         FieldDescription(name, _packets(layers), "", f"{name}[i] is one of these bytes, 0 outside them")
         for name, layers in SEQUENCES.items()
     ]
+    bytes_.append(FieldDescription(FRAME, "all", "all", "frame[i] is a captured byte of the frame, 0 outside them"))
     flags = [FieldDescription(name, _packets(layer), "", _flag_text(layer)) for name, layer in FLAGS.items()]
     tests = [FieldDescription(name, "all", "", text) for name, text in TESTS.items()]
     forward = FieldDescription(FORWARD, "all", "", "goes the way of the connection's first packet; other keys: true")

@@ -271,6 +271,11 @@ OTHER_REASONS: tuple[str, ...] = (
     PORTS_NOT_CAPTURED,
 ) = range(len(OTHER_REASONS))
 
+#: The bytes of the frame itself, `pkt.frame[i]`.
+FRAME = "frame"
+#: By so many bytes an NF can make a frame longer at once, and no longer than this, as a capture has none.
+MAXIMUM_GROWTH, MAXIMUM_FRAME = 128, 262_144
+
 #: At most so many VLAN tags and MPLS labels are stepped over, so that a hostile frame costs bounded work.
 MAXIMUM_TAGS = 8
 

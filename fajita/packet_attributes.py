@@ -1,6 +1,6 @@
 """What an NF sees of a packet, as a type: packet.py says what each attribute is."""
 
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 
 
 class Packet:
@@ -49,6 +49,7 @@ class Packet:
     length: int
     captured_length: int
     time_ns: int
+    frame: MutableSequence[int]
     payload_length: int
     payload: Sequence[int]
     tcp_options_length: int
@@ -67,6 +68,14 @@ class Packet:
     forward: bool
     mark: int
     connection_state: int
+
+    def grow(self, at: int, count: int) -> None:
+        """Insert so many zeros at an offset of the frame."""
+        raise NotImplementedError
+
+    def shrink(self, at: int, count: int) -> None:
+        """Remove so many bytes from an offset of the frame on."""
+        raise NotImplementedError
 
     def drop(self, reason: str) -> int:
         """The verdict DROP, counted under a reason of its own."""

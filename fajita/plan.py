@@ -308,6 +308,16 @@ class Plan:
         return any(side.packing.family == 6 for side in self.sides)
 
     @property
+    def reshapes(self) -> bool:
+        """Whether some NF changes more of a frame than its fields."""
+        return any(nf.translated.reshapes for nf in self.nfs)
+
+    @property
+    def headroom(self) -> int:
+        """Bytes that a frame may become longer by, on its way through the chain."""
+        return sum(nf.translated.growth for nf in self.nfs)
+
+    @property
     def asks_landing(self) -> bool:
         """Whether some NF asks where packets would land."""
         return any(nf.translated.asks_landing for nf in self.nfs)

@@ -44,7 +44,8 @@ class PacketDifference:
 
     def __str__(self) -> str:
         first, second = self.outcomes
-        changed = {at for at in range(len(self.frame)) if first.frame[at] != second.frame[at]}
+        shorter, longer = sorted((len(first.frame), len(second.frame)))
+        changed = {at for at in range(shorter) if first.frame[at] != second.frame[at]} | {*range(shorter, longer)}
         lines = [f"packet {self.number}, {len(self.frame)} bytes, as it came in:", *hex_lines(self.frame)]
         lines += dissect(self.frame, self.link)
         for outcome in self.outcomes:
@@ -141,13 +142,22 @@ def _private_copy(block: FrameBlock) -> FrameBlock:
 def _packet_difference(block: FrameBlock, results: dict[str, FrameBlock]) -> PacketDifference | None:
     first, second = results.values()
     same_frames = np.array_equal(np.asarray(first.memory), np.asarray(second.memory))
-    if same_frames and np.array_equal(first.verdict, second.verdict):
+    same = [np.array_equal(getattr(first, name), getattr(second, name)) for name in ("verdict", "captured", "wire")]
+    has_moved = bool(first.grown or second.grown)
+    if same_frames and all(same) and not has_moved:
         return None
     index = next(
-        index
-        for index in range(len(block))
-        if first.verdict[index] != second.verdict[index] or first.frame(index) != second.frame(index)
+        (
+            index
+            for index in range(len(block))
+            if first.verdict[index] != second.verdict[index]
+            or first.wire[index] != second.wire[index]
+            or first.frame(index) != second.frame(index)
+        ),
+        None,
     )
+    if index is None:
+        return None
     left, right = (
         Outcome(name, bool(result.verdict[index]), bytes(result.frame(index))) for name, result in results.items()
     )

@@ -145,11 +145,24 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         },
         {"routes": _ROUTES, "neighbours": _NEIGHBOURS[1:], "decrement_ttl": True},
     ],
+    "Tunnel": [
+        {"kind": kind, "mode": mode, "local": local, "remote": remote, "mtu": 200} | ({"gre_key": 7} if key else {})
+        for kind, key in (("ip_in_ip", False), ("gre", False), ("gre", True), ("vxlan", False))
+        for mode, local, remote in (
+            ("encapsulate", "192.0.2.7", "10.0.0.2"),
+            ("decapsulate", "10.0.0.2", "192.0.2.7"),
+            ("decapsulate", "192.0.2.7", "10.0.0.2"),
+            ("encapsulate", "fe80::1", "2001:db8::2"),
+            ("decapsulate", "2001:db8::2", "fe80::1"),
+            ("decapsulate", f"fe80{':ffff' * 7}", "2001:db8::2"),
+        )
+    ],
     "Ttl": [{}, {"decrement": 64}],
     "Vlan": [
         {},
         {"only": [7, 100], "translate": {100: 200}, "priorities": {0: 1, 7: 0}},
         {"untagged": "drop", "translate": {0: 7}},
+        {"untagged": 7, "strip": [100], "service": 300},
     ],
     "VirtualServer": [
         {"services": [_HTTPS, _NAMES]},

@@ -27,6 +27,7 @@ from fajita.verify import verify_blocks
 from tests.chains import describe, random_chain, random_settings, shipped_nfs, variants
 from tests.error_nfs import Errors
 from tests.random_nf import random_nf
+from tests.reshaping_nfs import Squeeze, Stretch, Tag, Untag
 from tests.traffic import Traffic, many_flows, traffic
 
 EXAMPLES = int(os.environ.get("FAJITA_EXAMPLES", "25"))
@@ -163,6 +164,35 @@ CHAINS = {
         full="drop",
         inner=True,
     ),
+    "frames of other lengths": Chain(
+        [
+            FlowCounter(name="before", timeout="1ms"),
+            Tag(),
+            FlowCounter(name="tagged", key="vlan"),
+            Stretch(),
+            SourceCounter(timeout="5us"),
+            Squeeze(),
+            FlowCounter(key="connection", timeout="1ms", records=True),
+            Untag(),
+            LoadBalancer(servers=SERVERS),
+            DestinationCounter(),
+            Stretch(name="again"),
+        ]
+    ),
+    "frames of other lengths, inside tunnels": Chain(
+        [
+            Untag(),
+            FlowCounter(),
+            Squeeze(),
+            Tag(),
+            LoadBalancer(servers=SERVERS, key="source"),
+            FlowCounter(name="after"),
+        ],
+        inner=True,
+        fragments="flow",
+        other="drop",
+    ),
+    "frames of other lengths, fragments dropped": Chain([Squeeze(), Untag(), FlowCounter()], fragments="drop"),
     "timeouts of their own": Chain([Chooses(), Ends(key="source", timeout="1s"), Chooses(name="more", timeout="5us")]),
 }
 

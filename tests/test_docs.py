@@ -10,7 +10,7 @@ import pytest
 
 from fajita import Chain
 from fajita.key import KEYS, find_key
-from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD, METADATA, QUOTED, RELATED, SEQUENCES, TESTS
+from fajita.packet import FACTS, FIELDS, FLAGS, FLOW_PORTS, FORWARD, FRAME, METADATA, QUOTED, RELATED, SEQUENCES, TESTS
 from fajita.quantities import parse_duration, parse_rate, parse_size
 from fajita.verify import both_engines, verify_blocks
 from tests.command import call, call_process, write_capture
@@ -100,7 +100,7 @@ def test_fields_are_documented_as_the_command_prints_them(capsys: pytest.Capture
     printed = call(capsys, "fields").out
     assert blocks(WRITING, "text") == [printed]
     names = [line.split()[0] for line in printed.splitlines()[1:]]
-    known = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLOW_PORTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA]
+    known = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLOW_PORTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA, FRAME]
     assert sorted(names) == sorted(known)
 
 

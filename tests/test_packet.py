@@ -11,6 +11,7 @@ from fajita.packet import (
     FLAGS,
     FLOW_PORTS,
     FORWARD,
+    FRAME,
     IPV6_FIELDS,
     METADATA,
     OTHER_REASONS,
@@ -90,7 +91,7 @@ def test_a_field_in_two_places_is_the_same_field_of_either_family():
 
 
 def test_editors_are_told_of_every_attribute_and_of_no_other():
-    names = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLOW_PORTS, *FLAGS, *TESTS, *METADATA, FORWARD, RELATED]
+    names = [*FIELDS, *QUOTED, *FACTS, *SEQUENCES, *FLOW_PORTS, *FLAGS, *TESTS, *METADATA, FORWARD, RELATED, FRAME]
     assert sorted(get_type_hints(Packet)) == sorted(names)
 
 

@@ -19,12 +19,13 @@ from fajita.engine.merging import merge_core
 from fajita.engine.records import RecordBuffers
 from fajita.engine.shared_table import SharedPart
 from fajita.engine.tables import FlowTable
-from fajita.io.frames import FrameBlock
+from fajita.io.frames import RESHAPED, FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.generate import generate, stages
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, STOPPED, place_scratch, place_statistics
 from fajita.kernel.live import TICK, generate_live
+from fajita.kernel.reshape import GAP
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
@@ -41,8 +42,8 @@ def _run_once(poll: Callable[..., int], context: int) -> int:
     return poll(context, 0)
 
 
-#: From here on variables of workers, and lists, lie on huge pages.
-_LARGE = 64 << 10
+#: From here on variables of workers, and lists, lie on huge pages; so do frames that have become longer.
+_LARGE, _LARGE_ROOM = 64 << 10, 4 << 20
 
 
 def _zeros(size: int) -> NDArray[np.uint8]:
@@ -104,6 +105,8 @@ class CompiledEngine:
         self.fragments = FragmentMemory(plan)
         self._busy_seconds = 0.0
         self._live: Sequence[NDArray[Any]] = ()
+        #: What frames have become longer by on the wire, in all.
+        self._gained_bytes, self._room = 0, np.zeros(1, np.uint8)
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
@@ -140,11 +143,15 @@ class CompiledEngine:
         self._context[CONTEXT["end"] // 8] = len(block)
         self._place_columns(block, clocks_ns)
         self.fragments.begin_block()
+        before = self._make_room(block)
         start = time.perf_counter()
         try:
             self._run_to_the_end(block)
         finally:  # an interruption ends the run, but what was done counts
             self._busy_seconds += time.perf_counter() - start
+            if before is not None:
+                done = self.position
+                self._gained_bytes += int(block.wire[:done].sum()) - int(before[:done].sum())
         for table in self.tables:
             table.free_moved()
 
@@ -200,6 +207,19 @@ class CompiledEngine:
             self._place(name, getattr(block, name))
         self._clocks = block.time_ns if clocks_ns is None else clocks_ns
         self._place("clocks", self._clocks)
+
+    def _make_room(self, block: FrameBlock) -> NDArray[np.uint32] | None:
+        """If frames may become longer or shorter, where longer ones may lie; how long they are on the wire before."""
+        if not self.plan.reshapes:
+            return None
+        if not all(getattr(block, name).flags.writeable for name in RESHAPED):
+            raise ValueError(f"{', '.join(RESHAPED)} have to be writable: the chain makes frames longer or shorter")
+        size = int(block.captured.sum()) + len(block) * (self.plan.headroom + GAP) if self.plan.headroom else 0
+        self._room = np.empty(max(size, 1), np.uint8) if size < _LARGE_ROOM else huge_pages(size)
+        block.grown.append(self._room)
+        self._place("room", self._room)
+        self._place("room_first", self._room)
+        return block.wire.copy()
 
     def shards_of(self, block: FrameBlock) -> list[FrameBlock]:
         """The packets of each worker: all are this one's."""
@@ -287,7 +307,7 @@ class CompiledEngine:
             return
         own: list[NDArray[Any]] = [self._context, self._scratch, self._core, self._constants, self._statistics]
         own += [self._nowhere, self._blank, self._sides, self._descriptors, self._listed, self.fragments.words]
-        own += [*self._landing, *self._live]
+        own += [self._room, *self._landing, *self._live]
         if self._membership is not None:
             own.append(self._membership.stop)
         areas = [*self._records.areas(), *(area for table in self.tables for area in table.areas())]
@@ -296,7 +316,10 @@ class CompiledEngine:
         if block is not None:
             columns = [block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict]
             columns.append(self._clocks)
-            frames = zip(block.address.tolist(), block.captured.tolist(), strict=True)
+            # What lies where frames are that have become longer is allowed as a whole.
+            lies_there = block.address - np.uint64(self._room.ctypes.data) < np.uint64(self._room.nbytes)
+            kept = [column[~lies_there].tolist() for column in (block.address, block.captured)]
+            frames = zip(*kept, strict=True)
         allow_only([*own, *areas, *columns], frames)
 
     def counters(self, *, distinct: bool = True) -> Counters:
@@ -308,7 +331,7 @@ class CompiledEngine:
         return Counters(
             packets_in=self.packets_in,
             packets_out=self.packets_in - dropped,
-            bytes_in=in_bytes,
+            bytes_in=in_bytes - self._gained_bytes,
             bytes_out=in_bytes - dropped_bytes,
             other={reason: count for reason, count in other.items() if count},
             fragments=FragmentCounters(self.fragments.followed, self.fragments.early),

@@ -123,7 +123,7 @@ class ParallelEngine:
         try:
             self._run(shard.worker, frames, None if is_own_time else clocks_ns[shard.indices])
         finally:
-            shard.give_back(block)
+            shard.give_back(block, reshaped=self.plan.reshapes)
 
     def at_work(self) -> AbstractContextManager[None]:
         """What a worker does with its kernel, outside of `process`."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita.io.frames import FrameBlock
+from fajita.io.frames import RESHAPED, FrameBlock
 from fajita.kernel.bounds import allow_only
 from fajita.kernel.deal import deal_frames, scatter_bytes
 from fajita.rss import INDIRECTION_ENTRIES
@@ -54,7 +54,7 @@ class Shard:
             first + described.nbytes,
         )
         columns = {name: column[:count] for name, column in self._columns.items()}
-        self._taken = FrameBlock(**columns, memory=block.memory, first=block.first)
+        self._taken = FrameBlock(**columns, memory=block.memory, first=block.first, grown=block.grown)
         return self._taken
 
     def _make_room(self, block: FrameBlock) -> None:
@@ -63,10 +63,16 @@ class Shard:
             names = (*_COLUMNS, "verdict")
             self._columns = {name: np.zeros(len(block), getattr(block, name).dtype) for name in names}
 
-    def give_back(self, block: FrameBlock) -> None:
-        """Put the verdicts on the frames that were taken last into the block that they are of."""
+    def give_back(self, block: FrameBlock, *, reshaped: bool = False) -> None:
+        """Put the verdicts on the frames that were taken last into the block that they are of.
+
+        reshaped: also where they lie and how long they are.
+        """
         taken = self._taken
         if len(taken) and self._indices[len(taken) - 1] >= len(block):
             raise ValueError(f"the frames were not taken from a block of {len(block)}")
+        if reshaped:
+            for name in RESHAPED:
+                getattr(block, name)[self._indices[: len(taken)]] = getattr(taken, name)
         allow_only([self._indices, taken.verdict, block.verdict])
         scatter_bytes(self._indices.ctypes.data, len(taken), taken.verdict.ctypes.data, block.verdict.ctypes.data)

@@ -16,6 +16,8 @@ def compiled_engine(
     if plan.tuning.sprays:
         if balance_ns is not None:
             raise InputError("packets that are sprayed need no balance", "", "leave out --balance or --spray")
+        if plan.reshapes:
+            raise InputError("packets that become longer or shorter cannot be sprayed", "", "leave out --spray")
         return SprayingEngine(plan, workers, memory_bytes=memory_bytes)
     if workers == 1 and balance_ns is None and not any(table.ends_at_ticks for table in plan.tables):
         return CompiledEngine(plan, memory_bytes=memory_bytes)

@@ -41,6 +41,8 @@ _COLUMNS = {
     "verdict": "uint8",
     "link_number": "uint16",
 }
+#: Those that a chain changes of frames that it makes longer or shorter.
+RESHAPED = ("address", "captured", "wire")
 #: Bytes between frames that are copied into one area: a read past the end of one is not yet a read of the next, so that
 #: a kernel built with bounds checks notices.
 _GAP = 64
@@ -83,6 +85,8 @@ class FrameBlock:
     first: int = 0
     #: For a capture: the link type number of each frame's interface in the input (uint16), for the writer.
     link_number: NDArray[np.uint16] | None = field(default=None)
+    #: What else must stay alive: where frames lie that have become longer. Parts of a block have it in common.
+    grown: list[object] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """ValueError for what a kernel, which works on raw addresses, could not take."""
@@ -156,7 +160,7 @@ class FrameBlock:
             raise ValueError(f"captured has {int(lengths.max())}, but a row has {width} bytes")
         return cls(
             address=np.uint64(slots.ctypes.data) + np.arange(count, dtype=np.uint64) * np.uint64(width),
-            captured=lengths,
+            captured=lengths.copy(),
             wire=lengths.copy(),
             time_ns=_unsigned("time_ns", time_ns, (count,), np.uint64),
             link=np.full(count, link, np.uint8),
@@ -180,6 +184,7 @@ class FrameBlock:
             self.memory,
             self.first + start,
             None if self.link_number is None else self.link_number[start:stop],
+            self.grown,
         )
 
     def frame(self, index: int) -> memoryview:

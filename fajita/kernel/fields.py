@@ -292,6 +292,25 @@ def read_tcp_options(frame, headers, captured, index):
 
 
 @kernel_function
+def frame_length(frame, headers, captured):
+    """Captured bytes of the frame."""
+    return captured
+
+
+@kernel_function
+def read_frame(frame, headers, captured, index):
+    """Byte `index` of the frame; 0 outside what was captured."""
+    return load_u8(frame + index) if 0 <= index < captured else 0
+
+
+@kernel_function
+def write_frame(value, frame, captured, index):
+    """Set byte `index` of the frame; nothing happens outside what was captured."""
+    if 0 <= index < captured:
+        store_8(frame + index, value)
+
+
+@kernel_function
 def read_list(address, length, index):
     """Element `index` of a list of int64; 0 outside it."""
     return load_u64(address + 8 * index) if 0 <= index < length else 0

@@ -86,6 +86,9 @@ def generate(plan: Plan) -> str:
         text.lines(SHARED_IMPORTS)
     if any(nf.translated.reads_flow_ports for nf in plan.nfs):
         text.lines(_FLOW_PORTS_IMPORTS)
+    if plan.reshapes:
+        text.line("from fajita.kernel.reshape import *")
+        text.line(f"HEADROOM = {plan.headroom}")
     if plan.asks_landing:
         text.lines(LANDING_IMPORTS)
     for words in sorted({kind.words for nf in plan.nfs for kind in nf.nf.core_maps.values()}):

@@ -47,6 +47,8 @@ CONTEXT_WORDS = (
     "bytes_hashed",  # of a chain with an NF that asks where packets land: what each byte adds to the bucket
     "indirection",  # the worker of each bucket
     "worker",  # the number of this one
+    "room",  # where the next frame that becomes longer is copied to
+    "room_first",  # where the first was, of this block
     "blank",  # stands for the state of a flow that has none, from the end of the key on
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}

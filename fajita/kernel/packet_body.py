@@ -18,6 +18,7 @@ from fajita.nf import BEFORE_LOOKUP
 from fajita.packet import Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 from fajita.spraying import left_to_owner
+from fajita.translation.reshaping import seen_anew
 
 
 def counter(plan: Plan, statistics: Statistics, nf: NFPlan) -> str | None:
@@ -217,11 +218,23 @@ class PacketBody:
             text.line(f"if {longest_idle(nf, state)} < longest:")
             text.line(f"    look_sooner_{nf.table}(context, {state})")
         if not nf.translated.may_drop:
+            self._emit_seen_anew(nf)
             return
         self.may_be_dropped = True
+        self._emit_seen_anew(nf)
         text.line("if code != 0:")
         with text.indented():
             self._emit_count_drop(nf)
+
+    def _emit_seen_anew(self, nf: NFPlan) -> None:
+        """After an NF that may have made a frame another one: it is parsed again, and no longer of a known datagram."""
+        if not nf.translated.reshapes:
+            return
+        for line in seen_anew("context", "captured_bytes", "position + j"):
+            self.text.line(line)
+        self.text.line(f"store_64(scratch + {self.scratch.headers} + 8 * j, headers)")
+        if self.plan.datagrams:
+            self.text.line(f"store_64(scratch + {self.scratch.datagram} + 8 * j, 0)")
 
     def _emit_count_drop(self, nf: NFPlan) -> None:
         first = self.statistics.drops[nf.index][0] - 8
@@ -268,6 +281,8 @@ class PacketBody:
         """A call in the names of this pass."""
         names = {
             "captured": "captured_bytes",
+            "block": "context",
+            "packet": "position + j",
             # Not kept in a variable from the packet's beginning on: registers are scarce.
             "time_ns": "load_i64(time_ns + 8 * (position + j))",
             "state": f"state_{nf.table}",

@@ -66,6 +66,8 @@ class ReferenceEngine:
             self._move_clock(wrap(time_ns))
             worker = self._worker_of(frame, link, time_ns)
             block.verdict[index] = worker.process(frame, link, wire, time_ns, self._clock_ns)
+            if self.plan.reshapes and worker.made[0] is not frame:
+                _replace(block, index, *worker.made)
 
     def _worker_of(self, frame: memoryview, link: int, time_ns: int) -> Worker:
         if self._sharder is None:
@@ -149,3 +151,10 @@ class ReferenceEngine:
     def memory_bytes(self) -> int | None:
         """Python's own memory has no limit here."""
         return None
+
+
+def _replace(block: FrameBlock, index: int, frame: memoryview, wire: int) -> None:
+    """Let a frame of a block be another one."""
+    area = np.frombuffer(frame, np.uint8) if len(frame) else np.zeros(1, np.uint8)
+    block.grown.append(area)
+    block.address[index], block.captured[index], block.wire[index] = area.ctypes.data, len(frame), wire

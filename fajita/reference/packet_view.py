@@ -4,11 +4,24 @@ Header fields are in network byte order in the frame and numbers to an NF. A wri
 field, before the next statement of the NF runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fajita.packet import FIELDS, FLAGS, FLOW_PORTS, METADATA, QUOTED, Field, Layer, Metadata, QuotedField, places
+from fajita.packet import (
+    FIELDS,
+    FLAGS,
+    FLOW_PORTS,
+    MAXIMUM_FRAME,
+    MAXIMUM_GROWTH,
+    METADATA,
+    QUOTED,
+    Field,
+    Layer,
+    Metadata,
+    QuotedField,
+    places,
+)
 from fajita.reference.checksum import follow, updated, updated_udp
 from fajita.reference.integer import Int64
 from fajita.reference.parse import Headers
@@ -36,13 +49,40 @@ class Payload(Sequence[Int64]):
         return Int64(self._data[index] if 0 <= index < len(self._data) else 0)
 
 
+class FrameBytes(Payload):
+    """The captured bytes of the frame itself, which can be changed."""
+
+    def __setitem__(self, index: int, value: int) -> None:
+        if 0 <= index < len(self._data):
+            self._data[index] = int(value) & 0xFF
+
+
 class PacketView:
     """One packet. frame: its captured bytes, writable; wire: bytes it had on the wire; times in nanoseconds."""
 
-    __slots__ = ("_frame", "_headers", "_metadata", "_time_ns", "_wire", "forward", "ports_of_first", "related")
+    __slots__ = (
+        "_frame",
+        "_headers",
+        "_metadata",
+        "_parse",
+        "_time_ns",
+        "_wire",
+        "forward",
+        "ports_of_first",
+        "related",
+    )
 
-    def __init__(self, frame: memoryview, headers: Headers, wire: int, time_ns: int) -> None:
+    def __init__(
+        self,
+        frame: memoryview,
+        headers: Headers,
+        wire: int,
+        time_ns: int,
+        parse: Callable[[memoryview], Headers] | None = None,
+    ) -> None:
+        """parse: finds the headers of a frame that has become another one."""
         self._frame, self._headers = frame, headers
+        self._parse = parse or (lambda _: headers)
         self._wire, self._time_ns = wire, time_ns
         self._metadata = dict.fromkeys(METADATA, 0)
         #: For an NF keyed by `connection`, whether the packet goes the way of the first one; set before each NF.
@@ -66,6 +106,38 @@ class PacketView:
     def time_ns(self) -> Int64:
         """The packet's own time, nanoseconds since 1970."""
         return Int64(self._time_ns)
+
+    @property
+    def frame(self) -> FrameBytes:
+        """The captured bytes."""
+        return FrameBytes(self._frame)
+
+    def grow(self, at: int, count: int) -> None:
+        """Insert zeros at an offset; nothing happens outside the frame, or if that would become too long."""
+        at, count = int(at), int(count)
+        if 0 <= at <= len(self._frame) and 1 <= count <= MAXIMUM_GROWTH and self._wire + count <= MAXIMUM_FRAME:
+            self._become(bytes(self._frame[:at]) + bytes(count) + bytes(self._frame[at:]), self._wire + count)
+        self.look_again()
+
+    def shrink(self, at: int, count: int) -> None:
+        """Remove bytes from an offset on; nothing happens where not all of them are there."""
+        at, count = int(at), int(count)
+        if at >= 0 and count >= 1 and at + count <= len(self._frame):
+            self._become(bytes(self._frame[:at]) + bytes(self._frame[at + count :]), self._wire - count)
+        self.look_again()
+
+    def _become(self, frame: bytes, wire: int) -> None:
+        self._frame, self._wire = memoryview(bytearray(frame)), wire
+
+    def look_again(self) -> None:
+        """Find the headers of the frame as it is now; it is no longer a fragment of a known datagram."""
+        self._headers = self._parse(self._frame)
+        self.ports_of_first = None
+
+    @property
+    def made(self) -> tuple[memoryview, int]:
+        """The frame as it is now, and the bytes that it has on the wire."""
+        return self._frame, self._wire
 
     @property
     def payload(self) -> Payload:

@@ -43,6 +43,8 @@ class Worker:
         self.tables: list[FlowTable] = []
         self.fragments = Fragments(plan)
         self.busy_seconds = 0.0
+        #: The last frame as it is now, and the bytes that it has on the wire.
+        self.made: tuple[memoryview, int] = memoryview(b""), 0
         self.counters = Counters(fragments=self.fragments.counters, nfs=[nf.counters for nf in self.nfs])
 
     def process(self, frame: memoryview, link: int, wire: int, time_ns: int, clock_ns: int) -> bool:
@@ -52,7 +54,12 @@ class Worker:
         if self.counters.packets_in % PACKETS_PER_SWEEP == 0:
             for table in self.tables:
                 table.sweep(clock_ns)
-        goes_on = headers is not None and self._process(PacketView(frame, headers, wire, time_ns), first, clock_ns)
+        self.made = frame, wire
+        goes_on = False
+        if headers is not None:
+            pkt = PacketView(frame, headers, wire, time_ns, lambda changed: self.parse(changed, link))
+            goes_on = self._process(pkt, first, clock_ns)
+            self.made = pkt.made
         self._count(wire, goes_on)
         self.busy_seconds += time.perf_counter() - start
         return goes_on
@@ -81,7 +88,7 @@ class Worker:
         self.counters.bytes_in += wire
         if goes_on:
             self.counters.packets_out += 1
-            self.counters.bytes_out += wire
+            self.counters.bytes_out += self.made[1]
 
     def _run(self, pkt: PacketView, first: FirstFragment | None, clock_ns: int) -> tuple[bool, bool]:
         """Take a packet through the chain: whether an NF was about it, and whether it goes on.
@@ -139,7 +146,11 @@ class Worker:
                     pkt.forward, pkt.related = key == entry.first, True
                     arguments = (pkt, _state_of(nf, entry, pkt))
                 seen = True
-                if not _goes_on(nf, nf.call("packet", *arguments)):
+                goes_on = _goes_on(nf, nf.call("packet", *arguments))
+                if nf.plan.translated.reshapes:
+                    pkt.look_again()
+                    first = None
+                if not goes_on:
                     return True, False
         return seen, True
 

@@ -16,6 +16,7 @@ from fajita.packet import (
     FLAGS,
     FLOW_PORTS,
     FORWARD,
+    FRAME,
     HEADER_FIELDS,
     METADATA,
     QUOTED,
@@ -208,7 +209,7 @@ class Expressions:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
             return Value(argument, "int")
-        known = [*FIELDS, *QUOTED, *FACTS, *FLOW_PORTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA, *SEQUENCES]
+        known = [*FIELDS, *QUOTED, *FACTS, *FLOW_PORTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA, *SEQUENCES, FRAME]
         self.refuse(node, f"a packet has no field {name}", nearest(name, known))
 
     def _flow_port(self, name: str) -> Value:
@@ -226,7 +227,7 @@ class Expressions:
         """Which of the packet's sequences of bytes an expression names; empty: none."""
         if not isinstance(node, ast.Attribute) or ast.unparse(node.value) != self.scope.pkt:
             return ""
-        return node.attr if node.attr in SEQUENCES else ""
+        return node.attr if node.attr in SEQUENCES or node.attr == FRAME else ""
 
     def length(self, sequence: str) -> Value:
         """How many bytes of one of them there are."""
@@ -252,7 +253,7 @@ class Expressions:
     def _subscript(self, node: ast.Subscript) -> Value:
         owner = node.value
         if name := self.sequence(owner):
-            self.scope.reads |= ERROR_FIELDS  # an error's payload is what it quotes
+            self.scope.reads |= FIELDS.keys() if name == FRAME else ERROR_FIELDS  # an error's payload is what it quotes
             self.scope.used |= {"frame", "headers", "captured"}
             return Value(f"read_{name}(frame, headers, captured, {self.integer(node.slice).text})", "int")
         value = self.value(owner)

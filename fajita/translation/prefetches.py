@@ -196,7 +196,7 @@ class _Reduction:
             area = {self.scope.state: "state", "self.core": "core"}.get(ast.unparse(node.value))
             if area is not None and node.attr in arrays_in(self.scope, area):
                 return area, node.attr
-        if isinstance(node, ast.Name | ast.Attribute):
+        if isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"):
             name = list_name(self.scope.prefix, node)
             return (AREA, name) if (AREA, name) in self.wanted else None
         return None

@@ -27,6 +27,7 @@ class Scope:
     pkt, state: the names the method gives its parameters. locals: types of the variables assigned so far on every
     path. used: which of the kernel's arguments the translation needs. lists: the lists it indexes, by their name in the
     kernel. stored: the fields and arrays of the state it assigns. unstored: the fields that no method assigns.
+    reshapes: it changes more of a frame than its fields. growth: by so many bytes at most it makes one longer.
     draws: it draws random numbers. emits: how often `self.emit(state)` stands in it. loops: how many loops are around
     what is translated now. is_hint: what is translated only asks for memory ahead, and may be wrong.
     rewrites_per_flow: every header field it writes gets, on every path, a value made of parameters and of the state's
@@ -51,6 +52,8 @@ class Scope:
     rewrites_from: set[str] = field(default_factory=set)
     rewrites_per_flow: bool = True
     draws: bool = False
+    reshapes: bool = False
+    growth: int = 0
     locals: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ from fajita.translation.arrays import arrays_in, element_at, target_of, write_el
 from fajita.translation.calls import asks_landing, has_effect
 from fajita.translation.expressions import Expressions, local_name
 from fajita.translation.maps import CHANGES, change_map, is_map_call, maps_in
+from fajita.translation.reshaping import is_frame, note_reshape, reshape, reshaping_call
 from fajita.translation.scope import VERDICTS_OF, Scope, Value
 
 
@@ -47,6 +48,10 @@ class Statements:
             return False
         if is_map_call(statement.value, CHANGES):
             self._emit(level, change_map(self.expressions, statement.value))
+            return False
+        if isinstance(statement.value, ast.Call) and (name := reshaping_call(self.scope.pkt, statement.value)):
+            for line in reshape(self.expressions, statement.value, name):
+                self._emit(level, line)
             return False
         if not (isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)):
             self.refuse(statement, f"`{ast.unparse(statement)}` has no effect", "assign or return it")
@@ -116,6 +121,10 @@ class Statements:
             self._store_local(target, value, level)
         elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name | ast.Attribute):
             self._store_attribute(target, value, level, origin)
+        elif isinstance(target, ast.Subscript) and is_frame(self.scope.pkt, target.value):
+            note_reshape(self.expressions, target)
+            index = self.expressions.integer(target.slice).text
+            self._emit(level, f"write_frame({value.text}, frame, captured, {index})")
         elif isinstance(target, ast.Subscript):
             array = target_of(self.expressions, target)
             index = self.expressions.integer(target.slice).text

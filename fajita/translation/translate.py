@@ -29,6 +29,8 @@ ARGUMENTS = (
     "flow_ports",
     "context",
     "related",
+    "block",
+    "packet",
 )
 
 _PARAMETERS = {
@@ -76,6 +78,7 @@ class TranslatedNF:
     a method, how often `self.emit(state)` stands in it, which is the most records that a call of it makes.
     rewrites_per_flow: what it writes to a header is the same for all packets of one flow (of its own key).
     chooses: the methods that say after what idle time a state ends.
+    reshapes: it changes more of a frame than its fields; growth: by so many at most it makes one longer.
     draws: it draws random numbers. accesses: the elements of arrays that they name. prefetch: a hook with the
     arguments of `packet` that asks for elements before it runs, if there are any to ask for; it changes nothing.
     asked: how many, and what decides which. why_not: why it does not commute.
@@ -109,6 +112,8 @@ class TranslatedNF:
     foreseen: tuple[str, ...] = ()
     first_foresight: Hook | None = None
     first_foreseen: tuple[str, ...] = ()
+    reshapes: bool = False
+    growth: int = 0
 
     @property
     def asks(self) -> bool:
@@ -216,6 +221,8 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
         {scope.method.name: scope.emits for scope in scopes},
         frozenset(scope.method.name for scope in scopes if EXPIRE_IN in scope.stored),
         any(scope.draws for scope in scopes),
+        reshapes=any(scope.reshapes for scope in scopes),
+        growth=sum(scope.growth for scope in scopes),
         before_reads=frozenset(name for scope in before for name in scope.reads),
         before_writes=frozenset(name for scope in before for name in scope.writes),
     )

@@ -60,7 +60,7 @@ def run(
     running = engine(chain.plan)  # type: ignore[call-arg]
     half = block.head(len(block) // 2)
     running.process(half)
-    running.process(_after(block, len(half)))
+    running.process(block.part(len(half), len(block)))
     made = [bytes(block.frame(index)) for index in range(len(block))]
     return Result(made, block.verdict.tolist(), running.counters(), chain, running)
 
@@ -69,8 +69,3 @@ def change(engine: Engine, name: str, **params: Any) -> None:
     """Give an NF of a running engine other parameters; all that it is not given are as they were at the beginning."""
     plan = next(nf for nf in engine.plan.nfs if nf.nf.name == name)
     engine.change(plan, changed_nf(plan, plan.nf, params))
-
-
-def _after(block: FrameBlock, start: int) -> FrameBlock:
-    columns = (block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict)
-    return FrameBlock(*(column[start:] for column in columns), memory=block.memory, first=start)

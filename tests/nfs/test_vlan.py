@@ -87,6 +87,55 @@ def test_packets_are_counted_by_the_vlan_they_come_in(engine: type[Engine]) -> N
     }
 
 
+def doubly(outer: int, priority: int, *inner: Dot1Q) -> bytes:
+    header = ethernet() / Dot1AD(vlan=outer, prio=priority)
+    for tag in inner:
+        header /= tag
+    return bytes(header / INSIDE["ipv4"])
+
+
+@both_engines
+def test_the_ports_vlan_and_the_untagged_set(engine: type[Engine]) -> None:
+    plain = bytes(ethernet() / INSIDE["ipv4"])
+    arp = bytes(ethernet() / INSIDE["arp"])
+    sent = [
+        plain,
+        arp,
+        tagged(0, 5),
+        tagged(7, 3),
+        tagged(8),
+        bytes(ethernet() / Dot1Q(vlan=8) / INSIDE["another tag"]),
+    ]
+    result = run(engine, Vlan(untagged=10), sent, other="pass")
+    assert result.frames == [tagged(10), tagged(10, inside=INSIDE["arp"]), tagged(10, 5), *sent[3:]]
+    result = run(engine, Vlan(untagged=10, strip=[8, 10], translate={7: 8}), sent, other="pass")
+    assert result.frames == [plain, arp, plain, plain, plain, bytes(ethernet() / INSIDE["another tag"])]
+    assert result.verdicts == [1] * 6
+
+
+@both_engines
+def test_a_service_tag_has_the_priority_of_the_inner_one(engine: type[Engine]) -> None:
+    sent = [bytes(ethernet() / INSIDE["ipv4"]), tagged(7, 3), tagged(8, 6, dei=1)]
+    result = run(engine, Vlan(service=200, priorities={6: 1}), sent)
+    assert result.frames == [
+        doubly(200, 0),
+        doubly(200, 3, Dot1Q(vlan=7, prio=3)),
+        doubly(200, 1, Dot1Q(vlan=8, prio=1, dei=1)),
+    ]
+    assert result.counters.bytes_out == sum(map(len, sent)) + 12
+    back = run(engine, Vlan(strip=[200]), result.frames)
+    assert back.frames == [sent[0], sent[1], tagged(8, 1, dei=1)]
+    nf = Vlan(service=200, strip=[7], untagged=9)
+    assert run(engine, nf, sent[:2]).frames == [doubly(200, 0, Dot1Q(vlan=9)), doubly(200, 0)]
+
+
+@both_engines
+def test_what_would_become_too_long_is_dropped(engine: type[Engine]) -> None:
+    result = run(engine, Vlan(service=200), [tagged(7)] * 2, wire=[262_136, 262_137])
+    assert result.verdicts == [1, 0]
+    assert result.counters.nfs[0].drops["too long"] == 1
+
+
 @both_engines
 def test_a_tag_that_was_not_captured_whole_is_not_believed(engine: type[Engine]) -> None:
     whole = tagged(7)
@@ -110,7 +159,10 @@ def test_frames_of_other_links_pass_unseen(engine: type[Engine]) -> None:
         ({"translate": {7: 4096}}, "Vlan: translate has VLAN 4096; give"),
         ({"translate": {"x": 7}}, "parameter translate.x"),
         ({"priorities": {8: 0}}, "Vlan: priorities has 8; give 0 to 7"),
-        ({"untagged": "tag"}, "parameter untagged of Vlan: Input should be 'pass' or 'drop'"),
+        ({"untagged": "tag"}, "parameter untagged."),
+        ({"untagged": 4095}, "Vlan: untagged has VLAN 4095; give"),
+        ({"strip": [9999]}, "Vlan: strip has VLAN 9999; give"),
+        ({"service": 4095}, "Vlan: service has VLAN 4095; give"),
     ],
 )
 def test_bad_parameters(params: dict[str, object], message: str) -> None:

@@ -162,7 +162,7 @@ def test_expire_may_do_what_it_likes(translated: Translate) -> None:
 
 def test_which_shipped_nfs_commute() -> None:
     found = {nf.__name__ for nf in shipped_nfs() if all(translate(nf(**given)).commutes for given in variants(nf))}
-    without_state = {"MacSwap", "Router", "Ttl", "Vlan"}
+    without_state = {"MacSwap", "Router", "Ttl", "Tunnel", "Vlan"}
     assert found == {
         "DestinationCounter",
         "FlowCounter",

@@ -1,0 +1,79 @@
+"""Frames that become longer or shorter while they are run: where one lies and how long it is changes in its block.
+
+A frame becomes shorter in place: what is before the bytes that go moves towards its end. One that becomes longer is
+copied first, once, to an area where there is room before it, as frames of a capture lie next to each other.
+"""
+
+from fajita.kernel.bounds import CHECKED
+from fajita.kernel.function import kernel_function, rare_function
+from fajita.kernel.layout import CONTEXT
+from fajita.kernel.memory import clear, copy, load_i64, load_u8, load_u32, store_8, store_32, store_64
+from fajita.packet import MAXIMUM_FRAME, MAXIMUM_GROWTH
+
+_ADDRESS, _CAPTURED, _WIRE, _LINK = (CONTEXT[name] for name in ("address", "captured", "wire", "link"))
+_ROOM, _ROOM_FIRST = CONTEXT["room"], CONTEXT["room_first"]
+#: Bytes between frames in the area: with bounds checks, a read past the end of one is not yet a read of the next.
+GAP = 64 if CHECKED else 0
+
+
+@kernel_function
+def address_of(context, packet):
+    """Where a frame of the block lies."""
+    return load_i64(load_i64(context + _ADDRESS) + 8 * packet)
+
+
+@kernel_function
+def captured_of(context, packet):
+    """Bytes of it that are there."""
+    return load_u32(load_i64(context + _CAPTURED) + 4 * packet)
+
+
+@kernel_function
+def wire_of(context, packet):
+    """Bytes that it has on the wire."""
+    return load_u32(load_i64(context + _WIRE) + 4 * packet)
+
+
+@kernel_function
+def link_of(context, packet):
+    """The code of its link type."""
+    return load_u8(load_i64(context + _LINK) + packet)
+
+
+@rare_function
+def grow(context, packet, at, count, headroom):
+    """Insert so many zeros at an offset. headroom: that all calls together may need before a frame."""
+    captured, wire = captured_of(context, packet), wire_of(context, packet)
+    if at < 0 or at > captured or count < 1 or count > MAXIMUM_GROWTH or wire + count > MAXIMUM_FRAME:
+        return
+    before = address_of(context, packet)
+    room = load_i64(context + _ROOM)
+    if before < load_i64(context + _ROOM_FIRST) or before >= room:
+        copied = room + headroom
+        copy(copied, before, captured)
+        store_64(context + _ROOM, copied + captured + GAP)
+        before = copied
+    address = before - count
+    for index in range(at):
+        store_8(address + index, load_u8(before + index))
+    clear(address + at, count)
+    _keep(context, packet, address, captured + count, wire + count)
+
+
+@rare_function
+def shrink(context, packet, at, count):
+    """Remove so many bytes from an offset on."""
+    captured = captured_of(context, packet)
+    if at < 0 or count < 1 or count > captured or at > captured - count:
+        return
+    before = address_of(context, packet)
+    for index in range(at):
+        store_8(before + count + at - 1 - index, load_u8(before + at - 1 - index))
+    _keep(context, packet, before + count, captured - count, wire_of(context, packet) - count)
+
+
+@kernel_function
+def _keep(context, packet, address, captured, wire):
+    store_64(load_i64(context + _ADDRESS) + 8 * packet, address)
+    store_32(load_i64(context + _CAPTURED) + 4 * packet, captured)
+    store_32(load_i64(context + _WIRE) + 4 * packet, wire)

@@ -1,0 +1,285 @@
+"""Tunnels: packets put into others, and taken out again."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from fajita import NF, PASS, Layer, Packet, Sum, hash_of, u64
+from fajita.nfs._routes import parse_mac
+
+IPV4_TYPE, IPV6_TYPE = 0x0800, 0x86DD
+#: EtherTypes of VLAN tags.
+TAGS = (0x8100, 0x88A8, 0x9100, 0x9200)
+IPV4_IN, IPV6_IN, GRE, UDP = 4, 41, 47, 17
+ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, UDP_BYTES = 14, 20, 40, 8
+#: IPv6 extension headers that may be before the tunnel's (RFC 8200, 4; RFC 2473, 4.1.1), and how many.
+EXTENSIONS, MAXIMUM_EXTENSIONS = (0, 43, 60), 4
+#: No capture has longer frames.
+LONGEST = 262_144
+#: Tags in front of an IP header that are stepped over.
+MAXIMUM_TAGS = 2
+#: GRE's flags (RFC 2784, 2.1; RFC 2890, 2): checksum, routing, key, sequence number, and the version.
+CHECKSUM, ROUTING, KEY, SEQUENCE, VERSION = 0x8000, 0x4000, 0x2000, 0x1000, 0x0007
+CONGESTION = 3  # RFC 3168, 5
+
+
+def _octets(value: int, count: int) -> list[int]:
+    return list(value.to_bytes(count))
+
+
+class Tunnel(NF):
+    """Puts packets into a tunnel, or takes them out: IP in IP, GRE or VXLAN, over IPv4 or IPv6.
+
+    kind: ip_in_ip (RFC 2003, 2473, 4213), gre (RFC 2784, with gre_key RFC 2890) or vxlan (RFC 7348). mode: encapsulate
+    sends every IP packet, with vxlan every Ethernet frame, from local to remote; decapsulate takes out what comes from
+    remote to local, and lets all else pass. So each end names its own address as local.
+
+    The outer packet has ttl, DSCP and ECN of the inner one (RFC 2983, uniform; RFC 6040), do not fragment, and by a
+    hash of the inner one's flow, with vxlan its source port, over IPv6 its flow label. What is longer than mtu, bytes
+    of the outer IP packet, is dropped as mtu exceeded, and what is too long for a capture as too long: nothing is
+    fragmented. The frame keeps its Ethernet header; vxlan's outer one leads from source_mac to destination_mac, left
+    out those of the inner one.
+
+    Taken out, congestion of the outer packet is marked on the inner one, which is dropped as congested if it knows no
+    such mark. Outer fragments are dropped as fragment, what is no such tunnel inside as malformed; another gre_key or
+    vni passes by. UDP's checksum is 0, which RFC 7348 and, over IPv6, RFC 6935 allow; GRE's is neither made nor
+    checked. Not for chains with inner: true, to which the packets inside are all there is.
+    """
+
+    about = Layer.ETHERNET
+
+    class Params:
+        kind: Literal["ip_in_ip", "gre", "vxlan"]
+        mode: Literal["encapsulate", "decapsulate"]
+        local: str
+        remote: str
+        gre_key: Annotated[int, Field(ge=0, lt=1 << 32)] | None = None
+        vni: Annotated[int, Field(ge=0, lt=1 << 24)] = 1
+        port: Annotated[int, Field(ge=1, lt=1 << 16)] = 4789
+        mtu: Annotated[int, Field(ge=68, lt=1 << 16)] = 1500
+        ttl: Annotated[int, Field(ge=1, le=255)] = 64
+        source_mac: str | None = None
+        destination_mac: str | None = None
+
+    class Core:
+        packets: Sum[u64]
+        bytes: Sum[u64]
+
+    def prepare(self) -> None:
+        local, remote = self._address("local"), self._address("remote")
+        if local.version != remote.version:
+            raise ValueError("local and remote are of different families; give two of one")
+        if self.gre_key is not None and self.kind != "gre":
+            raise ValueError("gre_key is for kind: gre; leave it out")
+        self.over_ipv6, self.has_key, self.is_vxlan = local.version == 6, self.gre_key is not None, self.kind == "vxlan"
+        self.key_number: int = self.gre_key or 0
+        self.local_number, self.remote_number = int(local), int(remote)
+        low = (1 << 64) - 1
+        self.local_high, self.local_low = int(local) >> 64, int(local) & low
+        self.remote_high, self.remote_low = int(remote) >> 64, int(remote) & low
+        self.ip_bytes = IPV6_BYTES if self.over_ipv6 else IPV4_BYTES
+        inside = {"ip_in_ip": 0, "gre": 8 if self.has_key else 4, "vxlan": UDP_BYTES + 8}[self.kind]
+        self.header_bytes = self.ip_bytes + inside
+        self.header = self._header(local, remote)
+        # Of the IPv4 header without what differs by packet.
+        words = [self.header[at] << 8 | self.header[at + 1] for at in range(0, IPV4_BYTES, 2)]
+        self.header_sum = sum(words)
+        self.macs = self._macs()
+
+    def _address(self, name: str) -> IPv4Address | IPv6Address:
+        try:
+            return ip_address(getattr(self, name))
+        except ValueError:
+            what = f"{name} is {getattr(self, name)!r}, which is no address"
+            raise ValueError(f"{what}; give 192.0.2.1 or 2001:db8::1") from None
+
+    def _macs(self) -> list[int]:
+        """Bytes of the outer addresses, -1 for those that are the inner ones."""
+        made: list[int] = []
+        for name in ("destination_mac", "source_mac"):
+            given = getattr(self, name)
+            if given is not None and not self.is_vxlan:
+                raise ValueError(f"{name} is for kind: vxlan; leave it out")
+            number = None if given is None else parse_mac(given)
+            if given is not None and number is None:
+                raise ValueError(f"{name} is {given!r}, which is not a MAC address such as 02:00:00:00:00:01")
+            made += [-1] * 6 if number is None else _octets(number, 6)
+        return made
+
+    def _header(self, local: IPv4Address | IPv6Address, remote: IPv4Address | IPv6Address) -> list[int]:
+        """The outer IP header and what follows it, but for what differs by packet."""
+        protocol = {"ip_in_ip": 0, "gre": GRE, "vxlan": UDP}[self.kind]
+        if self.over_ipv6:
+            ip = [0x60, 0, 0, 0, 0, 0, protocol, self.ttl, *local.packed, *remote.packed]
+        else:
+            ip = [0x45, 0, 0, 0, 0, 0, 0x40, 0, self.ttl, protocol, 0, 0, *local.packed, *remote.packed]
+        if self.kind == "gre":
+            return [*ip, 0x20 if self.has_key else 0, 0, 0, 0, *(_octets(self.key_number, 4) if self.has_key else [])]
+        if self.kind == "vxlan":
+            return [*ip, 0, 0, *_octets(self.port, 2), 0, 0, 0, 0, 0x08, 0, 0, 0, *_octets(self.vni, 3), 0]
+        return ip
+
+    def packet(self, pkt: Packet) -> int:
+        at = 12  # of the EtherType
+        kind = pkt.eth_type
+        for _ in range(MAXIMUM_TAGS):
+            if kind not in TAGS:
+                break
+            at += 4
+            kind = pkt.frame[at] << 8 | pkt.frame[at + 1]
+        ip = at + 2
+        is_ip = (pkt.is_ipv4 and kind == IPV4_TYPE) or (pkt.is_ipv6 and kind == IPV6_TYPE)
+        is_ipv6 = kind == IPV6_TYPE
+
+        if self.mode == "encapsulate":
+            if not (is_ip or self.is_vxlan):
+                return PASS
+            inside = pkt.length
+            if not self.is_vxlan:
+                inside = pkt.frame[ip + 2] << 8 | pkt.frame[ip + 3]
+                if is_ipv6:
+                    inside = (pkt.frame[ip + 4] << 8 | pkt.frame[ip + 5]) + IPV6_BYTES
+                elif inside == 0:  # left to the network card
+                    inside = pkt.length - ip
+            total = self.header_bytes + inside
+            if total > self.mtu:
+                return pkt.drop("mtu exceeded")
+            class_ = pkt.dscp << 2 | pkt.ecn
+            if is_ipv6:
+                flow = hash_of(pkt.src_high, pkt.src_low, pkt.dst_high, pkt.dst_low, pkt.src_port << 16 | pkt.dst_port)
+            else:
+                flow = hash_of(pkt.src, pkt.dst, pkt.protocol, pkt.src_port << 16 | pkt.dst_port)
+            if pkt.length + self.header_bytes + ETHERNET_BYTES > LONGEST:
+                return pkt.drop("too long")
+            self.core.packets += 1
+            self.core.bytes += pkt.length
+            if self.is_vxlan:
+                pkt.grow(0, ETHERNET_BYTES + self.header_bytes)
+                for index in range(12):
+                    inner = pkt.frame[ETHERNET_BYTES + self.header_bytes + index]
+                    pkt.frame[index] = self.macs[index] if self.macs[index] >= 0 else inner
+                at = 12
+                ip = ETHERNET_BYTES
+            else:
+                pkt.grow(ip, self.header_bytes)
+            pkt.frame[at] = (IPV6_TYPE if self.over_ipv6 else IPV4_TYPE) >> 8
+            pkt.frame[at + 1] = (IPV6_TYPE if self.over_ipv6 else IPV4_TYPE) & 0xFF
+            for index in range(self.header_bytes):
+                pkt.frame[ip + index] = self.header[index]
+            protocol = IPV6_IN if is_ipv6 else IPV4_IN
+            if self.over_ipv6:
+                pkt.frame[ip] = 0x60 | class_ >> 4
+                pkt.frame[ip + 1] = (class_ & 0xF) << 4 | flow >> 16 & 0xF
+                pkt.frame[ip + 2] = flow >> 8
+                pkt.frame[ip + 3] = flow
+                pkt.frame[ip + 4] = (total - IPV6_BYTES) >> 8
+                pkt.frame[ip + 5] = total - IPV6_BYTES
+                if self.kind == "ip_in_ip":
+                    pkt.frame[ip + 6] = protocol
+            else:
+                pkt.frame[ip + 1] = class_
+                pkt.frame[ip + 2] = total >> 8
+                pkt.frame[ip + 3] = total
+                sum_ = self.header_sum + class_ + total
+                if self.kind == "ip_in_ip":
+                    pkt.frame[ip + 9] = protocol
+                    sum_ += protocol
+                sum_ = (sum_ & 0xFFFF) + (sum_ >> 16)
+                sum_ = 0xFFFF ^ ((sum_ & 0xFFFF) + (sum_ >> 16))
+                pkt.frame[ip + 10] = sum_ >> 8
+                pkt.frame[ip + 11] = sum_
+            if self.kind == "gre":
+                pkt.frame[ip + self.ip_bytes + 2] = kind >> 8
+                pkt.frame[ip + self.ip_bytes + 3] = kind
+            if self.is_vxlan:
+                source_port = 0xC000 | flow & 0x3FFF
+                pkt.frame[ip + self.ip_bytes] = source_port >> 8
+                pkt.frame[ip + self.ip_bytes + 1] = source_port
+                pkt.frame[ip + self.ip_bytes + 4] = (total - self.ip_bytes) >> 8
+                pkt.frame[ip + self.ip_bytes + 5] = total - self.ip_bytes
+            return PASS
+
+        if not is_ip or is_ipv6 != self.over_ipv6:
+            return PASS
+        if self.over_ipv6:
+            if pkt.dst_low != self.local_low or pkt.dst_high != self.local_high:
+                return PASS
+            if pkt.src_low != self.remote_low or pkt.src_high != self.remote_high:
+                return PASS
+            begin = ip + IPV6_BYTES
+            following = pkt.frame[ip + 6]
+            for _ in range(MAXIMUM_EXTENSIONS):
+                if following not in EXTENSIONS:
+                    break
+                following = pkt.frame[begin]
+                begin += 8 * (1 + pkt.frame[begin + 1])
+        else:
+            if pkt.dst != self.local_number or pkt.src != self.remote_number:
+                return PASS
+            begin = ip + 4 * (pkt.frame[ip] & 0xF)
+            following = pkt.protocol
+        if self.kind == "ip_in_ip":
+            if pkt.protocol not in (IPV4_IN, IPV6_IN):
+                return PASS
+        elif self.kind == "gre":
+            if pkt.protocol != GRE:
+                return PASS
+        elif pkt.protocol != UDP or pkt.dst_port != self.port:
+            return PASS
+        if pkt.is_fragment:
+            return pkt.drop("fragment")
+        if following != pkt.protocol:
+            return pkt.drop("malformed")
+        congestion = pkt.ecn
+        inner_type = IPV4_TYPE
+        if self.kind == "ip_in_ip":
+            inner_type = IPV6_TYPE if following == IPV6_IN else IPV4_TYPE
+        elif self.kind == "gre":
+            flags = pkt.frame[begin] << 8 | pkt.frame[begin + 1]
+            inner_type = pkt.frame[begin + 2] << 8 | pkt.frame[begin + 3]
+            begin += 4
+            if flags & (ROUTING | VERSION) != 0 or inner_type not in (IPV4_TYPE, IPV6_TYPE):
+                return pkt.drop("malformed")
+            if flags & CHECKSUM != 0:
+                begin += 4
+            key = 0
+            if flags & KEY != 0:
+                for index in range(4):
+                    key = key << 8 | pkt.frame[begin + index]
+                begin += 4
+            if self.has_key != (flags & KEY != 0) or (self.has_key and key != self.key_number):
+                return PASS
+            if flags & SEQUENCE != 0:
+                begin += 4
+        else:
+            begin += UDP_BYTES
+            vni = pkt.frame[begin + 4] << 16 | pkt.frame[begin + 5] << 8 | pkt.frame[begin + 6]
+            if pkt.frame[begin] & 0x08 == 0:
+                return pkt.drop("malformed")
+            if vni != self.vni:
+                return PASS
+            begin += 8
+        rest = pkt.captured_length - begin
+        if self.is_vxlan:
+            if rest < ETHERNET_BYTES:
+                return pkt.drop("malformed")
+            pkt.shrink(0, begin)
+        else:
+            least = IPV6_BYTES if inner_type == IPV6_TYPE else IPV4_BYTES
+            if rest < least or pkt.frame[begin] >> 4 != (6 if inner_type == IPV6_TYPE else 4):
+                return pkt.drop("malformed")
+            pkt.frame[at] = inner_type >> 8
+            pkt.frame[at + 1] = inner_type & 0xFF
+            pkt.shrink(ip, begin - ip)
+        if congestion == CONGESTION and (pkt.is_ipv4 or pkt.is_ipv6):
+            if pkt.ecn == 0:
+                return pkt.drop("congested")
+            pkt.ecn = CONGESTION
+        self.core.packets += 1
+        self.core.bytes += pkt.length
+        return PASS
+
+    def summary(self, states: Any, core: dict[str, int]) -> dict[str, Any]:
+        done = "encapsulated" if self.mode == "encapsulate" else "decapsulated"
+        return {f"{done}_packets": core["packets"], f"{done}_bytes": core["bytes"]}
