@@ -162,4 +162,11 @@ def test_expire_may_do_what_it_likes(translated: Translate) -> None:
 
 def test_which_shipped_nfs_commute() -> None:
     found = {nf.__name__ for nf in shipped_nfs() if all(translate(nf(**given)).commutes for given in variants(nf))}
-    assert found == {"DestinationCounter", "FlowCounter", "MacSwap", "SourceCounter"}
+    assert found == {
+        "DestinationCounter",
+        "FlowCounter",
+        "HeavyHitters",
+        "MacSwap",
+        "SourceCounter",
+        "Superspreaders",
+    }
