@@ -1,6 +1,7 @@
 """Each shipped network function alone, against the chain `three`, on one core: JSON lines, then a table as Markdown.
 
     python bench/network_functions.py [--flows 65536,1048576] [--packets 2097152] [--repeat 9] [--only virtual_server,…]
+        [--json FILE]
 
 Frames of 60 bytes from memory, flows drawn uniformly, every flow known before; a function's own frames where the usual
 ones are not its business. Each takes turns with `three`, pass by pass, so that a noisy machine disturbs both alike;
@@ -30,6 +31,7 @@ from fajita.io.flow_order import FlowOrder
 from fajita.io.frames import RESHAPED
 from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, synthetic_block
 from fajita.registry import shipped_nfs
+from fajita.suite.machine import describe_machine
 
 Slots = NDArray[np.uint8]
 
@@ -314,6 +316,7 @@ def main() -> None:
     parser.add_argument("--packets", type=int, default=1 << 21)
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--only", default="", help="names of NFs with commas between")
+    parser.add_argument("--json", type=Path, help="where the machine and all rows are written as well")
     options = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     wanted = set(options.only.split(",") if options.only else shipped_nfs()) & set(shipped_nfs())
@@ -327,6 +330,8 @@ def main() -> None:
                 rows.append({"at": flows} | measure(three, case, flows, options.repeat))
                 print(json.dumps(rows[-1]), flush=True)
     print(f"\n{table(rows)}")
+    if options.json is not None:
+        options.json.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
