@@ -41,23 +41,24 @@ class PacedEngine(CompiledEngine):
         self.fragments.begin_block()
         self._context[CONTEXT["before"] // 8] = 0
         self._allow_memory(block)
-        return self._timed(self._paced, len(block), gap_ns, most)
+        return self._timed(self._paced, self._context, len(block), gap_ns, most)
 
     def run_idle(self, packets: int, gap_ns: float, most: int) -> NDArray[np.float64]:
         """Let as many packets be due at the same pace, and do nothing with them. Gives what each waited, in ns.
 
         They wait where the machine takes the processor away, which nothing that runs on it can help.
         """
-        _, waited_ns = self._timed(self._idle, packets, gap_ns, most)
+        context = np.zeros_like(self._context)  # this worker's is left alone
+        _, waited_ns = self._timed(self._idle, context, packets, gap_ns, most)
         return waited_ns
 
     def _timed(
-        self, kernel: Callable[..., int], packets: int, gap_ns: float, most: int
+        self, kernel: Callable[..., int], context: NDArray[np.int64], packets: int, gap_ns: float, most: int
     ) -> tuple[float, NDArray[np.float64]]:
         late, per_ns = np.zeros(packets, np.int64), cycles_per_ns()
         gap = round(gap_ns * per_ns * FRACTIONS)
         start = time.perf_counter()
-        if kernel(self._context.ctypes.data, packets, gap, most, late.ctypes.data) != DONE:
+        if kernel(context.ctypes.data, packets, gap, most, late.ctypes.data) != DONE:
             raise InputError("a table grew while latency was measured", right="measure with flows that are all known")
         return time.perf_counter() - start, late / per_ns
 
