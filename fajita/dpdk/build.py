@@ -25,14 +25,14 @@ _HERE = Path(__file__).parent
 def sources() -> Path:
     """The folder with the C sources: in a checkout, or where a wheel has them."""
     checkout = _HERE.parents[1] / "native"
-    return checkout if (checkout / "fajita_dpdk.c").is_file() else _HERE / "native"
+    return checkout if (checkout / "fajita_dpdk.h").is_file() else _HERE / "native"
 
 
 def fingerprint() -> str:
     """What the sources are, in a word: a module made from others is out of date."""
     digest = hashlib.sha256()
-    for name in ("fajita_dpdk.h", "fajita_dpdk.c"):
-        digest.update((sources() / name).read_bytes())
+    for path in sorted(sources().glob("*.[ch]")):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -57,7 +57,7 @@ def build(folder: Path = _HERE) -> Path:
     ffi.set_source(
         MODULE,
         f'#include "fajita_dpdk.h"\nconst char fajita_fingerprint[] = "{fingerprint()}";',
-        sources=[str(sources() / "fajita_dpdk.c")],
+        sources=[str(path) for path in sorted(sources().glob("*.c"))],
         include_dirs=[str(sources())],
         extra_compile_args=["-O3", *compile_arguments],
         extra_link_args=link_arguments,

@@ -1,0 +1,118 @@
+/* A NIC that is played: for benchmarks, bursts of frames from memory; for tests, mbufs of any shape. */
+
+#include "fajita_dpdk.h"
+#include "shared.h"
+
+#include <string.h>
+
+#include <rte_mbuf.h>
+#include <rte_memcpy.h>
+#include <rte_mempool.h>
+
+/* Bytes from one frame in memory to the next. */
+#define SLOT 64
+
+/* For benchmarks. */
+
+static struct {
+    const uint8_t *slots;
+    uint32_t count, next;
+    uint16_t length;
+    struct rte_mempool *pool;
+} play;
+
+void fajita_play(const uint8_t *slots, uint32_t count, uint16_t length, struct rte_mempool *pool)
+{
+    play.slots = slots;
+    play.count = count;
+    play.next = 0;
+    play.length = length;
+    play.pool = pool;
+}
+
+uint16_t fajita_played(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+    (void)port, (void)queue;
+    if (rte_pktmbuf_alloc_bulk(play.pool, mbufs, count) != 0)
+        return 0;
+    for (uint16_t i = 0; i < count; i++) {
+        rte_mov64(rte_pktmbuf_mtod(mbufs[i], uint8_t *), play.slots + (uint64_t)play.next * SLOT);
+        mbufs[i]->data_len = play.length;
+        mbufs[i]->pkt_len = play.length;
+        play.next = play.next + 1 == play.count ? 0 : play.next + 1;
+    }
+    return count;
+}
+
+void fajita_play_alone(uint64_t blocks, uint32_t block)
+{
+    struct rte_mbuf *mbufs[block];
+
+    while (blocks-- > 0) {
+        for (uint32_t i = 0; i < block; i += AT_ONCE)
+            fajita_played(0, 0, mbufs + i, AT_ONCE);
+        fajita_swallow(0, 0, mbufs, block);
+    }
+}
+
+uint16_t fajita_swallow(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+    (void)port, (void)queue;
+    rte_pktmbuf_free_bulk(mbufs, count);
+    return count;
+}
+
+/* For tests. */
+
+struct rte_mbuf *fajita_make_mbuf(struct rte_mempool *pool, const uint8_t *bytes, const uint16_t *lengths,
+                                  uint16_t segments, uint16_t headroom)
+{
+    struct rte_mbuf *head = NULL, *last = NULL;
+
+    for (uint16_t i = 0; i < segments; bytes += lengths[i++]) {
+        struct rte_mbuf *segment = rte_pktmbuf_alloc(pool);
+        if (segment == NULL || (uint32_t)headroom + lengths[i] > segment->buf_len) {
+            rte_pktmbuf_free(segment);
+            rte_pktmbuf_free(head);
+            return NULL;
+        }
+        segment->data_off = headroom;
+        segment->data_len = lengths[i];
+        memcpy(rte_pktmbuf_mtod(segment, void *), bytes, lengths[i]);
+        if (head == NULL) {
+            head = segment;
+        } else {
+            last->next = segment;
+            head->nb_segs++;
+        }
+        head->pkt_len += lengths[i];
+        last = segment;
+    }
+    return head;
+}
+
+void fajita_bend_mbuf(struct rte_mbuf *mbuf, uint16_t data_offset, uint16_t data_length, uint32_t packet_length)
+{
+    mbuf->data_off = data_offset;
+    mbuf->data_len = data_length;
+    mbuf->pkt_len = packet_length;
+}
+
+struct rte_mbuf *fajita_clone_mbuf(struct rte_mbuf *mbuf, struct rte_mempool *pool)
+{
+    return rte_pktmbuf_clone(mbuf, pool);
+}
+
+void fajita_free_mbuf(struct rte_mbuf *mbuf)
+{
+    rte_pktmbuf_free(mbuf);
+}
+
+uint32_t fajita_read_mbuf(const struct rte_mbuf *mbuf, uint8_t *into, uint32_t room)
+{
+    uint32_t length = RTE_MIN(room, rte_pktmbuf_pkt_len(mbuf));
+    const void *at = rte_pktmbuf_read(mbuf, 0, length, into);
+    if (at != NULL && at != into)
+        memcpy(into, at, length);
+    return rte_pktmbuf_pkt_len(mbuf);
+}
