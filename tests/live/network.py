@@ -18,12 +18,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from tests.namespaces import call, can_make_one, inside
+from tests.namespaces import Namespaces, call, can_make_one, inside
 
 INSIDE, OUTSIDE, BETWEEN = 0, 1, 2
 ADDRESSES = ("10.0.0.2", "198.51.100.2")
@@ -57,38 +55,16 @@ def why_not_here(**tools: str) -> str:
 
 
 @dataclass
-class Network:
+class Network(Namespaces):
     """The namespaces and all that was started in them, while the `with` lasts. is_routed: by MAC address, too."""
 
     is_routed: bool = False
-    _number: int = field(default_factory=count().__next__)
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    @property
-    def names(self) -> tuple[str, str, str]:
-        """Of the host inside, the host outside, and what is between."""
-        first, second, between = (f"fajita-{os.getpid()}-live{self._number}-{what}" for what in ("in", "out", "mid"))
-        return first, second, between
-
-    def __enter__(self) -> "Network":
-        try:
-            self._build()
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._remove()
-
-    def _build(self) -> None:
+    def build(self) -> None:
+        """The links, the addresses, and who is whose neighbour."""
         between = self.names[BETWEEN]
         for name in self.names:
-            call("ip", "netns", "add", name)
-            for family in ("all", "default"):
-                call("ip", "netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{family}.disable_ipv6=1")
             call("ip", "-n", name, "link", "set", "lo", "up")
         for side, (name, port) in enumerate(zip(self.names, ("inside", "outside"), strict=False)):
             device = f"h{side}"
@@ -107,13 +83,12 @@ class Network:
             call("ip", "-n", name, *neighbour)
             call("ip", "-n", name, "route", "add", "default", "via", _GATEWAYS[side])
 
-    def _remove(self) -> None:
+    def close(self) -> None:
+        """Kill what was started."""
         for process in self._processes:
             process.kill()
             process.communicate()
         self._processes.clear()
-        for name in self.names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
     def run(self, side: int, *command: str, timeout: float = _LONGEST_WAIT_S) -> subprocess.CompletedProcess[str]:
         """Run a command on one side; it may fail."""

@@ -5,7 +5,6 @@ its own. After each batch goes a packet that always comes through; as all of it 
 nothing of the batch is still on its way when that has come.
 """
 
-import ctypes
 import os
 import shutil
 import socket
@@ -13,9 +12,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
-from types import TracebackType
 
+from tests.namespaces import Namespaces, call, inside
 from tests.oracle.packets import IDENTIFICATION, with_identification
 
 INSIDE, OUTSIDE = 0, 1
@@ -26,14 +24,12 @@ _ROUTER_MACS = (bytes.fromhex("020000000011"), bytes.fromhex("020000000012"))
 ROUTER_ADDRESSES = ("10.255.255.1", "203.0.113.1")
 _HOST_ADDRESSES = ("10.255.255.2", "203.0.113.2")
 
-_NETWORK_NAMESPACE = 0x40000000  # CLONE_NEWNET
 _RECEIVE_BUFFER_FORCED = 33  # SO_RCVBUFFORCE
 _SENT_BY_THIS_HOST = 4  # PACKET_OUTGOING
 _BATCH = 64
 _LONGEST_WAIT_S = 10.0
 #: The packet after each batch: protocol 254 is for experiments (RFC 3692).
 _LAST_OF_BATCH = bytes.fromhex("45000014ffff000040fe0000") + socket.inet_aton("10.255.255.2")
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def why_not_here() -> str:
@@ -71,41 +67,16 @@ class Came:
 
 
 @dataclass
-class Router:
+class Router(Namespaces):
     """The namespaces, while the `with` lasts. rules: nftables'; settings: sysctl's, beside those of every router."""
 
     rules: str
     settings: dict[str, int] = field(default_factory=dict)
-    _number: int = field(default_factory=count().__next__)
     _sockets: list[socket.socket] = field(default_factory=list)
 
-    @property
-    def _names(self) -> tuple[str, str, str]:
-        """Of the host inside, the host outside, the router."""
-        inside, outside, router = (
-            f"fajita-{os.getpid()}-{self._number}-{what}" for what in ("inside", "outside", "router")
-        )
-        return inside, outside, router
-
-    def __enter__(self) -> "Router":
-        try:
-            self._build()
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._remove()
-
-    def _build(self) -> None:
-        for name in self._names:
-            _call("ip", "netns", "add", name)
-            for family in ("all", "default"):
-                self._sysctl(name, f"net.ipv6.conf.{family}.disable_ipv6", 1)
-        for side, name in enumerate(self._names[:2]):
+    def build(self) -> None:
+        """The links, the router's settings and rules, and a socket of each host."""
+        for side, name in enumerate(self.names[:2]):
             self._link(side, name)
         settings = {
             "net.ipv4.ip_forward": 1,
@@ -119,48 +90,44 @@ class Router:
                 f"net.ipv4.conf.r{side}.send_redirects": 0,
             }
         for setting, value in settings.items():
-            self._sysctl(self._names[2], setting, value)
+            self.set_sysctl(self.names[2], setting, value)
         # Its settings for connection tracking are there when a rule asks for that.
-        _call("ip", "netns", "exec", self._names[2], "nft", "-f", "-", text=self.rules)
+        call("ip", "netns", "exec", self.names[2], "nft", "-f", "-", text=self.rules)
         for setting, value in self.settings.items():
-            self._sysctl(self._names[2], setting, value)
-        for side, name in enumerate(self._names[:2]):
+            self.set_sysctl(self.names[2], setting, value)
+        for side, name in enumerate(self.names[:2]):
             self._sockets.append(_open_socket(name, f"h{side}"))
 
     def _link(self, side: int, name: str) -> None:
         """A host's link with the router, and how the router gets to it."""
-        router = self._names[2]
-        _call("ip", "link", "add", f"h{side}", "netns", name, "type", "veth", "peer", f"r{side}", "netns", router)
+        router = self.names[2]
+        call("ip", "link", "add", f"h{side}", "netns", name, "type", "veth", "peer", f"r{side}", "netns", router)
         for namespace, device, mac in (
             (name, f"h{side}", _HOST_MACS[side]),
             (router, f"r{side}", _ROUTER_MACS[side]),
         ):
-            _call("ip", "-n", namespace, "link", "set", device, "address", mac.hex(":"), "mtu", "65535", "up")
-        _call("ip", "-n", router, "addr", "add", f"{ROUTER_ADDRESSES[side]}/24", "dev", f"r{side}")
-        _call(
+            call("ip", "-n", namespace, "link", "set", device, "address", mac.hex(":"), "mtu", "65535", "up")
+        call("ip", "-n", router, "addr", "add", f"{ROUTER_ADDRESSES[side]}/24", "dev", f"r{side}")
+        call(
             *("ip", "-n", router, "neigh", "add", _HOST_ADDRESSES[side]),
             *("lladdr", _HOST_MACS[side].hex(":"), "dev", f"r{side}", "nud", "permanent"),
         )
         if side == OUTSIDE:
-            _call("ip", "-n", router, "route", "add", "default", "via", _HOST_ADDRESSES[side])
+            call("ip", "-n", router, "route", "add", "default", "via", _HOST_ADDRESSES[side])
 
     def route(self, network: str, side: int) -> None:
         """What goes to this network goes to a side; without, everything goes outside."""
-        _call("ip", "-n", self._names[2], "route", "add", network, "via", _HOST_ADDRESSES[side])
+        call("ip", "-n", self.names[2], "route", "add", network, "via", _HOST_ADDRESSES[side])
 
     def forget(self) -> None:
         """Forget all connections."""
-        _call("ip", "netns", "exec", self._names[2], "conntrack", "-F")
+        call("ip", "netns", "exec", self.names[2], "conntrack", "-F")
 
-    def _sysctl(self, namespace: str, setting: str, value: int) -> None:
-        _call("ip", "netns", "exec", namespace, "sysctl", "-qw", f"{setting}={value}")
-
-    def _remove(self) -> None:
+    def close(self) -> None:
+        """Close the sockets."""
         for each in self._sockets:
             each.close()
         self._sockets.clear()
-        for name in self._names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
     def forward(self, packets: Sequence[Sent]) -> list[Came | None]:
         """What becomes of each packet, sent one after the other; None: it did not come out.
@@ -209,25 +176,13 @@ def _identification(packet: bytes) -> int:
     return int.from_bytes(packet[IDENTIFICATION], "big")
 
 
-def _call(*command: str, text: str | None = None) -> None:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-
-
 def _open_socket(namespace: str, device: str) -> socket.socket:
     """A socket that sends and receives whole IPv4 frames of a device in another namespace."""
-    here = os.open("/proc/self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-    try:
-        assert _libc.setns(there, _NETWORK_NAMESPACE) == 0, "setns failed"
+    with inside(namespace):
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
         made.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER_FORCED, 1 << 26)
         made.bind((device, 0x0800))
         made.settimeout(_LONGEST_WAIT_S)
-    finally:
-        assert _libc.setns(here, _NETWORK_NAMESPACE) == 0, "setns failed"
-        os.close(here)
-        os.close(there)
     return made
 
 
