@@ -1,14 +1,15 @@
 """An NF's methods as the interpreted engine calls them: the user's own code, with integers of 64 bits throughout.
 
-CPython runs the method; but a literal, a module's constant, a parameter and the variable of a loop are Int64 there, so
-that `1 << 70` is what it is in the compiled kernel. Parameters and constants are taken once, until the NF
-becomes another.
+CPython runs the method, and those of the NF's own that it calls; but a literal, a module's constant, a parameter and
+the variable of a loop are Int64 there, so that `1 << 70` is what it is in the compiled kernel. Parameters and constants
+are taken once, until the NF becomes another.
 """
 
 import __future__
 
 import ast
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fajita.fixed_hash import hash_of
@@ -17,6 +18,7 @@ from fajita.reference.integer import Int64, int64_length, int64_range, to_int64
 from fajita.reference.record import Record
 from fajita.splitmix import SplitMix
 from fajita.translation.locate import find_method
+from fajita.translation.own_calls import is_own
 
 _BUILTINS: dict[str, Any] = {"range": int64_range, "len": int64_length, "min": min, "max": max, "abs": abs}
 
@@ -30,25 +32,19 @@ class NFView:
         core: Record,
         emit: Callable[[Record], None],
         lands_here: Callable[[int, int, int, int], bool],
+        numbers: SplitMix,
     ) -> None:
-        self._nf, self.core, self.emit, self.lands_here = nf, core, emit, lands_here
-        self._numbers = SplitMix(nf.name)
-        self._taken: list[str] = []
+        self.__nf, self.__numbers = nf, numbers  # not to be in the way of what the NF calls its own
+        self.core, self.emit, self.lands_here = core, emit, lands_here
 
     def random(self, limit: int) -> Int64:
         """The next of the NF's random numbers, from 0 to limit - 1."""
-        return Int64(self._numbers.below(int(limit)))
-
-    def become(self, nf: NF) -> None:
-        """Have the parameters of another NF."""
-        self._nf = nf
-        while self._taken:
-            delattr(self, self._taken.pop())
+        return Int64(self.__numbers.below(int(limit)))
 
     def __getattr__(self, name: str) -> Any:
-        value = to_int64(getattr(self._nf, name))
+        method = load_method(self.__nf, name) if is_own(type(self.__nf), name) else None
+        value = to_int64(getattr(self.__nf, name)) if method is None else partial(method, self)
         setattr(self, name, value)
-        self._taken.append(name)
         return value
 
 

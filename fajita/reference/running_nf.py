@@ -13,6 +13,7 @@ from fajita.reference.flow_key import KeyValues
 from fajita.reference.method import NFView, load_method
 from fajita.reference.record import Record, record_class
 from fajita.reference.records import Records
+from fajita.splitmix import SplitMix
 
 _METHODS = ("packet", "new_flow", "expire", "error", BEFORE_LOOKUP)
 
@@ -36,7 +37,8 @@ class RunningNF:
         self.counters = NFCounters(drops=dict.fromkeys(plan.translated.reasons, 0))
         self.new_state = record_class("State", kind.state_fields, plan.nf.state_arrays, plan.translated.stored)
         self.records = Records(plan, packings, flows)
-        self._self = NFView(plan.nf, self.core, self.records.emit, lands_here)
+        self._lands_here, self._numbers = lands_here, SplitMix(plan.nf.name)
+        self.become(plan.nf)
         self._methods = {name: load_method(plan.nf, name) for name in _METHODS}
 
     def is_about(self, family: int) -> bool:
@@ -46,7 +48,7 @@ class RunningNF:
 
     def become(self, nf: NF) -> None:
         """Have the parameters of this one from now on."""
-        self._self.become(nf)
+        self._self = NFView(nf, self.core, self.records.emit, self._lands_here, self._numbers)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a method if the NF has it."""

@@ -41,7 +41,8 @@ def call(expressions: "Expressions", node: ast.Call) -> Value:
     if name == "self.emit":
         expressions.refuse(node, "self.emit gives no value", f"write {ast.unparse(node)} on a line of its own")
     if name not in _FUNCTIONS[:4]:
-        expressions.refuse(node, f"{name} cannot be called in an NF", f"known: {', '.join(_FUNCTIONS)}")
+        right = f"known: {', '.join(_FUNCTIONS)}, methods of the NF"
+        expressions.refuse(node, f"{name} cannot be called in an NF", right)
     if name == "len":
         return _length(expressions, node)
     values = [expressions.integer(argument) for argument in node.args]

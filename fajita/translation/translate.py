@@ -8,7 +8,8 @@ from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
 from fajita.packet import FLOW_PORTS
 from fajita.translation.commuting import why_not_commuting
 from fajita.translation.foresight import foresee, foresee_first
-from fajita.translation.locate import Method, find_method
+from fajita.translation.locate import Method
+from fajita.translation.own_calls import find_hook
 from fajita.translation.prefetches import ArrayAccess, Asked, derive_prefetches
 from fajita.translation.scope import VERDICTS_OF, Scope
 from fajita.translation.statements import Statements
@@ -167,7 +168,7 @@ def translate(nf: NF) -> TranslatedNF:
 
 def _with_foresight(translated: TranslatedNF) -> TranslatedNF:
     """The same with a foresight of its before_lookup, if it has one."""
-    method = find_method(type(translated.nf), BEFORE_LOOKUP)
+    method = find_hook(type(translated.nf), BEFORE_LOOKUP)
     if method is None:
         return translated
     scope = _scope(translated.nf, method, translated.prefix)
@@ -193,7 +194,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
     lists: dict[str, list[int] | AnyIntegers] = {}
     scopes: list[Scope] = []
     for name in _PARAMETERS:
-        method = find_method(type(nf), name)
+        method = find_hook(type(nf), name)
         if method is None:
             continue
         scope = _scope(nf, method, prefix)
@@ -241,7 +242,7 @@ def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> Tra
 
 def _with_first_foresight(translated: TranslatedNF, arrays: frozenset[str]) -> TranslatedNF:
     """The same with the first foresight of its before_lookup, if it needs one. arrays: of Core, the large ones."""
-    method = find_method(type(translated.nf), BEFORE_LOOKUP)
+    method = find_hook(type(translated.nf), BEFORE_LOOKUP)
     if method is None:
         return replace(translated, accesses=())
     scopes = [_scope(translated.nf, method, translated.prefix) for _ in range(2)]
@@ -260,7 +261,7 @@ def _with_first_foresight(translated: TranslatedNF, arrays: frozenset[str]) -> T
 
 def _packet_scope(translated: TranslatedNF) -> Scope:
     """A fresh one of `packet`."""
-    method = find_method(type(translated.nf), "packet")
+    method = find_hook(type(translated.nf), "packet")
     assert method is not None
     scope = _scope(translated.nf, method, translated.prefix)
     scope.unstored = _unstored(translated)
