@@ -121,104 +121,120 @@ class Tunnel(NF):
         return ip
 
     def packet(self, pkt: Packet) -> int:
-        at = 12  # of the EtherType
-        kind = pkt.eth_type
-        for _ in range(MAXIMUM_TAGS):
-            if kind not in TAGS:
-                break
-            at += 4
-            kind = pkt.frame[at] << 8 | pkt.frame[at + 1]
-        ip = at + 2
+        at = self.type_at(pkt)
+        kind = pkt.frame[at] << 8 | pkt.frame[at + 1]
         is_ip = (pkt.is_ipv4 and kind == IPV4_TYPE) or (pkt.is_ipv6 and kind == IPV6_TYPE)
-        is_ipv6 = kind == IPV6_TYPE
-
         if self.mode == "encapsulate":
             if not (is_ip or self.is_vxlan):
                 return PASS
-            inside = pkt.length
-            if not self.is_vxlan:
-                inside = pkt.frame[ip + 2] << 8 | pkt.frame[ip + 3]
-                if is_ipv6:
-                    inside = (pkt.frame[ip + 4] << 8 | pkt.frame[ip + 5]) + IPV6_BYTES
-                elif inside == 0:  # left to the network card
-                    inside = pkt.length - ip
-            total = self.header_bytes + inside
-            if total > self.mtu:
-                return pkt.drop("mtu exceeded")
-            class_ = pkt.dscp << 2 | pkt.ecn
-            if is_ipv6:
-                flow = hash_of(pkt.src_high, pkt.src_low, pkt.dst_high, pkt.dst_low, pkt.src_port << 16 | pkt.dst_port)
-            else:
-                flow = hash_of(pkt.src, pkt.dst, pkt.protocol, pkt.src_port << 16 | pkt.dst_port)
-            if pkt.length + self.header_bytes + ETHERNET_BYTES > LONGEST:
-                return pkt.drop("too long")
-            self.core.packets += 1
-            self.core.bytes += pkt.length
-            if self.is_vxlan:
-                pkt.grow(0, ETHERNET_BYTES + self.header_bytes)
-                for index in range(12):
-                    inner = pkt.frame[ETHERNET_BYTES + self.header_bytes + index]
-                    pkt.frame[index] = self.macs[index] if self.macs[index] >= 0 else inner
-                at = 12
-                ip = ETHERNET_BYTES
-            else:
-                pkt.grow(ip, self.header_bytes)
-            pkt.frame[at] = (IPV6_TYPE if self.over_ipv6 else IPV4_TYPE) >> 8
-            pkt.frame[at + 1] = (IPV6_TYPE if self.over_ipv6 else IPV4_TYPE) & 0xFF
-            for index in range(self.header_bytes):
-                pkt.frame[ip + index] = self.header[index]
-            protocol = IPV6_IN if is_ipv6 else IPV4_IN
-            if self.over_ipv6:
-                pkt.frame[ip] = 0x60 | class_ >> 4
-                pkt.frame[ip + 1] = (class_ & 0xF) << 4 | flow >> 16 & 0xF
-                pkt.frame[ip + 2] = flow >> 8
-                pkt.frame[ip + 3] = flow
-                pkt.frame[ip + 4] = (total - IPV6_BYTES) >> 8
-                pkt.frame[ip + 5] = total - IPV6_BYTES
-                if self.kind == "ip_in_ip":
-                    pkt.frame[ip + 6] = protocol
-            else:
-                pkt.frame[ip + 1] = class_
-                pkt.frame[ip + 2] = total >> 8
-                pkt.frame[ip + 3] = total
-                sum_ = self.header_sum + class_ + total
-                if self.kind == "ip_in_ip":
-                    pkt.frame[ip + 9] = protocol
-                    sum_ += protocol
-                sum_ = (sum_ & 0xFFFF) + (sum_ >> 16)
-                sum_ = 0xFFFF ^ ((sum_ & 0xFFFF) + (sum_ >> 16))
-                pkt.frame[ip + 10] = sum_ >> 8
-                pkt.frame[ip + 11] = sum_
-            if self.kind == "gre":
-                pkt.frame[ip + self.ip_bytes + 2] = kind >> 8
-                pkt.frame[ip + self.ip_bytes + 3] = kind
-            if self.is_vxlan:
-                source_port = 0xC000 | flow & 0x3FFF
-                pkt.frame[ip + self.ip_bytes] = source_port >> 8
-                pkt.frame[ip + self.ip_bytes + 1] = source_port
-                pkt.frame[ip + self.ip_bytes + 4] = (total - self.ip_bytes) >> 8
-                pkt.frame[ip + self.ip_bytes + 5] = total - self.ip_bytes
-            return PASS
-
-        if not is_ip or is_ipv6 != self.over_ipv6:
+            return self.encapsulate(pkt, at, kind)
+        if not is_ip or (kind == IPV6_TYPE) != self.over_ipv6:
             return PASS
         if self.over_ipv6:
-            if pkt.dst_low != self.local_low or pkt.dst_high != self.local_high:
+            if not self.is_from_remote_ipv6(pkt):
                 return PASS
-            if pkt.src_low != self.remote_low or pkt.src_high != self.remote_high:
-                return PASS
-            begin = ip + IPV6_BYTES
-            following = pkt.frame[ip + 6]
-            for _ in range(MAXIMUM_EXTENSIONS):
-                if following not in EXTENSIONS:
-                    break
-                following = pkt.frame[begin]
-                begin += 8 * (1 + pkt.frame[begin + 1])
+        elif pkt.dst != self.local_number or pkt.src != self.remote_number:
+            return PASS
+        return self.decapsulate(pkt, at)
+
+    def type_at(self, pkt: Packet) -> int:
+        """Where the EtherType is after all tags."""
+        at = 12
+        for _ in range(MAXIMUM_TAGS):
+            if pkt.frame[at] << 8 | pkt.frame[at + 1] not in TAGS:
+                break
+            at += 4
+        return at
+
+    def encapsulate(self, pkt: Packet, at: int, kind: int) -> int:
+        ip = at + 2
+        total = self.header_bytes + self.inner_length(pkt, ip, kind)
+        if total > self.mtu:
+            return pkt.drop("mtu exceeded")
+        if pkt.length + self.header_bytes + ETHERNET_BYTES > LONGEST:
+            return pkt.drop("too long")
+        class_ = pkt.dscp << 2 | pkt.ecn
+        flow = self.flow_of(pkt, kind)
+        self.core.packets += 1
+        self.core.bytes += pkt.length
+        if self.is_vxlan:
+            pkt.grow(0, ETHERNET_BYTES + self.header_bytes)
+            self.write_ethernet(pkt)
+            at = 12
+            ip = ETHERNET_BYTES
         else:
-            if pkt.dst != self.local_number or pkt.src != self.remote_number:
-                return PASS
-            begin = ip + 4 * (pkt.frame[ip] & 0xF)
-            following = pkt.protocol
+            pkt.grow(ip, self.header_bytes)
+        pkt.frame[at] = (IPV6_TYPE if self.over_ipv6 else IPV4_TYPE) >> 8
+        pkt.frame[at + 1] = (IPV6_TYPE if self.over_ipv6 else IPV4_TYPE) & 0xFF
+        for index in range(self.header_bytes):
+            pkt.frame[ip + index] = self.header[index]
+        protocol = 0
+        if self.kind == "ip_in_ip":
+            protocol = IPV6_IN if kind == IPV6_TYPE else IPV4_IN
+        if self.over_ipv6:
+            self.write_ipv6(pkt, ip, total, class_, flow, protocol)
+        else:
+            self.write_ipv4(pkt, ip, total, class_, protocol)
+        inside = ip + self.ip_bytes
+        if self.kind == "gre":
+            pkt.frame[inside + 2] = kind >> 8
+            pkt.frame[inside + 3] = kind
+        if self.is_vxlan:
+            source_port = 0xC000 | flow & 0x3FFF
+            pkt.frame[inside] = source_port >> 8
+            pkt.frame[inside + 1] = source_port
+            pkt.frame[inside + 4] = (total - self.ip_bytes) >> 8
+            pkt.frame[inside + 5] = total - self.ip_bytes
+        return PASS
+
+    def inner_length(self, pkt: Packet, ip: int, kind: int) -> int:
+        """How many bytes the tunnel carries: those of the IP packet, with vxlan of the frame."""
+        if self.is_vxlan:
+            return pkt.length
+        if kind == IPV6_TYPE:
+            return (pkt.frame[ip + 4] << 8 | pkt.frame[ip + 5]) + IPV6_BYTES
+        length = pkt.frame[ip + 2] << 8 | pkt.frame[ip + 3]
+        return length if length != 0 else pkt.length - ip  # 0: left to the network card
+
+    def flow_of(self, pkt: Packet, kind: int) -> int:
+        ports = pkt.src_port << 16 | pkt.dst_port
+        if kind == IPV6_TYPE:
+            return hash_of(pkt.src_high, pkt.src_low, pkt.dst_high, pkt.dst_low, ports)
+        return hash_of(pkt.src, pkt.dst, pkt.protocol, ports)
+
+    def write_ethernet(self, pkt: Packet) -> None:
+        for index in range(12):
+            inner = pkt.frame[ETHERNET_BYTES + self.header_bytes + index]
+            pkt.frame[index] = self.macs[index] if self.macs[index] >= 0 else inner
+
+    def write_ipv6(self, pkt: Packet, ip: int, total: int, class_: int, flow: int, protocol: int) -> None:
+        pkt.frame[ip] = 0x60 | class_ >> 4
+        pkt.frame[ip + 1] = (class_ & 0xF) << 4 | flow >> 16 & 0xF
+        pkt.frame[ip + 2] = flow >> 8
+        pkt.frame[ip + 3] = flow
+        pkt.frame[ip + 4] = (total - IPV6_BYTES) >> 8
+        pkt.frame[ip + 5] = total - IPV6_BYTES
+        if self.kind == "ip_in_ip":
+            pkt.frame[ip + 6] = protocol
+
+    def write_ipv4(self, pkt: Packet, ip: int, total: int, class_: int, protocol: int) -> None:
+        pkt.frame[ip + 1] = class_
+        pkt.frame[ip + 2] = total >> 8
+        pkt.frame[ip + 3] = total
+        if self.kind == "ip_in_ip":
+            pkt.frame[ip + 9] = protocol
+        sum_ = self.header_sum + class_ + total + protocol
+        sum_ = (sum_ & 0xFFFF) + (sum_ >> 16)
+        sum_ = 0xFFFF ^ ((sum_ & 0xFFFF) + (sum_ >> 16))
+        pkt.frame[ip + 10] = sum_ >> 8
+        pkt.frame[ip + 11] = sum_
+
+    def is_from_remote_ipv6(self, pkt: Packet) -> bool:
+        if pkt.dst_low != self.local_low or pkt.dst_high != self.local_high:
+            return False
+        return pkt.src_low == self.remote_low and pkt.src_high == self.remote_high
+
+    def decapsulate(self, pkt: Packet, at: int) -> int:
         if self.kind == "ip_in_ip":
             if pkt.protocol not in (IPV4_IN, IPV6_IN):
                 return PASS
@@ -229,49 +245,74 @@ class Tunnel(NF):
             return PASS
         if pkt.is_fragment:
             return pkt.drop("fragment")
-        if following != pkt.protocol:
+        begin = self.inside_at(pkt, at + 2)
+        if begin == 0:
+            return pkt.drop("malformed")
+        if self.kind == "gre":
+            return self.take_from_gre(pkt, at, begin)
+        if self.is_vxlan:
+            return self.take_from_vxlan(pkt, begin + UDP_BYTES)
+        return self.take_packet(pkt, at, begin, IPV6_TYPE if pkt.protocol == IPV6_IN else IPV4_TYPE)
+
+    def inside_at(self, pkt: Packet, ip: int) -> int:
+        """Where the outer IP header ends and its protocol's begins; 0: other headers are between."""
+        if not self.over_ipv6:
+            return ip + 4 * (pkt.frame[ip] & 0xF)
+        begin = ip + IPV6_BYTES
+        following = pkt.frame[ip + 6]
+        for _ in range(MAXIMUM_EXTENSIONS):
+            if following not in EXTENSIONS:
+                break
+            following = pkt.frame[begin]
+            begin += 8 * (1 + pkt.frame[begin + 1])
+        return begin if following == pkt.protocol else 0
+
+    def take_from_gre(self, pkt: Packet, at: int, begin: int) -> int:
+        flags = pkt.frame[begin] << 8 | pkt.frame[begin + 1]
+        kind = pkt.frame[begin + 2] << 8 | pkt.frame[begin + 3]
+        begin += 4
+        if flags & (ROUTING | VERSION) != 0 or kind not in (IPV4_TYPE, IPV6_TYPE):
+            return pkt.drop("malformed")
+        if flags & CHECKSUM != 0:
+            begin += 4
+        key = 0
+        if flags & KEY != 0:
+            for index in range(4):
+                key = key << 8 | pkt.frame[begin + index]
+            begin += 4
+        if self.has_key != (flags & KEY != 0) or (self.has_key and key != self.key_number):
+            return PASS
+        if flags & SEQUENCE != 0:
+            begin += 4
+        return self.take_packet(pkt, at, begin, kind)
+
+    def take_from_vxlan(self, pkt: Packet, begin: int) -> int:
+        vni = pkt.frame[begin + 4] << 16 | pkt.frame[begin + 5] << 8 | pkt.frame[begin + 6]
+        if pkt.frame[begin] & 0x08 == 0:
+            return pkt.drop("malformed")
+        if vni != self.vni:
+            return PASS
+        begin += 8
+        if pkt.captured_length - begin < ETHERNET_BYTES:
             return pkt.drop("malformed")
         congestion = pkt.ecn
-        inner_type = IPV4_TYPE
-        if self.kind == "ip_in_ip":
-            inner_type = IPV6_TYPE if following == IPV6_IN else IPV4_TYPE
-        elif self.kind == "gre":
-            flags = pkt.frame[begin] << 8 | pkt.frame[begin + 1]
-            inner_type = pkt.frame[begin + 2] << 8 | pkt.frame[begin + 3]
-            begin += 4
-            if flags & (ROUTING | VERSION) != 0 or inner_type not in (IPV4_TYPE, IPV6_TYPE):
-                return pkt.drop("malformed")
-            if flags & CHECKSUM != 0:
-                begin += 4
-            key = 0
-            if flags & KEY != 0:
-                for index in range(4):
-                    key = key << 8 | pkt.frame[begin + index]
-                begin += 4
-            if self.has_key != (flags & KEY != 0) or (self.has_key and key != self.key_number):
-                return PASS
-            if flags & SEQUENCE != 0:
-                begin += 4
-        else:
-            begin += UDP_BYTES
-            vni = pkt.frame[begin + 4] << 16 | pkt.frame[begin + 5] << 8 | pkt.frame[begin + 6]
-            if pkt.frame[begin] & 0x08 == 0:
-                return pkt.drop("malformed")
-            if vni != self.vni:
-                return PASS
-            begin += 8
-        rest = pkt.captured_length - begin
-        if self.is_vxlan:
-            if rest < ETHERNET_BYTES:
-                return pkt.drop("malformed")
-            pkt.shrink(0, begin)
-        else:
-            least = IPV6_BYTES if inner_type == IPV6_TYPE else IPV4_BYTES
-            if rest < least or pkt.frame[begin] >> 4 != (6 if inner_type == IPV6_TYPE else 4):
-                return pkt.drop("malformed")
-            pkt.frame[at] = inner_type >> 8
-            pkt.frame[at + 1] = inner_type & 0xFF
-            pkt.shrink(ip, begin - ip)
+        pkt.shrink(0, begin)
+        return self.taken(pkt, congestion)
+
+    def take_packet(self, pkt: Packet, at: int, begin: int, kind: int) -> int:
+        """kind: the EtherType of the packet inside. at: of the frame's own."""
+        least = IPV6_BYTES if kind == IPV6_TYPE else IPV4_BYTES
+        version = 6 if kind == IPV6_TYPE else 4
+        if pkt.captured_length - begin < least or pkt.frame[begin] >> 4 != version:
+            return pkt.drop("malformed")
+        congestion = pkt.ecn
+        pkt.frame[at] = kind >> 8
+        pkt.frame[at + 1] = kind & 0xFF
+        pkt.shrink(at + 2, begin - at - 2)
+        return self.taken(pkt, congestion)
+
+    def taken(self, pkt: Packet, congestion: int) -> int:
+        """congestion: that of the outer packet (RFC 6040, 4.2)."""
         if congestion == CONGESTION and (pkt.is_ipv4 or pkt.is_ipv6):
             if pkt.ecn == 0:
                 return pkt.drop("congested")

@@ -243,8 +243,10 @@ class _Expansion:
 
 
 def _first(node: ast.expr) -> tuple[Any, Any] | None:
-    """What of an expression is evaluated first, as the place that it has in something."""
+    """What of an expression is evaluated first, numbers and parameters aside, as the place that it has in something."""
     name = _FIRST.get(type(node), "")
+    if isinstance(node, ast.BinOp) and _is_plain(node.left) and not isinstance(node.left, ast.Name):
+        name = "right"
     part = getattr(node, name, None)
     if isinstance(part, list):
         return (part, 0) if part else None
