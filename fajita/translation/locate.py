@@ -8,19 +8,29 @@ from typing import Any, NoReturn
 
 from fajita.errors import InputError
 
+#: Nodes that come from another file than the method: their lines are so many more for each of `others`.
+OTHER_FILE = 1 << 24
+
 
 @dataclass(frozen=True)
 class Method:
-    """A method's syntax tree; `file` and `first_line` place its nodes, `names` are the globals it can see."""
+    """A method's syntax tree; `file` and `first_line` place its nodes, `names` are the globals it can see.
+
+    others: the files of nodes whose line numbers are that in the file and OTHER_FILE, or 2 * OTHER_FILE, and so on.
+    """
 
     name: str
     tree: ast.FunctionDef
     file: str
     first_line: int
     names: dict[str, Any]
+    others: tuple[str, ...] = ()
 
     def where(self, node: ast.AST) -> str:
         """`file:line` of a node."""
+        number, line = divmod(getattr(node, "lineno", 1), OTHER_FILE)
+        if number > 0:
+            return f"{self.others[number - 1]}:{line}"
         return f"{self.file}:{self.first_line + getattr(node, 'lineno', 1) - 1}"
 
     def refuse(self, node: ast.AST, what: str, right: str = "") -> NoReturn:

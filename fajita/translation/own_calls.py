@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from fajita.nf import NF
-from fajita.translation.locate import Method, find_method
+from fajita.translation.locate import OTHER_FILE, Method, find_method
 
 #: Statements of a hook with all that it calls; the kernel is compiled whole.
 MAXIMUM_STATEMENTS = 5000
@@ -57,7 +57,9 @@ class _Expansion:
 
     def __init__(self, nf_class: type[NF], hook: Method) -> None:
         self.nf_class, self.hook = nf_class, hook
-        self.taken = {node.id for node in ast.walk(hook.tree) if isinstance(node, ast.Name)} | hook.names.keys()
+        self.names, self.others = dict(hook.names), list(hook.others)
+        self.variables = {argument.arg for argument in hook.tree.args.args} | _stored(hook.tree.body)
+        self.taken = self.variables | self.names.keys()
         self.statements = 0
         #: The methods that are being put in at the moment, the hook first.
         self.open = [hook.name]
@@ -68,7 +70,7 @@ class _Expansion:
             return self.hook
         tree = deepcopy(self.hook.tree)
         tree.body = self._block(tree.body)
-        return replace(self.hook, tree=tree)
+        return replace(self.hook, tree=tree, names=self.names, others=tuple(self.others))
 
     def _own_calls(self, node: ast.AST) -> Iterator[ast.Call]:
         """Calls of the NF's own methods anywhere in it."""
@@ -158,11 +160,8 @@ class _Expansion:
         name = call.func.attr
         if name in self.open:
             self.hook.refuse(call, f"self.{name} calls itself", "write a loop")
-        method = self._found(call, name)
-        body = deepcopy(method.tree.body)
-        for node in (node for statement in body for node in ast.walk(statement)):
-            if hasattr(node, "lineno"):
-                node.lineno += method.first_line - self.hook.first_line
+        method = self._found(name)
+        body = self._placed(method)
         self_name, *parameters = [argument.arg for argument in method.tree.args.args]
         if len(call.args) != len(parameters) or call.keywords or any(isinstance(a, ast.Starred) for a in call.args):
             signature = f"self.{name}({', '.join(parameters)})"
@@ -179,32 +178,47 @@ class _Expansion:
             assigned.append(ast.copy_location(ast.Assign([target], argument), argument))
         for variable in sorted(stored - replaced.keys()):
             replaced[variable] = ast.Name(self._fresh(variable), ast.Load())
-        self._refuse_hidden(call, body, replaced.keys())
+        replaced |= self._named(method, body, replaced.keys())
         body = [_Renaming(replaced).visit(statement) for statement in body]
         self.open.append(name)
         body = self._block([*assigned, *body])
         self.open.pop()
         return method, body
 
-    def _found(self, call: ast.Call, name: str) -> Method:
+    def _found(self, name: str) -> Method:
         method = find_method(self.nf_class, name)
         assert method is not None
-        if method.file != self.hook.file:
-            what = f"self.{name} stands in another file than {self.hook.name}, {method.file}"
-            self.hook.refuse(call, what, "a method and those that it calls have to be in one file")
         arguments = method.tree.args
         if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults or not arguments.args:
             right = f"def {name}(self, pkt), without defaults"
             method.refuse(method.tree, f"{name} has parameters that a call in an NF cannot give", right)
         return method
 
-    def _refuse_hidden(self, call: ast.Call, body: list[ast.stmt], own: Container[str]) -> None:
-        """Names of the module that the method means, and that are variables where it is put in."""
-        means = {n.id for s in body for n in ast.walk(s) if isinstance(n, ast.Name) and n.id not in own}
-        caller = {argument.arg for argument in self.hook.tree.args.args} | _stored(self.hook.tree.body)
-        if hidden := sorted((means & caller) - {"self"}):
-            what = f"{hidden[0]} is a variable here, and {ast.unparse(call.func)} uses a {hidden[0]} of the module"
-            self.hook.refuse(call, what, "give the variable another name")
+    def _placed(self, method: Method) -> list[ast.stmt]:
+        """The method's statements, with lines that the hook knows the place of."""
+        more = method.first_line - self.hook.first_line
+        if method.file != self.hook.file:
+            if method.file not in self.others:
+                self.others.append(method.file)
+            more = method.first_line - 1 + OTHER_FILE * (1 + self.others.index(method.file))
+        body = deepcopy(method.tree.body)
+        for node in (node for statement in body for node in ast.walk(statement)):
+            if isinstance(node, ast.stmt | ast.expr):
+                node.lineno += more
+        return body
+
+    def _named(self, method: Method, body: list[ast.stmt], own: Container[str]) -> dict[str, ast.expr]:
+        """What the method means by names of its module, under a name that means that in the hook."""
+        renamed: dict[str, ast.expr] = {}
+        means = {node.id for statement in body for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        for name in sorted(name for name in means if name not in own and name in method.names):
+            value = method.names[name]
+            if name in self.variables or self.names.get(name, value) is not value:
+                fresh = self._fresh(name)
+                renamed[name], self.names[fresh] = ast.Name(fresh, ast.Load()), value
+            else:
+                self.names[name] = value
+        return renamed
 
     def _fresh(self, name: str) -> str:
         """A variable that nobody has."""

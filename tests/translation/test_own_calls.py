@@ -4,9 +4,11 @@ import ast
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fajita import PASS, Chain
 from fajita.errors import InputError
 from fajita.translation.own_calls import find_hook, is_own
 from tests.own_nf import load_own
@@ -169,13 +171,6 @@ def test_what_is_fajitas_is_not_the_nfs_own(tmp_path: Path) -> None:
             "",
         ),
         (
-            "turn = 1\nx = self.f()",
-            "def f(self):\n    return turn",
-            11,
-            "turn is a variable here, and self.f uses a",
-            "",
-        ),
-        (
             "x = self.f(2)",
             "def f(self, a):\n    for i in range(a):\n        if i:\n            return i\n    return 0",
             13,
@@ -194,14 +189,31 @@ def test_what_is_refused(
     assert f"{tmp_path / 'own.py'}:{line}:" in str(caught.value)
 
 
-def test_a_method_in_another_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "base").mkdir()
-    base = type(load_own(tmp_path / "base", HEAD + "        x = self.f()\n        return PASS\n"))
-    namespace: dict[str, object] = {"Own": base}
-    path = tmp_path / "derived.py"
-    path.write_text("class Derived(Own):\n    def f(self):\n        return 1\n")
-    exec(compile(path.read_text(), str(path), "exec"), namespace)
-    derived = namespace["Derived"]
-    assert isinstance(derived, type)
-    with pytest.raises(InputError, match=r"self\.f stands in another file than packet"):
-        find_hook(derived, "packet")
+def test_names_of_the_module_are_those_of_the_method(expanded: Expanded) -> None:
+    shown = "turn = 1\nf_1 = turn_1\nx = f_1\nreturn PASS"
+    assert expanded("turn = 1\nx = self.f()\nreturn PASS\n", "def f(self):\n    return turn\n") == shown
+
+
+def derived(folder: Path, method: str) -> type:
+    """An NF whose `packet` calls a method that is in another file, with other names."""
+    (folder / "base").mkdir()
+    base = type(load_own(folder / "base", HEAD + "        return self.f(pkt)\n"))
+    (folder / "derived.py").write_text(f"turn, more = 5, 6\nclass Derived(Own):\n{textwrap.indent(method, '    ')}\n")
+    names: dict[str, Any] = {"Own": base, "PASS": PASS}
+    exec(compile((folder / "derived.py").read_text(), str(folder / "derived.py"), "exec"), names)
+    made: type = names["Derived"]
+    return made
+
+
+def test_a_method_in_another_file_has_the_names_of_that(tmp_path: Path) -> None:
+    nf_class = derived(tmp_path, "def f(self, p):\n    p.ttl = turn + more\n    return PASS\n")
+    hook = find_hook(nf_class, "packet")
+    assert hook is not None
+    assert ast.unparse(hook.tree.body[0]) == "pkt.ttl = turn_1 + more"
+    assert (hook.names["turn_1"], hook.names["more"], hook.names["turn"]) == (5, 6, 3)
+
+
+def test_what_is_wrong_in_another_file_is_said_with_its_line(tmp_path: Path) -> None:
+    nf_class = derived(tmp_path, "def f(self, p):\n    p.ttl = turn / more\n    return PASS\n")
+    with pytest.raises(InputError, match=rf"{tmp_path / 'derived.py'}:4: `turn_1 / more` uses an operator"):
+        Chain([nf_class()]).plan  # noqa: B018 - it translates
