@@ -3,7 +3,8 @@ import traceback
 from fajita import NF, PASS, Packet, five_tuple, u64
 from fajita.reference.integer import Int64
 from fajita.reference.method import NFView, load_method
-from fajita.reference.record import record_class
+from fajita.reference.record import Record, record_class
+from fajita.splitmix import SplitMix
 
 SHIFT = 70
 
@@ -43,7 +44,11 @@ def _load(name: str):
     method = load_method(nf, name)
     assert method is not None
     state = record_class("State", Arithmetic.state_fields)()
-    return method, NFView(nf, core, lambda state: None, lambda *fields: True), state
+    return method, _view(nf, core), state
+
+
+def _view(nf: NF, core: Record) -> NFView:
+    return NFView(nf, core, lambda state: None, lambda *fields: True, SplitMix(nf.name))
 
 
 def test_every_integer_in_a_method_has_64_bits():
@@ -68,7 +73,7 @@ def test_errors_point_into_the_users_file():
 
 def test_the_nf_itself_is_left_as_it_was():
     nf = Arithmetic(values=[3, 4])
-    view = NFView(nf, record_class("Core", Arithmetic.core_fields)(), lambda state: None, lambda *fields: True)
+    view = _view(nf, record_class("Core", Arithmetic.core_fields)())
     assert type(view.big) is Int64
     assert view.values[2] == 0
     assert type(nf.big) is int
