@@ -12,8 +12,9 @@ from fajita.packet import MAXIMUM_FRAME, MAXIMUM_GROWTH
 
 _ADDRESS, _CAPTURED, _WIRE, _LINK = (CONTEXT[name] for name in ("address", "captured", "wire", "link"))
 _ROOM, _ROOM_FIRST = CONTEXT["room"], CONTEXT["room_first"]
-#: Bytes between frames in the area: with bounds checks, a read past the end of one is not yet a read of the next.
-GAP = 64 if CHECKED else 0
+#: Bytes between frames in the area, so that one of which nothing is left still lies in it; with bounds checks more, so
+#: that a read past the end of one is not yet a read of the next.
+GAP = 64 if CHECKED else 8
 
 
 @kernel_function

@@ -50,11 +50,16 @@ class Payload(Sequence[Int64]):
 
 
 class FrameBytes(Payload):
-    """The captured bytes of the frame itself, which can be changed."""
+    """The captured bytes of the frame itself, which can be changed. changed: called after that."""
+
+    def __init__(self, data: memoryview, changed: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._changed = changed
 
     def __setitem__(self, index: int, value: int) -> None:
         if 0 <= index < len(self._data):
             self._data[index] = int(value) & 0xFF
+        self._changed()
 
 
 class PacketView:
@@ -110,7 +115,7 @@ class PacketView:
     @property
     def frame(self) -> FrameBytes:
         """The captured bytes."""
-        return FrameBytes(self._frame)
+        return FrameBytes(self._frame, self.look_again)
 
     def grow(self, at: int, count: int) -> None:
         """Insert zeros at an offset; nothing happens outside the frame, or if that would become too long."""
