@@ -5,9 +5,7 @@ from typing import Any
 from fajita import ANY_KEY, DRAINED, EVICTED, NF, PASS, Array, Duration, Layer, Max, Packet, Sum, key_of, u8, u64
 
 #: What NetFlow tells flows by: the 5-tuple and, where there are no ports, the type and code of ICMP.
-flow = key_of(
-    "src", "dst", "src_port", "dst_port", "protocol", "icmp_type", "icmp_code", name="flow", layer=Layer.FLOW
-)
+flow = key_of("src", "dst", "src_port", "dst_port", "protocol", "icmp_type", "icmp_code", name="flow", layer=Layer.FLOW)
 
 FIN, SYN, RST = 0x01, 0x02, 0x04
 #: Why a record ends: flowEndReason (RFC 5102, 5.11.3).
@@ -40,8 +38,8 @@ class FlowExporter(NF):
         "bytes": "octetDeltaCount",
         "reverse_packets": "reversePacketDeltaCount",
         "reverse_bytes": "reverseOctetDeltaCount",
-        "first_ns": "flowStartNanoseconds",
-        "last_ns": "flowEndNanoseconds",
+        "first_ns": ("flowStartMilliseconds", "flowStartNanoseconds"),  # some collectors know but one
+        "last_ns": ("flowEndMilliseconds", "flowEndNanoseconds"),
         "tcp_flags": "tcpControlBits",
         "reverse_tcp_flags": "reverseTcpControlBits",
         "tos": "ipClassOfService",
