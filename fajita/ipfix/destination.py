@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from fajita.errors import InputError
+from fajita.output_file import check_folder
 
 #: The longest message (RFC 7011, 3.1), and one that with the headers of IP and UDP fits what the Internet carries
 #: unfragmented nearly everywhere (RFC 7011, 10.3.3 would have 512 bytes where nobody knows).
@@ -40,6 +41,8 @@ class Destination(Protocol):
 
 def find_destination(text: str) -> Destination:
     """A collector for udp://HOST:PORT, else a file; InputError for what is neither, or cannot be opened."""
+    if text == "-":
+        raise InputError("--ipfix -", right="a file, which /dev/stdout is, too, or udp://HOST:PORT")
     if "://" not in text:
         return MessageFile(text)
     match = _COLLECTOR.fullmatch(text)
@@ -53,18 +56,24 @@ def find_destination(text: str) -> Destination:
 class MessageFile:
     """A file of messages one behind the other (RFC 5655), whole ones whatever happens.
 
-    What was in it before is gone with the first message.
+    What was in it before is gone with the first message, before which there is no new file either.
     """
 
     longest, forgets = LONGEST, False
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._bytes = 0
+        self._bytes, self._file, self._is_regular = 0, -1, False
+        if os.path.exists(path):
+            self._open()
+        else:
+            check_folder(os.path.dirname(path) or ".", "write a file")
+
+    def _open(self) -> None:
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise InputError(f"cannot write: {error.strerror}", path, "name a file that can be written") from None
+            raise InputError(f"cannot write: {error.strerror}", self.path, "name a file that can be written") from None
         self._is_regular = stat.S_ISREG(os.fstat(self._file).st_mode)
 
     def now(self, latest_second: int) -> int:
@@ -73,6 +82,8 @@ class MessageFile:
 
     def send(self, message: bytes) -> None:
         """Append it."""
+        if self._file < 0:
+            self._open()
         left = memoryview(message)
         try:
             if self._bytes == 0 and self._is_regular:
