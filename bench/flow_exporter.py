@@ -3,9 +3,9 @@
     python bench/flow_exporter.py CAPTURE… [--idle 15] [--active 1800] [--shown 3]
 
 Needs nfpcapd and nfdump (Debian's package nfdump). Flows are matched by their addresses, ports, protocol and type of
-ICMP, and by the order in which they begin; compared are packets, bytes, TCP flags and the times of the first and the last
-packet in milliseconds, which is what nfdump has (it notes no type of service of a capture). What differs is sorted into DIFFERENCES, the first
-that applies. Once with the longest time-outs that nfpcapd takes, and once with these.
+ICMP, and by the order in which they begin; compared are packets, bytes, TCP flags and the times of the first and
+the last packet in milliseconds, which is what nfdump has (nfpcapd notes no type of service). What differs is sorted
+into DIFFERENCES, the first that applies. Once with the longest time-outs that nfpcapd takes, and once with these.
 """
 
 import argparse
@@ -33,8 +33,9 @@ ICMP_PROTOCOLS, UDP, DNS = (1, 58), 17, 53
 FLAGS = "CEUAPRSF"
 
 DIFFERENCES = {
-    "only fajita": "a tunnel, into which nfpcapd looks; fragments without their first, which it leaves out",
-    "only nfpcapd": "a flow in a tunnel, of which fajita has the outer one",
+    "only fajita": "a tunnel, into which nfpcapd looks; fragments without their first, which it leaves out; IPv6 with "
+    "extension headers, of which it takes the first for the protocol",
+    "only nfpcapd": "a flow in a tunnel, of which fajita has the outer one; IPv6 with extension headers",
     "packets": "nfpcapd puts fragments together and counts one packet, fajita counts what came",
     "bytes": "the same packets, other bytes",
     "flags": "the same packets, other flags",

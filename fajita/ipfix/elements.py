@@ -32,7 +32,7 @@ ELEMENTS: dict[str, Element] = {
         Element("deltaFlowCount", 3, 8),
         Element("protocolIdentifier", 4, 1),
         Element("ipClassOfService", 5, 1),
-        Element("tcpControlBits", 6, 2),
+        Element("tcpControlBits", 6, 1),  # as NetFlow has it; the upper byte may be left out (RFC 7125, 3)
         Element("sourceTransportPort", 7, 2),
         Element("sourceIPv4Address", 8, 4),
         Element("destinationTransportPort", 11, 2),

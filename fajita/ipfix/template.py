@@ -14,6 +14,7 @@ from fajita.key import Packing
 from fajita.nf import NF, source_location
 from fajita.packet import ICMP_PROTOCOL, ICMPV6_PROTOCOL
 from fajita.plan import NFPlan, Plan
+from fajita.state_types import StateType
 
 #: Of the sets that hold data.
 FIRST_TEMPLATE = 256
@@ -153,8 +154,13 @@ def _state_fields(nf: NFPlan, taken: set[str]) -> list[TemplateField]:
         if name not in nf.translated.stored:
             continue
         for element in (find_element(each, where) for each in ([elements] if isinstance(elements, str) else elements)):
-            if kind.state_fields[name].bytes > element.bytes:
+            if _bytes_of(kind.state_fields[name]) > element.bytes:
                 what = f"{kind.__name__}.State.{name} does not fit {element.name}, which has {element.bytes} bytes"
                 raise InputError(what, where)
             fields.append(TemplateField(element, (state_column(name, taken),)))
     return fields
+
+
+def _bytes_of(kind: StateType) -> int:
+    """Bytes that a value of a field needs."""
+    return 6 if kind.shown == "mac" else kind.bytes
