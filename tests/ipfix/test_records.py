@@ -107,7 +107,9 @@ def test_both_directions_of_a_connection_are_one_flow(tmp_path):
     definitions, records, *_ = messages(path.read_bytes())
     for number, size in ((2, 8), (1, 8), (6, 1)):
         assert struct.pack(">HHI", number | 1 << 15, size, 29305) in definitions
-    assert struct.unpack_from(">HHBQQQQ", records, 28) == (40000, 443, 6, 2, 180, 1, 40)
+    of_icmp, of_tcp = (struct.unpack_from(">HHBQQQQ", records, 28 + place * 81) for place in range(2))
+    assert of_icmp == (0, 0, 1, 1, 56, 0, 0)
+    assert of_tcp == (40000, 443, 6, 2, 180, 1, 40)
 
 
 def test_messages_are_numbered_by_records_and_no_longer_than_they_may_be(tmp_path):
