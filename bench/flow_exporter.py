@@ -41,7 +41,7 @@ DIFFERENCES = {
     "flags": "the same packets, other flags",
     "by packet": "nfpcapd makes a record of each packet of ICMP and of DNS; the same packets, bytes, flags",
     "after the end": "fajita begins a new record with a SYN after a FIN or RST; the same packets, bytes, flags",
-    "cut": "the same packets, bytes and flags; nfpcapd looks for flows to end every 10 s, by whole seconds",
+    "cut": "the same packets, bytes and flags; nfpcapd looks for flows to end every 10 s or later, by whole seconds",
     "times": "the same packets in the same records, another first or last time",
 }
 

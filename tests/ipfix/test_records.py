@@ -1,6 +1,7 @@
 """What is written as IPFIX: read again by scapy and tshark, framed as RFC 7011 has it, or refused in one line."""
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -26,6 +27,7 @@ from tests.ipfix.reading import messages, scapy_records, tshark_flows
 from tests.traffic import many_flows
 
 EXPORTER = CHAINS / "flow_exporter.yaml"
+DOCS = CHAINS.parent / "docs" / "flow-export.md"
 A, B, A6, B6 = "192.0.2.1", "198.51.100.2", "2001:db8::1", "2001:db8::2"
 SECOND, START = 10**9, 1_700_000_000
 TEMPLATES = 2
@@ -292,6 +294,16 @@ def test_records_of_ones_own_nfs_are_written_by_the_names_they_give(tmp_path):
     assert [list(flow.values()) for flow in found[:3]] == [
         [address, bytes((*bytes(7), packets)), bytes([64])] for address, packets in ((A, 3), (B, 1), (A6, 2))
     ]
+
+
+def test_the_example_in_the_docs_is_written(capsys, tmp_path):
+    (source_of,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (tmp_path / "talkers.py").write_text(source_of)
+    (tmp_path / "chain.yaml").write_text("nfs: [./talkers.py:Talkers]\n")
+    path = tmp_path / "flows.ipfix"
+    result = call(capsys, "run", tmp_path / "chain.yaml", "--pcap", some_capture(tmp_path), "--ipfix", path, "--quiet")
+    assert (result.status, result.err) == (0, "")
+    assert [flow["IN_PKTS"] for flow in flows(path)] == [2] * 10
 
 
 @pytest.mark.parametrize(
