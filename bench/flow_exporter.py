@@ -77,8 +77,8 @@ def fajitas(capture: Path, idle: int, active: int) -> Iterator[tuple[Key, Flow]]
     for row in records.to_pylist():
         icmp = row["icmp_type"] << 8 | row["icmp_code"]
         key = row["src"], row["dst"], row["src_port"], row["dst_port"], row["protocol"], icmp
-        times = (row[name] // 10**6 for name in ("first_ns", "last_ns"))
-        yield key, Flow(*times, row["packets"], row["bytes"], row["tcp_flags"], row["end_reason"])
+        first, last = (row[name] // 10**6 for name in ("first_ns", "last_ns"))
+        yield key, Flow(first, last, row["packets"], row["bytes"], row["tcp_flags"], row["end_reason"])
 
 
 def nfpcapds(capture: Path, idle: int, active: int) -> Iterator[tuple[Key, Flow]]:
@@ -90,7 +90,7 @@ def nfpcapds(capture: Path, idle: int, active: int) -> Iterator[tuple[Key, Flow]
                 target.write(block)
         records = Path(folder) / "records"
         records.mkdir()
-        options = ["-r", plain, "-w", records, "-e", f"{active},{idle}", "-s", "65535"]
+        options = ["-r", str(plain), "-w", str(records), "-e", f"{active},{idle}", "-s", "65535"]
         subprocess.run(["nfpcapd", *options], check=True, capture_output=True)
         text = subprocess.run(
             ["nfdump", "-q", "-R", records, "-o", "json"],
@@ -104,17 +104,17 @@ def nfpcapds(capture: Path, idle: int, active: int) -> Iterator[tuple[Key, Flow]
 
 
 def _key_of(row: dict[str, Any]) -> Key:
-    ends = (str(ip_address(row.get(f"{end}4_addr") or row[f"{end}6_addr"])) for end in ("src", "dst"))
+    src, dst = (str(ip_address(row.get(f"{end}4_addr") or row[f"{end}6_addr"])) for end in ("src", "dst"))
     protocol = row["proto"]
     if protocol in ICMP_PROTOCOLS:
-        return *ends, 0, 0, protocol, row["icmp_type"] << 8 | row["icmp_code"]
-    return *ends, row.get("src_port", 0), row.get("dst_port", 0), protocol, 0
+        return src, dst, 0, 0, protocol, row["icmp_type"] << 8 | row["icmp_code"]
+    return src, dst, row.get("src_port", 0), row.get("dst_port", 0), protocol, 0
 
 
 def _flow_of(row: dict[str, Any]) -> Flow:
-    times = (round(datetime.fromisoformat(f"{row[name]}+00:00").timestamp() * 1000) for name in ("first", "last"))
+    first, last = (round(datetime.fromisoformat(f"{row[name]}+00:00").timestamp() * 1000) for name in ("first", "last"))
     flags = sum(1 << 7 - place for place, letter in enumerate(row.get("tcp_flags", "")) if letter == FLAGS[place])
-    return Flow(*times, row["in_packets"], row["in_bytes"], flags)
+    return Flow(first, last, row["in_packets"], row["in_bytes"], flags)
 
 
 def total(flows: list[Flow]) -> Flow:
@@ -180,8 +180,8 @@ def main() -> None:
     parser.add_argument("--shown", type=int, default=3, help="of each kind of difference, as examples")
     options = parser.parse_args()
     rounds = ((LONGEST, LONGEST), (options.idle, options.active))
-    for times in rounds:
-        rows = [compare(capture, *times, options.shown) for capture in options.captures]
+    for idle, active in rounds:
+        rows = [compare(capture, idle, active, options.shown) for capture in options.captures]
         print("\n| capture | records | nfpcapd's | the same | packets | nfpcapd's | keys that differ |")
         print("|---|---:|---:|---:|---:|---:|---|")
         print("\n".join(rows))

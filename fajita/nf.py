@@ -327,7 +327,7 @@ class NF:
         _refuse_class(type(self), f".{what}.{name} {problem}", right)
 
     def _choose_key(self, key: Key | str | None) -> Key | None:
-        if key is None:
+        if key is None or (self.key is not None and key == self.key.name):
             return self.key
         if isinstance(self.keys, AnyKey) and self.key is not None:
             return key if isinstance(key, Key) else _named_key(key)

@@ -90,10 +90,13 @@ class MessageFile:
                 os.ftruncate(self._file, 0)
             while left:
                 left = left[os.write(self._file, left) :]
-        except OSError as error:
+        except BaseException as error:
             if self._is_regular:
                 os.ftruncate(self._file, self._bytes)
-            raise InputError(f"cannot write: {error.strerror}", self.path, "name a file with room") from None
+                os.lseek(self._file, self._bytes, os.SEEK_SET)
+            if isinstance(error, OSError):
+                raise InputError(f"cannot write: {error.strerror}", self.path, "name a file with room") from None
+            raise
         self._bytes += len(message)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from scapy.layers.l2 import Ether
 
 from fajita import NF, PASS, Chain, FrameBlock, InputError, Max, Packet, mac, source, u8, u64
 from fajita.ipfix import IpfixRecords, destination
+from fajita.ipfix.destination import MessageFile
 from fajita.ipfix.records import MESSAGES_PER_TEMPLATES
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.flow_exporter import FlowExporter
@@ -251,6 +252,28 @@ def test_a_file_that_may_not_grow_any_more_has_whole_messages(tmp_path):
     assert process.returncode == 2
     assert complaints.decode() == f"fajita: {path}: cannot write: File too large; name a file with room\n"
     assert 0 < len(flows(path)) < 5000
+
+
+def test_an_interruption_leaves_whole_messages(tmp_path, monkeypatch):
+    real, calls = os.write, []
+
+    def interrupted_once(file, data):
+        if len(data) >= 1000 and len(calls) < 2:
+            calls.append(file)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return real(file, data[:1000])
+        return real(file, data)
+
+    monkeypatch.setattr(os, "write", interrupted_once)
+    path = tmp_path / "flows.ipfix"
+    file = MessageFile(str(path))
+    file.send(b"whole")
+    with pytest.raises(KeyboardInterrupt):
+        file.send(b"x" * 2000)
+    file.send(b"another")
+    file.close()
+    assert path.read_bytes() == b"wholeanother"
 
 
 def test_the_command_ends_all_flows_and_writes_each_once(capsys, tmp_path):

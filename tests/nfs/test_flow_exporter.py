@@ -243,6 +243,10 @@ def test_records_do_not_depend_on_the_number_of_workers(workers: int) -> None:
     assert records(workers) == records(1)
 
 
+def test_its_own_key_can_be_named() -> None:
+    assert FlowExporter(key="flow").granularity is FlowExporter.key
+
+
 def test_an_active_timeout_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="active is 0; give the time after which a long flow gets a record"):
         FlowExporter(active="0s")
