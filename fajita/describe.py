@@ -135,7 +135,7 @@ class ParameterDescription:
 class NFDescription:
     """An NF as a user sees it. key: its own granularity, None without state; keys: all that `key:` can choose.
 
-    timeout: if the chain gives none. state, core: types by field, in the words of the source (u64, Sum[u64], ipv4, ...).
+    timeout: if the chain gives none. state, core: types by field, in words of the source (u64, Sum[u64], ipv4, ...).
     """
 
     name: str
