@@ -29,6 +29,7 @@ from fajita.kernel.reshape import GAP
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
+from fajita.nf import DRAINED, ENDED_BY, IDLE
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.settings import share_of_capacity
@@ -285,7 +286,15 @@ class CompiledEngine:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
         for table in self.tables:
             if self.plan.is_drained(table.plan):
+                self._say_why(table.plan, DRAINED)
                 self._end_listed(table, table.entries_by_key(), "drained")
+                self._say_why(table.plan, IDLE)
+
+    def _say_why(self, table: TablePlan, ended_by: int) -> None:
+        """Let the NFs of a table that ask know why its states end."""
+        for offsets in (self.plan.nfs[index].core_offsets for index in table.nfs):
+            if ENDED_BY in offsets:
+                self._core[offsets[ENDED_BY]] = ended_by
 
     def _end_listed(self, table: FlowTable | SharedPart, listed: NDArray[np.int64], how: str) -> None:
         """how: the word of the context that asks the kernel for it."""

@@ -108,6 +108,19 @@ class PacketView:
         return Int64(len(self._frame))
 
     @property
+    def ip_length(self) -> Int64:
+        """Bytes of the IP packet: what its header states, or the rest of the frame; 0 where there is none."""
+        if not self.has(Layer.IP):
+            return Int64(0)
+        ip = self._headers.ip
+        if self.has(Layer.IPV6):
+            stated = int.from_bytes(self._frame[ip + 4 : ip + 6], "big")
+            stated += 40 if stated else 0
+        else:
+            stated = int.from_bytes(self._frame[ip + 2 : ip + 4], "big")
+        return Int64(stated or max(0, self._wire - ip))
+
+    @property
     def time_ns(self) -> Int64:
         """The packet's own time, nanoseconds since 1970."""
         return Int64(self._time_ns)

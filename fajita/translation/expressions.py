@@ -18,6 +18,7 @@ from fajita.packet import (
     FORWARD,
     FRAME,
     HEADER_FIELDS,
+    IP_LENGTH,
     METADATA,
     QUOTED,
     RELATED,
@@ -205,6 +206,9 @@ class Expressions:
             return Value(f"({name}(frame, headers, captured) != 0)", "bool")
         if name in _LENGTHS:
             return self.length(_LENGTHS[name])
+        if name == IP_LENGTH:
+            scope.used |= {"frame", "headers", "length"}
+            return Value("ip_length(frame, headers, length)", "int")
         if name in FACTS:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)

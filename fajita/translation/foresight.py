@@ -28,7 +28,7 @@ Node = TypeVar("Node", bound=ast.AST)
 _HARMLESS = re.compile(
     r"(read|load|hash_of|poke|prefetch|map_get)_\w+|minimum|maximum|absolute|bit_length"
     r"|floor_(divide|modulo)|(left|right)_shift"
-    r"|payload_length|is_error|lands_here|range"
+    r"|payload_length|ip_length|is_error|lands_here|range"
 )
 _CALL = re.compile(r"\b(\w+)\(")
 #: What there is of a packet before its NFs run.
