@@ -25,12 +25,13 @@ from fajita import (
     u64,
 )
 from fajita.nfs._nat_parameters import StaticMapping, is_in, port_range, ranges, static_mapping
+from fajita.nfs._tcp_states import COUNT, IGNORED, MALFORMED, NONE, REFUSED, TRANSITIONS
+from fajita.nfs._tcp_states import KINDS as SEGMENTS
 
-TCP, UDP, ICMP = 1, 2, 3
+OTHER, TCP, UDP, ICMP = 0, 1, 2, 3
 KIND_COUNT = 3
 KIND = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
-#: By protocol number; 0 is what cannot be translated.
-KINDS = [{6: TCP, 17: UDP, 1: ICMP}.get(number, 0) for number in range(256)]
+KINDS = [{6: TCP, 17: UDP, 1: ICMP}.get(number, OTHER) for number in range(256)]  # by protocol number
 ECHO, ECHO_REPLY, TIMESTAMP, TIMESTAMP_REPLY = 8, 0, 13, 14
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 #: What is known of a TCP connection: who has sent something, who has finished, a reset.
@@ -42,6 +43,9 @@ SECOND = 10**9
 STATIC = 1 << 52
 #: Of a pool that is nearly exhausted: addresses, and ports drawn at random, that are tried for a new mapping.
 MAXIMUM_ADDRESSES, MAXIMUM_DRAWS = 8, 8
+#: Of protocols without ports: what a session adds to the inside address that a remote's packets go to.
+ONE_SESSION, ADDRESS = 1 << 32, (1 << 32) - 1
+MOST_HOSTS = 1 << 16
 
 
 class Nat(NF):
@@ -80,6 +84,8 @@ class Nat(NF):
         )
         allocation: Literal["preserve", "sequential", "random"] = "preserve"
         parity: bool = True
+        other_protocols: Literal["drop", "translate"] = "drop"
+        strict: bool = False
         static: list[dict[str, str]] = []
         established: Duration = "7440s"
         transitory: Duration = "240s"
@@ -95,7 +101,9 @@ class Nat(NF):
         peer_place: u32  # of a remote that is inside, too: its mapping
         port: u16
         peer_port: u16
+        other_protocol: u8
         tcp: u8
+        stage: u8  # of a TCP connection, if states are looked at
         owner_forward: flag  # the owner has begun the session
         permitted: flag  # the remote, for the owner's mapping
         open: flag  # the remote, who is inside, lets the owner in
@@ -114,6 +122,7 @@ class Nat(NF):
         previous_free: Array[u32, "places"]  # noqa: F821
         mappings: Map[1, "most_mappings"]  # noqa: F821
         permissions: Map[1, "most_permissions"]  # noqa: F821
+        hosts: Map[1, "most_hosts"]  # noqa: F821
 
     def prepare(self) -> None:
         """A place for each protocol, external address and port; a list of the free ones, by parity if that counts.
@@ -151,6 +160,7 @@ class Nat(NF):
         all_ports = self.addresses * (65536 + 2 * self.lists * self.free) + len(static)
         self.most_mappings = all_ports if by_endpoint else 1
         self.most_permissions = max(all_ports, 1 << 20) if self.filtering == "address_dependent" else 1
+        self.most_hosts = MOST_HOSTS if self.other_protocols == "translate" else 1
         # Sessions of all workers share the ports and what is known of them.
         self.together = everything
         # Half of it is the longest that a port is kept after a session's end.
@@ -200,7 +210,7 @@ class Nat(NF):
 
         kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
         if not pkt.is_tcp and not pkt.is_udp:
-            if kind == 0:
+            if kind == OTHER and self.other_protocols == "drop":
                 return pkt.drop("protocol")
             if kind == ICMP and not pkt.is_error:
                 if not pkt.is_icmp:
@@ -209,12 +219,34 @@ class Nat(NF):
                     return pkt.drop("icmp type")
                 if external >= 0 and pkt.icmp_type != ECHO_REPLY and pkt.icmp_type != TIMESTAMP_REPLY:
                     return pkt.drop("icmp type")
-            if not pkt.is_icmp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
+            if kind != OTHER and not pkt.is_icmp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
                 return pkt.drop("header not captured")
+        if self.strict:
+            missing = pkt.length - pkt.captured_length
+            options = 4 * pkt.tcp_data_offset - 20
+            if pkt.is_tcp and (
+                SEGMENTS[pkt.tcp_flags & 63] == MALFORMED or not 0 <= options <= pkt.tcp_options_length + missing
+            ):
+                return pkt.drop("malformed")
+            reach = 65535 if pkt.is_fragment else 8 + pkt.payload_length + missing
+            if pkt.is_udp and not 8 <= pkt.udp_length <= reach:
+                return pkt.drop("malformed")
         self.core.from_inside = from_inside
         self.core.place = 0
         if external < 0:
             return LOOK_UP
+
+        if self.other_protocols == "translate":
+            if kind == OTHER:
+                protocol = pkt.quoted_protocol if pkt.is_error else pkt.protocol
+                remote = pkt.quoted_dst if pkt.is_error else pkt.src
+                host = self.core.hosts.get(protocol << 48 | external << 32 | remote)
+                if host < 0 or from_inside or (pkt.is_error and pkt.quoted_src != pkt.dst):
+                    return pkt.drop("no mapping")
+                pkt.dst = host
+                if pkt.is_error:
+                    pkt.quoted_src = host
+                return LOOK_UP
 
         port = pkt.flow_dst_port
         if pkt.is_error:
@@ -249,14 +281,33 @@ class Nat(NF):
         target = self.core.inside[self.core.place]
         if self.core.place != 0 and target == 0:
             return  # its last session was this one, or had to make room for it: it has just ended
+        if kind != OTHER and not pkt.is_tcp and not pkt.is_udp and not pkt.is_icmp:
+            return  # a later fragment: its first had one, or is not to have one
+        if self.strict:
+            if pkt.is_tcp and TRANSITIONS[SEGMENTS[pkt.tcp_flags & 63] * COUNT + NONE] == REFUSED:
+                return
         open_to_all = self.filtering == "endpoint_independent" or target >= STATIC
         if self.core.from_inside:
             state.owner_forward = True
             state.remote = pkt.dst
             port = pkt.icmp_id if kind == ICMP else pkt.flow_src_port
             source = kind << 48 | pkt.src << 16 | port
+            if self.other_protocols == "translate":
+                if kind == OTHER:
+                    # A remote's packets go to one host; its address is known by the place of a port that nobody gets.
+                    for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
+                        external = (hash_of(pkt.src) + attempt) % self.addresses
+                        name = pkt.protocol << 48 | external << 32 | pkt.dst
+                        host = self.core.hosts.get(name)
+                        if place == 0 and (host < 0 or host & ADDRESS == pkt.src):
+                            if self.core.hosts.set(name, max(host & ~ADDRESS, 0) + ONE_SESSION | pkt.src):
+                                place = 1 + external * KIND_COUNT * self.lists * self.size
+                                state.other_protocol = pkt.protocol
+                    if place == 0:
+                        return
             if self.mapping == "endpoint_independent":
-                place = max(self.core.mappings.get(source), 0)
+                if place == 0:
+                    place = max(self.core.mappings.get(source), 0)
             if place == 0:
                 for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
                     external = (hash_of(pkt.src) + attempt) % self.addresses
@@ -296,6 +347,8 @@ class Nat(NF):
                 self.core.sessions[self.core.place] += 1
         else:
             state.remote = pkt.src
+            if kind == OTHER:
+                return
             if not open_to_all:
                 if self.filtering == "address_and_port_dependent":
                     return
@@ -314,10 +367,20 @@ class Nat(NF):
         if self.filtering == "address_dependent":
             permission = place << 32 | state.remote
             state.permitted = self.core.permissions.set(permission, max(self.core.permissions.get(permission), 0) + 1)
-        state.expire_in = self.transitory if kind == TCP else self.udp if kind == UDP else self.icmp
+        state.expire_in = self.transitory if kind == TCP else self.icmp if kind == ICMP else self.udp
 
     def packet(self, pkt: Packet, state: State) -> int:
+        if self.strict:
+            if pkt.is_tcp:
+                way = 0 if pkt.forward else 1
+                stage = TRANSITIONS[(way * MALFORMED + SEGMENTS[pkt.tcp_flags & 63]) * COUNT + state.stage]
+                if stage == REFUSED:
+                    return pkt.drop("invalid")
+                if stage != IGNORED:
+                    state.stage = stage
         if state.place == 0:
+            if KINDS[pkt.protocol] != OTHER and not pkt.is_tcp and not pkt.is_udp and not pkt.is_icmp:
+                return pkt.drop("fragment")
             return pkt.drop("no port") if state.owner_forward else pkt.drop("filtered")
         from_owner = pkt.forward == state.owner_forward
         if pkt.is_tcp:
@@ -334,6 +397,9 @@ class Nat(NF):
             state.tcp = tcp
             lasts = tcp & (BOTH_SENT | RESET) == BOTH_SENT and tcp & BOTH_FINISHED != BOTH_FINISHED
             state.expire_in = self.established if lasts else self.transitory
+            if self.strict:
+                if tcp & RESET != 0 and tcp & BOTH_SENT != BOTH_SENT:
+                    state.expire_in = 1  # nobody has answered: there is none
 
         if from_owner:
             if state.peer_place != 0 and not state.open:
@@ -368,6 +434,15 @@ class Nat(NF):
         return PASS
 
     def expire(self, state: State) -> None:
+        if self.other_protocols == "translate":
+            external = (state.place - 1) // (KIND_COUNT * self.lists * self.size)
+            if state.place == 1 + external * KIND_COUNT * self.lists * self.size:
+                name = state.other_protocol << 48 | external << 32 | state.remote
+                host = self.core.hosts.get(name)
+                if host >= 2 * ONE_SESSION:
+                    self.core.hosts.set(name, host - ONE_SESSION)
+                else:
+                    self.core.hosts.remove(name)
         if state.permitted:
             permission = state.place << 32 | state.remote
             sessions = self.core.permissions.get(permission)

@@ -52,6 +52,8 @@ def translating() -> Chain:
         filtering="address_and_port_dependent",
         allocation="preserve",
         parity=False,
+        other_protocols="translate",
+        strict=True,
     )
     return Chain([nat])
 
