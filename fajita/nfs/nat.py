@@ -25,14 +25,17 @@ from fajita import (
     u64,
 )
 from fajita.nfs._nat_parameters import StaticMapping, is_in, port_range, ranges, static_mapping
-from fajita.nfs._tcp_states import COUNT, IGNORED, MALFORMED, NONE, REFUSED, TRANSITIONS
+from fajita.nfs._tcp_states import COUNT, IGNORED, MALFORMED, NONE, REFUSED, SYN_SENT, TIME_WAIT, TRANSITIONS
 from fajita.nfs._tcp_states import KINDS as SEGMENTS
 
 OTHER, TCP, UDP, ICMP = 0, 1, 2, 3
 KIND_COUNT = 3
 KIND = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
 KINDS = [{6: TCP, 17: UDP, 1: ICMP}.get(number, OTHER) for number in range(256)]  # by protocol number
-ECHO, ECHO_REPLY, TIMESTAMP, TIMESTAMP_REPLY = 8, 0, 13, 14
+#: ICMP types: echo, timestamp, information and address mask (RFC 792, RFC 950), asked and answered; redirect.
+QUERIES, REPLIES, REDIRECT = (8, 13, 15, 17), (0, 14, 16, 18), 5
+#: By type, a bit for each query and its answer.
+ASKED = [sum(1 << at for at in range(4) if number in (QUERIES[at], REPLIES[at])) for number in range(256)]
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 #: What is known of a TCP connection: who has sent something, who has finished, a reset.
 OWNER_SENT, REMOTE_SENT, OWNER_FINISHED, REMOTE_FINISHED, RESET = 1, 2, 4, 8, 16
@@ -103,7 +106,7 @@ class Nat(NF):
         peer_port: u16
         other_protocol: u8
         tcp: u8
-        stage: u8  # of a TCP connection, if states are looked at
+        stage: u8  # if strict: of a TCP connection; of ICMP, which queries there were
         owner_forward: flag  # the owner has begun the session
         permitted: flag  # the remote, for the owner's mapping
         open: flag  # the remote, who is inside, lets the owner in
@@ -215,10 +218,14 @@ class Nat(NF):
             if kind == ICMP and not pkt.is_error:
                 if not pkt.is_icmp:
                     return pkt.drop("icmp fragment")
-                if external < 0 and pkt.icmp_type != ECHO and pkt.icmp_type != TIMESTAMP:
+                if external < 0 and pkt.icmp_type not in QUERIES:
                     return pkt.drop("icmp type")
-                if external >= 0 and pkt.icmp_type != ECHO_REPLY and pkt.icmp_type != TIMESTAMP_REPLY:
+                if external >= 0 and pkt.icmp_type not in REPLIES:
                     return pkt.drop("icmp type")
+            if pkt.is_error and pkt.icmp_type == REDIRECT:
+                return pkt.drop("icmp type")
+            if pkt.is_error and pkt.quoted_src != pkt.dst:
+                return pkt.drop("no session")  # it is not for who has sent what it is about
             if kind != OTHER and not pkt.is_icmp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
                 return pkt.drop("header not captured")
         if self.strict:
@@ -231,6 +238,8 @@ class Nat(NF):
             reach = 65535 if pkt.is_fragment else 8 + pkt.payload_length + missing
             if pkt.is_udp and not 8 <= pkt.udp_length <= reach:
                 return pkt.drop("malformed")
+            if pkt.is_error and kind != OTHER and pkt.payload_length + missing < (pkt.payload[0] & 15) * 4 + 8:
+                return pkt.drop("malformed")
         self.core.from_inside = from_inside
         self.core.place = 0
         if external < 0:
@@ -241,7 +250,7 @@ class Nat(NF):
                 protocol = pkt.quoted_protocol if pkt.is_error else pkt.protocol
                 remote = pkt.quoted_dst if pkt.is_error else pkt.src
                 host = self.core.hosts.get(protocol << 48 | external << 32 | remote)
-                if host < 0 or from_inside or (pkt.is_error and pkt.quoted_src != pkt.dst):
+                if host < 0 or from_inside:
                     return pkt.drop("no mapping")
                 pkt.dst = host
                 if pkt.is_error:
@@ -256,7 +265,7 @@ class Nat(NF):
         number = (external * KIND_COUNT + kind - 1) * self.lists + port % self.lists
         place = 1 + number * self.size + port // self.lists
         inside = self.core.inside[place]
-        if inside == 0 or (pkt.is_error and pkt.quoted_src != pkt.dst):
+        if inside == 0:
             return pkt.drop("no mapping")
         self.core.place = place
         self.core.address = pkt.dst
@@ -376,6 +385,8 @@ class Nat(NF):
                 stage = TRANSITIONS[(way * MALFORMED + SEGMENTS[pkt.tcp_flags & 63]) * COUNT + state.stage]
                 if stage == REFUSED:
                     return pkt.drop("invalid")
+                if stage == SYN_SENT and state.stage >= TIME_WAIT and state.tcp & BOTH_FINISHED == 0:
+                    stage = IGNORED  # it was reset, or so it seemed
                 if stage != IGNORED:
                     state.stage = stage
         if state.place == 0:
@@ -383,6 +394,13 @@ class Nat(NF):
                 return pkt.drop("fragment")
             return pkt.drop("no port") if state.owner_forward else pkt.drop("filtered")
         from_owner = pkt.forward == state.owner_forward
+        if self.strict:
+            if pkt.is_icmp:
+                asked = ASKED[pkt.icmp_type] << 4 * min(pkt.icmp_code, 1)
+                if from_owner:
+                    state.stage |= asked
+                elif state.stage & asked == 0:
+                    return pkt.drop("invalid")
         if pkt.is_tcp:
             tcp = state.tcp
             if pkt.tcp_flags & RST:

@@ -55,7 +55,7 @@ def translating() -> Chain:
         other_protocols="translate",
         strict=True,
     )
-    return Chain([nat])
+    return Chain([nat], other="drop", fragments="drop")
 
 
 @pytest.fixture(scope="module")
