@@ -245,17 +245,16 @@ class Nat(NF):
         if external < 0:
             return LOOK_UP
 
-        if self.other_protocols == "translate":
-            if kind == OTHER:
-                protocol = pkt.quoted_protocol if pkt.is_error else pkt.protocol
-                remote = pkt.quoted_dst if pkt.is_error else pkt.src
-                host = self.core.hosts.get(protocol << 48 | external << 32 | remote)
-                if host < 0 or from_inside:
-                    return pkt.drop("no mapping")
-                pkt.dst = host
-                if pkt.is_error:
-                    pkt.quoted_src = host
-                return LOOK_UP
+        if self.other_protocols == "translate" and kind == OTHER:
+            protocol = pkt.quoted_protocol if pkt.is_error else pkt.protocol
+            remote = pkt.quoted_dst if pkt.is_error else pkt.src
+            host = self.core.hosts.get(protocol << 48 | external << 32 | remote)
+            if host < 0 or from_inside:
+                return pkt.drop("no mapping")
+            pkt.dst = host
+            if pkt.is_error:
+                pkt.quoted_src = host
+            return LOOK_UP
 
         port = pkt.flow_dst_port
         if pkt.is_error:
@@ -292,31 +291,29 @@ class Nat(NF):
             return  # its last session was this one, or had to make room for it: it has just ended
         if kind != OTHER and not pkt.is_tcp and not pkt.is_udp and not pkt.is_icmp:
             return  # a later fragment: its first had one, or is not to have one
-        if self.strict:
-            if pkt.is_tcp and TRANSITIONS[SEGMENTS[pkt.tcp_flags & 63] * COUNT + NONE] == REFUSED:
-                return
+        if self.strict and pkt.is_tcp and TRANSITIONS[SEGMENTS[pkt.tcp_flags & 63] * COUNT + NONE] == REFUSED:
+            return
         open_to_all = self.filtering == "endpoint_independent" or target >= STATIC
         if self.core.from_inside:
             state.owner_forward = True
             state.remote = pkt.dst
             port = pkt.icmp_id if kind == ICMP else pkt.flow_src_port
             source = kind << 48 | pkt.src << 16 | port
-            if self.other_protocols == "translate":
-                if kind == OTHER:
-                    # A remote's packets go to one host; its address is known by the place of a port that nobody gets.
-                    for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
-                        external = (hash_of(pkt.src) + attempt) % self.addresses
-                        name = pkt.protocol << 48 | external << 32 | pkt.dst
-                        host = self.core.hosts.get(name)
-                        if place == 0 and (host < 0 or host & ADDRESS == pkt.src):
-                            if self.core.hosts.set(name, max(host & ~ADDRESS, 0) + ONE_SESSION | pkt.src):
-                                place = 1 + external * KIND_COUNT * self.lists * self.size
-                                state.other_protocol = pkt.protocol
-                    if place == 0:
-                        return
-            if self.mapping == "endpoint_independent":
+            if self.other_protocols == "translate" and kind == OTHER:
+                # A remote's packets go to one host; its address is known by the place of a port that nobody gets.
+                for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
+                    external = (hash_of(pkt.src) + attempt) % self.addresses
+                    name = pkt.protocol << 48 | external << 32 | pkt.dst
+                    host = self.core.hosts.get(name)
+                    sessions = max(host & ~ADDRESS, 0) + ONE_SESSION
+                    is_free = place == 0 and (host < 0 or host & ADDRESS == pkt.src)
+                    if is_free and self.core.hosts.set(name, sessions | pkt.src):
+                        place = 1 + external * KIND_COUNT * self.lists * self.size
+                        state.other_protocol = pkt.protocol
                 if place == 0:
-                    place = max(self.core.mappings.get(source), 0)
+                    return
+            if self.mapping == "endpoint_independent" and place == 0:
+                place = max(self.core.mappings.get(source), 0)
             if place == 0:
                 for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
                     external = (hash_of(pkt.src) + attempt) % self.addresses
@@ -379,28 +376,26 @@ class Nat(NF):
         state.expire_in = self.transitory if kind == TCP else self.icmp if kind == ICMP else self.udp
 
     def packet(self, pkt: Packet, state: State) -> int:
-        if self.strict:
-            if pkt.is_tcp:
-                way = 0 if pkt.forward else 1
-                stage = TRANSITIONS[(way * MALFORMED + SEGMENTS[pkt.tcp_flags & 63]) * COUNT + state.stage]
-                if stage == REFUSED:
-                    return pkt.drop("invalid")
-                if stage == SYN_SENT and state.stage >= TIME_WAIT and state.tcp & BOTH_FINISHED == 0:
-                    stage = IGNORED  # it was reset, or so it seemed
-                if stage != IGNORED:
-                    state.stage = stage
+        if self.strict and pkt.is_tcp:
+            way = 0 if pkt.forward else 1
+            stage = TRANSITIONS[(way * MALFORMED + SEGMENTS[pkt.tcp_flags & 63]) * COUNT + state.stage]
+            if stage == REFUSED:
+                return pkt.drop("invalid")
+            if stage == SYN_SENT and state.stage >= TIME_WAIT and state.tcp & BOTH_FINISHED == 0:
+                stage = IGNORED  # it was reset, or so it seemed
+            if stage != IGNORED:
+                state.stage = stage
         if state.place == 0:
             if KINDS[pkt.protocol] != OTHER and not pkt.is_tcp and not pkt.is_udp and not pkt.is_icmp:
                 return pkt.drop("fragment")
             return pkt.drop("no port") if state.owner_forward else pkt.drop("filtered")
         from_owner = pkt.forward == state.owner_forward
-        if self.strict:
-            if pkt.is_icmp:
-                asked = ASKED[pkt.icmp_type] << 4 * min(pkt.icmp_code, 1)
-                if from_owner:
-                    state.stage |= asked
-                elif state.stage & asked == 0:
-                    return pkt.drop("invalid")
+        if self.strict and pkt.is_icmp:
+            asked = ASKED[pkt.icmp_type] << 4 * min(pkt.icmp_code, 1)
+            if from_owner:
+                state.stage |= asked
+            elif state.stage & asked == 0:
+                return pkt.drop("invalid")
         if pkt.is_tcp:
             tcp = state.tcp
             if pkt.tcp_flags & RST:
@@ -415,9 +410,8 @@ class Nat(NF):
             state.tcp = tcp
             lasts = tcp & (BOTH_SENT | RESET) == BOTH_SENT and tcp & BOTH_FINISHED != BOTH_FINISHED
             state.expire_in = self.established if lasts else self.transitory
-            if self.strict:
-                if tcp & RESET != 0 and tcp & BOTH_SENT != BOTH_SENT:
-                    state.expire_in = 1  # nobody has answered: there is none
+            if self.strict and tcp & RESET != 0 and tcp & BOTH_SENT != BOTH_SENT:
+                state.expire_in = 1  # nobody has answered: there is none
 
         if from_owner:
             if state.peer_place != 0 and not state.open:
