@@ -1,6 +1,5 @@
 """A network address and port translator for IPv4."""
 
-from ipaddress import IPv4Address
 from typing import Any, Literal
 
 import numpy as np
@@ -24,23 +23,42 @@ from fajita import (
     u32,
     u64,
 )
-from fajita.nfs._nat_parameters import StaticMapping, is_in, port_range, ranges, static_mapping
-from fajita.nfs._tcp_states import COUNT, IGNORED, MALFORMED, NONE, REFUSED, SYN_SENT, TIME_WAIT, TRANSITIONS
+from fajita.nfs._nat_packets import (
+    ASKED,
+    BOTH_FINISHED,
+    BOTH_SENT,
+    ICMP,
+    KIND,
+    KIND_COUNT,
+    KINDS,
+    OTHER,
+    OWNER_FINISHED,
+    OWNER_SENT,
+    QUERIES,
+    REDIRECT,
+    REMOTE_FINISHED,
+    REMOTE_SENT,
+    REPLIES,
+    RESET,
+    TCP,
+)
+from fajita.nfs._nat_parameters import FAR, INSIDE, MULTICAST, octets, port_range, ranges_apart, static_mappings
+from fajita.nfs._tcp_states import (
+    ACK_FLAG,
+    COUNT,
+    FIN_FLAG,
+    IGNORED,
+    MALFORMED,
+    NONE,
+    REFUSED,
+    RST_FLAG,
+    SYN_FLAG,
+    SYN_SENT,
+    TIME_WAIT,
+    TRANSITIONS,
+)
 from fajita.nfs._tcp_states import KINDS as SEGMENTS
 
-OTHER, TCP, UDP, ICMP = 0, 1, 2, 3
-KIND_COUNT = 3
-KIND = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
-KINDS = [{6: TCP, 17: UDP, 1: ICMP}.get(number, OTHER) for number in range(256)]  # by protocol number
-#: ICMP types: echo, timestamp, information and address mask (RFC 792, RFC 950), asked and answered; redirect.
-QUERIES, REPLIES, REDIRECT = (8, 13, 15, 17), (0, 14, 16, 18), 5
-#: By type, a bit for each query and its answer.
-ASKED = [sum(1 << at for at in range(4) if number in (QUERIES[at], REPLIES[at])) for number in range(256)]
-FIN, SYN, RST, ACK = 1, 2, 4, 16
-#: What is known of a TCP connection: who has sent something, who has finished, a reset.
-OWNER_SENT, REMOTE_SENT, OWNER_FINISHED, REMOTE_FINISHED, RESET = 1, 2, 4, 8, 16
-BOTH_SENT, BOTH_FINISHED = OWNER_SENT | REMOTE_SENT, OWNER_FINISHED | REMOTE_FINISHED
-MULTICAST = 224 << 24
 SECOND = 10**9
 #: In what lies at a place, beside protocol, address and port: it stays for ever, and lets everybody in.
 STATIC = 1 << 52
@@ -133,16 +151,13 @@ class Nat(NF):
         A list is a ring of its places and of an end. Links are kept as what they differ from those to the neighbours,
         so that the zeros with which memory begins are a ring of all places in their order.
         """
-        self.inside_first, self.inside_last = ranges("inside", self.inside)
-        self.external_first, self.external_last = ranges("external", self.external)
+        inside, external = ranges_apart(self.inside, self.external)
+        self.inside_first, self.inside_last = inside
+        self.external_first, self.external_last = external
+        self.octets = octets(inside, external)
         sizes = [last - first + 1 for first, last in zip(self.external_first, self.external_last, strict=True)]
         self.external_before = [sum(sizes[:index]) for index in range(len(sizes))]
         self.addresses = sum(sizes)
-        for edge in (*self.external_first, *self.external_last):
-            if is_in(edge, self.inside_first, self.inside_last):
-                raise ValueError(f"the external address {IPv4Address(edge)} is inside, too; give others")
-        if is_in(self.inside_first[0], self.external_first, self.external_last):
-            raise ValueError(f"the inside address {IPv4Address(self.inside_first[0])} is external, too; give others")
         self.first, self.last = port_range(self.ports)
         self.lists = 2 if self.parity else 1
         if (self.last + 1 - self.first) % self.lists or self.first % self.lists:
@@ -151,14 +166,13 @@ class Nat(NF):
         self.ring = self.free + 1
         self.size = 65536 // self.lists + 1
         self.places = 1 + self.addresses * KIND_COUNT * self.lists * self.size
-        static = [static_mapping(given) for given in self.static]
-        self.static_places = [self.static_place(one) for one in static]
-        self.static_inside = [KIND[one.protocol] << 48 | one.inside << 16 | one.inside_port for one in static]
         by_endpoint = self.mapping == "endpoint_independent"
-        if len(set(self.static_places)) < len(static):
-            raise ValueError("static has an external endpoint twice; give each once")
-        if by_endpoint and len(set(self.static_inside)) < len(static):
-            raise ValueError("static has an inside endpoint twice; give each once, or another mapping")
+        static = static_mappings(self.static, inside, external, by_endpoint)
+        self.static_inside = [KIND[one.protocol] << 48 | one.inside << 16 | one.inside_port for one in static]
+        self.static_places = []
+        for one in static:
+            number = (one.external * KIND_COUNT + KIND[one.protocol] - 1) * self.lists + one.port % self.lists
+            self.static_places.append(1 + number * self.size + one.port // self.lists)
         # ICMP identifiers may be any.
         all_ports = self.addresses * (65536 + 2 * self.lists * self.free) + len(static)
         self.most_mappings = all_ports if by_endpoint else 1
@@ -168,17 +182,6 @@ class Nat(NF):
         self.together = everything
         # Half of it is the longest that a port is kept after a session's end.
         self.shortest_expire_in = min(10 * SECOND, self.established, self.transitory, self.udp, self.icmp)
-
-    def static_place(self, mapping: StaticMapping) -> int:
-        """Where the mapping lies; ValueError if its addresses are not external and inside."""
-        if not is_in(mapping.inside, self.inside_first, self.inside_last):
-            raise ValueError(f"static leads to {IPv4Address(mapping.inside)}, which is not among inside")
-        for i, (first, last) in enumerate(zip(self.external_first, self.external_last, strict=True)):
-            if first <= mapping.external <= last:
-                external = self.external_before[i] + mapping.external - first
-                number = (external * KIND_COUNT + KIND[mapping.protocol] - 1) * self.lists + mapping.port % self.lists
-                return 1 + number * self.size + mapping.port // self.lists
-        raise ValueError(f"static has {IPv4Address(mapping.external)}, which is not among external")
 
     def before_lookup(self, pkt: Packet) -> int:
         if len(self.static_places) > 0 and not self.core.begun:
@@ -196,10 +199,16 @@ class Nat(NF):
                     self.core.next_free[start + before] = (after - before - 1) % self.ring
                     self.core.previous_free[start + after] = (before - after + 1) % self.ring
 
-        from_inside = False
-        for i in range(len(self.inside_first)):
-            if self.inside_first[i] <= pkt.src <= self.inside_last[i]:
-                from_inside = True
+        from_inside = self.octets[pkt.src >> 24] == INSIDE
+        if not from_inside:
+            for i in range(len(self.inside_first)):
+                if self.inside_first[i] <= pkt.src <= self.inside_last[i]:
+                    from_inside = True
+        # Most packets are of TCP and UDP and go to where a look at an octet shows that it is far away.
+        if not self.strict and from_inside and self.octets[pkt.dst >> 24] == FAR and (pkt.is_udp or pkt.is_tcp):
+            self.core.from_inside = True
+            self.core.place = 0
+            return LOOK_UP
         external = -1
         for i in range(len(self.external_first)):
             if self.external_first[i] <= pkt.dst <= self.external_last[i]:
@@ -398,14 +407,14 @@ class Nat(NF):
                 return pkt.drop("invalid")
         if pkt.is_tcp:
             tcp = state.tcp
-            if pkt.tcp_flags & RST:
+            if pkt.tcp_flags & RST_FLAG:
                 tcp |= RESET
             else:
                 over = tcp & RESET != 0 or tcp & BOTH_FINISHED == BOTH_FINISHED
-                if over and pkt.tcp_flags & (SYN | ACK) == SYN:
+                if over and pkt.tcp_flags & (SYN_FLAG | ACK_FLAG) == SYN_FLAG:
                     tcp = 0
                 tcp = tcp & ~RESET | (OWNER_SENT if from_owner else REMOTE_SENT)
-                if pkt.tcp_flags & FIN:
+                if pkt.tcp_flags & FIN_FLAG:
                     tcp |= OWNER_FINISHED if from_owner else REMOTE_FINISHED
             state.tcp = tcp
             lasts = tcp & (BOTH_SENT | RESET) == BOTH_SENT and tcp & BOTH_FINISHED != BOTH_FINISHED
