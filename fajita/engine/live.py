@@ -43,6 +43,9 @@ FEW = 1000
 SETTLE_SHARE = 20
 #: How long a worker that is to stop may take to send what it has, before it is hurried, and then again.
 _PATIENCE_S = 0.5
+#: How long others stand still for a worker that does not come to a tick, as its driver waits for room to send; and when
+#: that is tried again.
+_TICK_PATIENCE_S, _TICK_AGAIN_S = 0.1, 1.0
 
 
 @dataclass
@@ -203,6 +206,7 @@ class LiveWorkers:
         self._limit, self._emitting = limit, [nf for nf in engine.plan.nfs if nf.translated.may_emit]
         alone = len(engines) == 1
         self._ticking, self._ticked_ns, self._gate = [] if alone else ticking, FIRST_CLOCK_NS, Gate()
+        self._tick_after = 0.0
         self.workers = [
             LiveWorker(each, interface, left, ticking if alone else [])
             for each, interface in zip(engines, interfaces, strict=True)
@@ -242,16 +246,25 @@ class LiveWorkers:
             worker.come_back()
 
     def tick(self) -> None:
-        """End what is idle in the tables that workers share, if the clock has come to a tick of theirs."""
-        if not self._ticking:
+        """End what is idle in the tables that workers share, if the clock has come to a tick of theirs.
+
+        If one of them cannot come, that is left to a later call.
+        """
+        if not self._ticking or time.monotonic() < self._tick_after:
             return
         clock_ns = self._clock_ns()
         due = [table for table in self._ticking if clock_ns // table.round_ns != self._ticked_ns // table.round_ns]
-        self._ticked_ns = clock_ns
-        if due:
-            with self._gate.closed(self.keep_house):
-                for table in due:
-                    self.workers[0].engine.tick(table, clock_ns)
+        if not due or self._end_idle(due, clock_ns):
+            self._ticked_ns = clock_ns
+        else:
+            self._tick_after = time.monotonic() + _TICK_AGAIN_S
+
+    def _end_idle(self, tables: Sequence[TablePlan], clock_ns: int) -> bool:
+        """While all workers stand still; False: one did not come."""
+        with self._gate.closed(self.keep_house, _TICK_PATIENCE_S) as have_come:
+            for table in tables if have_come else ():
+                self.workers[0].engine.tick(table, clock_ns)
+        return have_come
 
     def _clock_ns(self) -> int:
         now_ns = self.workers[0].interface.now_ns()

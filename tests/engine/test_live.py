@@ -136,6 +136,34 @@ def test_a_worker_that_waits_for_room_to_send_is_hurried_when_it_is_to_stop() ->
     assert workers.packets_in == 10
 
 
+def test_a_tick_does_not_wait_for_a_worker_that_waits_for_room_and_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    nic = StuckNIC()
+    nic.now_ns = lambda: 1 << 62
+    workers = LiveWorkers(live_engine(CHAINS["hosts that workers could share"].plan, 2), [nic, FakeNIC()])
+    nic.load(block_of(10))
+    monkeypatch.setattr("fajita.engine.live._TICK_PATIENCE_S", 0)
+    workers.start()
+    try:
+        assert nic.is_full.wait(10)
+        workers.tick()
+        assert ended(workers) == 0
+        nic.has_room.set()
+        workers.tick()
+        assert ended(workers) == 0  # it is not yet tried again
+        monkeypatch.setattr("fajita.engine.live._TICK_PATIENCE_S", 10)
+        workers._tick_after = 0
+        workers.tick()
+        assert ended(workers) == 2
+    finally:
+        workers.stop()
+
+
+def ended(workers: LiveWorkers) -> int:
+    """States that ended in tables that workers share."""
+    tables = zip(workers.engine.plan.tables, workers.engine.counters().tables, strict=True)
+    return sum(counted.expired for table, counted in tables if table.ends_at_ticks)
+
+
 class ClockNIC(FakeNIC):
     """One whose packets come at the time of its clock."""
 
