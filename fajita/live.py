@@ -152,7 +152,9 @@ def execute_live(
             run = LiveRun(plan, engine, "compiled", seconds, records, session=session)
             _run_workers(run, workers, session, duration_ns, watch, interruption)
         finally:
+            interruption.is_deferred = True
             session.close()
+            interruption.is_deferred = False
         _finish(run, workers, drain)
     run.is_over = True
     return run
@@ -169,8 +171,10 @@ def _run_workers(
     with run.seconds.spent_on("process"), kept_in(run):
         session.start()
         start = time.monotonic_ns()
-        workers.start()
+        interruption.is_deferred = True
         try:
+            workers.start()
+            interruption.is_deferred = False
             next_round = time.monotonic() + _ROUND_S
             while not workers.wait(_GLANCE_S):
                 if interruption.requested():
@@ -186,6 +190,7 @@ def _run_workers(
                     _write_records(run, workers)
                     watch(run)
         finally:
+            interruption.is_deferred = True
             workers.stop()
 
 

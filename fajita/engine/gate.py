@@ -39,10 +39,10 @@ class Gate:
 
         call: has them come.
         """
-        with self._changed:
-            self._is_closed = True
-        call()
         try:
+            with self._changed:
+                self._is_closed = True
+            call()
             with self._changed:
                 have_come = self._changed.wait_for(lambda: self._waiting == self._workers, seconds)
             yield have_come

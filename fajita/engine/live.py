@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from threading import Barrier, Event, Thread
+from threading import Barrier, BrokenBarrierError, Event, Thread
 from typing import Any, Protocol
 
 import numpy as np
@@ -227,13 +227,17 @@ class LiveWorkers:
 
     def start(self) -> None:
         """Let them poll."""
-        self._is_stopping = False
+        self._is_stopping, self._futures = False, []
         for worker in self.workers:
             worker.receive(more=True)
         ready = Barrier(1 + len(self.workers))
-        self._futures = self._threads.begin([partial(self._work, worker, ready) for worker in self.workers])
-        # From here on the gate knows all of them.
-        ready.wait()
+        try:
+            self._futures = self._threads.begin([partial(self._work, worker, ready) for worker in self.workers])
+            # From here on the gate knows all of them.
+            ready.wait()
+        except BaseException:
+            ready.abort()
+            raise
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until a worker has failed; whether there is nothing to wait for any more."""
@@ -274,12 +278,11 @@ class LiveWorkers:
         """Let each finish what it has received; comes back when all have. InputError if one has failed."""
         with self._hurrying():
             try:
-                if len(self.workers) > 1:
+                if len(self._futures) > 1:
                     self._empty_rings()
             finally:  # whatever interrupts that: their memory must not be taken from under them
                 self._is_stopping = True
-                self.keep_house()
-                self._threads.finish(self._futures)
+                self._threads.finish(self._futures, self.keep_house)
 
     def _empty_rings(self) -> None:
         """No packet comes any more, and what workers have handed over is taken."""
@@ -299,7 +302,7 @@ class LiveWorkers:
 
         def hurry() -> None:
             while not is_over.wait(_PATIENCE_S):
-                for worker, future in zip(self.workers, self._futures, strict=True):
+                for worker, future in zip(self.workers, self._futures, strict=False):
                     if not future.done():
                         worker.interface.hurry()
 
@@ -323,18 +326,24 @@ class LiveWorkers:
             self._take_records(worker.engine)
 
     def _work(self, worker: LiveWorker, ready: Barrier) -> None:
-        try:
-            with self._gate.worker():
+        with self._gate.worker():
+            try:
                 ready.wait()
-                worker.interface.begin()
-                while not self._is_stopping:
-                    with self._at_work():
-                        while not worker.poll():
-                            self._take_records(worker.engine)
-                        if not self._is_stopping:
-                            worker.keep_house()
-                    self._take_records(worker.engine)
-                    self._gate.wait()
+            except BrokenBarrierError:
+                return  # something came between when workers were started
+            self._poll(worker)
+
+    def _poll(self, worker: LiveWorker) -> None:
+        try:
+            worker.interface.begin()
+            while not self._is_stopping:
+                with self._at_work():
+                    while not worker.poll():
+                        self._take_records(worker.engine)
+                    if not self._is_stopping:
+                        worker.keep_house()
+                self._take_records(worker.engine)
+                self._gate.wait()
         finally:
             worker.engine.was_busy(worker.interface.busy_seconds())
             worker.interface.end()

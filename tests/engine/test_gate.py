@@ -50,6 +50,14 @@ def test_a_worker_that_does_not_come_is_waited_for_so_long_and_the_gate_opens_ag
         future.result()
 
 
+def test_it_opens_again_if_workers_cannot_be_called():
+    gate = Gate()
+    with pytest.raises(ZeroDivisionError), gate.closed(lambda: 1 // 0):
+        pass
+    with gate.worker():
+        gate.wait()
+
+
 def test_a_worker_that_has_gone_is_not_waited_for():
     gate = Gate()
     with pytest.raises(ZeroDivisionError), gate.worker():

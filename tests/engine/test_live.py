@@ -1,7 +1,7 @@
 """The loop of a worker on an interface, with a NIC that the test plays."""
 
 from collections.abc import Sequence
-from threading import Event
+from threading import Barrier, Event, current_thread, main_thread
 
 import pytest
 from hypothesis import given, settings
@@ -94,6 +94,22 @@ def test_a_worker_stops_though_no_packet_comes_and_accounts_for_its_time() -> No
     workers.stop()
     assert nic.calls == ["begin", "end"]
     assert [load.busy_seconds for load in engine.loads()] == [1.5]
+
+
+def test_workers_whose_start_is_interrupted_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Barrier):
+        def wait(self, timeout: float | None = None) -> int:
+            if current_thread() is main_thread():
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    nic = FakeNIC()
+    workers = LiveWorkers(live_engine(Chain([FlowCounter()]).plan, 1), [nic])
+    monkeypatch.setattr("fajita.engine.live.Barrier", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        workers.start()
+    workers.stop()
+    assert nic.calls == []
 
 
 def test_what_fails_in_a_worker_is_told() -> None:
