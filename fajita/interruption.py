@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: the first asks a run to stop after the block it is at, the second stops it where it is.
 
-Where a run waits for its input, perhaps for ever, already the first stops it: nothing is lost there. Where it takes away
-what threads work on, none does.
+Where a run waits for its input, perhaps for ever, already the first stops it: nothing is lost there. Where it takes
+away what threads work on, none does.
 """
 
 import signal

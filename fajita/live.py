@@ -151,10 +151,14 @@ def execute_live(
                 workers = LiveWorkers(engine, session.queues, limit)
             run = LiveRun(plan, engine, "compiled", seconds, records, session=session)
             _run_workers(run, workers, session, duration_ns, watch, interruption)
-        finally:
+        except BaseException:
             interruption.is_deferred = True
             session.close()
-            interruption.is_deferred = False
+            raise
+        interruption.is_deferred = True
+        with kept_in(run):
+            session.close()
+        interruption.is_deferred = False
         _finish(run, workers, drain)
     run.is_over = True
     return run
@@ -187,7 +191,7 @@ def _run_workers(
                     next_round += _ROUND_S
                     run.warnings += session.link_changes()
                     workers.keep_house()
-                    _write_records(run, workers)
+                    _write_records(run, workers)  # while workers go on: no time of its own
                     watch(run)
         finally:
             interruption.is_deferred = True
@@ -195,11 +199,10 @@ def _run_workers(
 
 
 def _write_records(run: LiveRun, workers: LiveWorkers) -> None:
-    with run.seconds.spent_on("write"):
-        while not workers.records.empty():
-            nf, sides = workers.records.get()
-            if run.sink is not None:
-                run.sink.write(nf, sides)
+    while not workers.records.empty():
+        nf, sides = workers.records.get()
+        if run.sink is not None:
+            run.sink.write(nf, sides)
 
 
 def _finish(run: LiveRun, workers: LiveWorkers, drain: bool) -> None:
@@ -209,9 +212,9 @@ def _finish(run: LiveRun, workers: LiveWorkers, drain: bool) -> None:
     if drain:
         with kept_in(run), run.seconds.spent_on("process"):
             run.engine.drain()
-    with kept_in(run):
+    with kept_in(run), run.seconds.spent_on("write"):
         workers.take_records()
         _write_records(run, workers)
-    with kept_in(run):
+    with kept_in(run), run.seconds.spent_on("write"):
         if run.sink is not None:
             run.sink.close()
