@@ -77,7 +77,7 @@ class Interface(Protocol):
         """Called in another thread, between the two: what cannot be sent at once is not to be waited for."""
 
     def busy_seconds(self) -> float:
-        """How long packets were at work so far."""
+        """How long packets were at work since `begin`."""
 
     def now_ns(self) -> int | None:
         """The time that a packet would get now; None: packets bring their times."""
