@@ -50,10 +50,11 @@ class Ports:
 
 @dataclass
 class LiveRun(Run):
-    """A run whose packets come from ports."""
+    """A run whose packets come from ports. started_ns: when workers were started, by the monotonic clock."""
 
     engine: CompiledEngine | ParallelEngine
     session: Session = field(kw_only=True)
+    started_ns: int = field(default=0, kw_only=True)
 
     @property
     def report(self) -> dict[str, Any]:
@@ -174,17 +175,17 @@ def _run_workers(
 ) -> None:
     with run.seconds.spent_on("process"), kept_in(run):
         session.start()
-        start = time.monotonic_ns()
         interruption.is_deferred = True
         try:
             workers.start()
             interruption.is_deferred = False
+            run.started_ns = time.monotonic_ns()
             next_round = time.monotonic() + _ROUND_S
             while not workers.wait(_GLANCE_S):
                 if interruption.requested():
                     run.interrupted = True
                     break
-                if duration_ns is not None and time.monotonic_ns() - start >= duration_ns:
+                if duration_ns is not None and time.monotonic_ns() - run.started_ns >= duration_ns:
                     break
                 workers.tick()
                 if time.monotonic() >= next_round:
