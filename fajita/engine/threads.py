@@ -49,8 +49,8 @@ class WorkerThreads:
                 ask()
                 wait(futures)
                 is_over = True
-            except BaseException as error:
-                self.is_stopping, interrupted = True, error
+            except BaseException as interruption:
+                self.is_stopping, interrupted = True, interruption
         if interrupted is not None:
             raise interrupted
         for number, future in enumerate(futures):
