@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: the first asks a run to stop after the block it is at, the second stops it where it is.
 
-Where a run waits for its input, perhaps for ever, already the first stops it: nothing is lost there.
+Where a run waits for its input, perhaps for ever, already the first stops it: nothing is lost there. Where it takes
+away what threads work on, none does.
 """
 
 import signal
@@ -10,10 +11,14 @@ from types import FrameType
 
 
 class Interruption:
-    """signal_number: the signal that came, or None."""
+    """signal_number: the signal that came, or None.
+
+    is_deferred: signals are noted and raise nothing. To be set is no call, before which a signal could still raise.
+    """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self.is_deferred = False
         self._is_immediate = False
 
     def requested(self) -> bool:
@@ -37,7 +42,7 @@ class Interruption:
         is_first = not self.requested()
         if is_first:
             self.signal_number = number
-        if self._is_immediate or not is_first:
+        if (self._is_immediate or not is_first) and not self.is_deferred:
             raise KeyboardInterrupt
 
     @property

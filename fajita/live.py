@@ -50,10 +50,11 @@ class Ports:
 
 @dataclass
 class LiveRun(Run):
-    """A run whose packets come from ports."""
+    """A run whose packets come from ports. started_ns: when workers were started, by the monotonic clock."""
 
     engine: CompiledEngine | ParallelEngine
     session: Session = field(kw_only=True)
+    started_ns: int = field(default=0, kw_only=True)
 
     @property
     def report(self) -> dict[str, Any]:
@@ -151,8 +152,14 @@ def execute_live(
                 workers = LiveWorkers(engine, session.queues, limit)
             run = LiveRun(plan, engine, "compiled", seconds, records, session=session)
             _run_workers(run, workers, session, duration_ns, watch, interruption)
-        finally:
+        except BaseException:
+            interruption.is_deferred = True
             session.close()
+            raise
+        interruption.is_deferred = True
+        with kept_in(run):
+            session.close()
+        interruption.is_deferred = False
         _finish(run, workers, drain)
     run.is_over = True
     return run
@@ -168,33 +175,35 @@ def _run_workers(
 ) -> None:
     with run.seconds.spent_on("process"), kept_in(run):
         session.start()
-        start = time.monotonic_ns()
-        workers.start()
+        interruption.is_deferred = True
         try:
+            workers.start()
+            interruption.is_deferred = False
+            run.started_ns = time.monotonic_ns()
             next_round = time.monotonic() + _ROUND_S
             while not workers.wait(_GLANCE_S):
                 if interruption.requested():
                     run.interrupted = True
                     break
-                if duration_ns is not None and time.monotonic_ns() - start >= duration_ns:
+                if duration_ns is not None and time.monotonic_ns() - run.started_ns >= duration_ns:
                     break
                 workers.tick()
                 if time.monotonic() >= next_round:
                     next_round += _ROUND_S
                     run.warnings += session.link_changes()
                     workers.keep_house()
-                    _write_records(run, workers)
+                    _write_records(run, workers)  # while workers go on: no time of its own
                     watch(run)
         finally:
+            interruption.is_deferred = True
             workers.stop()
 
 
 def _write_records(run: LiveRun, workers: LiveWorkers) -> None:
-    with run.seconds.spent_on("write"):
-        while not workers.records.empty():
-            nf, sides = workers.records.get()
-            if run.sink is not None:
-                run.sink.write(nf, sides)
+    while not workers.records.empty():
+        nf, sides = workers.records.get()
+        if run.sink is not None:
+            run.sink.write(nf, sides)
 
 
 def _finish(run: LiveRun, workers: LiveWorkers, drain: bool) -> None:
@@ -204,9 +213,9 @@ def _finish(run: LiveRun, workers: LiveWorkers, drain: bool) -> None:
     if drain:
         with kept_in(run), run.seconds.spent_on("process"):
             run.engine.drain()
-    with kept_in(run):
+    with kept_in(run), run.seconds.spent_on("write"):
         workers.take_records()
         _write_records(run, workers)
-    with kept_in(run):
+    with kept_in(run), run.seconds.spent_on("write"):
         if run.sink is not None:
             run.sink.close()

@@ -6,18 +6,19 @@ from fajita.live import LiveRun
 
 
 class LiveStatus:
-    """Makes the line; rates are those since the last call."""
+    """Makes the line; rates are those since the last call, or since the run began."""
 
     def __init__(self, chain: str) -> None:
         self._chain = chain
-        self._at = time.monotonic()
+        self._at_ns = 0
         self._before = [0, 0, 0]
         self._busy: list[float] = []
 
     def line(self, run: LiveRun) -> str:
         """The line for now."""
-        now = time.monotonic()
-        seconds, self._at = max(now - self._at, 1e-9), now
+        now_ns = time.monotonic_ns()
+        seconds = max(now_ns - (self._at_ns or run.started_ns), 1) / 1e9
+        self._at_ns = now_ns
         counts = run.packets_now()
         rates = [(new - old) / seconds / 1e6 for new, old in zip(counts, self._before, strict=True)]
         self._before = counts

@@ -69,7 +69,7 @@ int fajita_begin(int argc, char **argv)
         return -errno;
     setlinebuf(log);
     rte_openlog_stream(log);
-    int status = rte_eal_init(argc, argv) < 0 ? -rte_errno : 0;
+    int status = rte_eal_init(argc, argv) < 0 ? -(rte_errno != 0 ? rte_errno : EINVAL) : 0; /* not each failure sets it */
     /* A usage text belongs where standard output leads now. */
     fflush(stdout);
     if (status == 0) {

@@ -73,7 +73,7 @@ int fajita_start_port(uint16_t port);
 int fajita_stop_port(uint16_t port);
 int fajita_close_port(uint16_t port);
 /* 1: up, 0: down. */
-int fajita_link(uint16_t port, uint32_t *megabits_per_second);
+int fajita_link(uint16_t port);
 int fajita_count_port(uint16_t port, struct fajita_counts *counts);
 
 /* `room`: bytes of a frame that fit one mbuf. NULL if there is no memory. */

@@ -19,6 +19,9 @@
 
 #define MBUF_CACHE 256
 
+/* Those that were not promiscuous before. */
+static uint8_t made_promiscuous[RTE_MAX_ETHPORTS];
+
 int fajita_list_ports(uint16_t *ports, int room)
 {
     int count = 0;
@@ -75,6 +78,22 @@ static int set_indirection(uint16_t port, const struct fajita_setup *setup, uint
     return rte_eth_dev_rss_reta_update(port, table, entries);
 }
 
+/* Flags of an interface of the kernel's, 0 if there is none; IFF_UP and IFF_RUNNING if they cannot be had. */
+static int kernel_flags(unsigned int index)
+{
+    struct ifreq request = {.ifr_name = ""};
+    int answered, socket_of_any_kind;
+
+    if (if_indextoname(index, request.ifr_name) == NULL)
+        return 0;
+    socket_of_any_kind = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (socket_of_any_kind < 0)
+        return IFF_UP | IFF_RUNNING;
+    answered = ioctl(socket_of_any_kind, SIOCGIFFLAGS, &request);
+    close(socket_of_any_kind);
+    return answered == 0 ? request.ifr_flags : 0;
+}
+
 int fajita_set_up_port(uint16_t port, const struct fajita_setup *setup)
 {
     struct rte_eth_dev_info info;
@@ -107,7 +126,8 @@ int fajita_set_up_port(uint16_t port, const struct fajita_setup *setup)
             return status;
     }
     /* A device without promiscuous mode gets what it gets. */
-    rte_eth_promiscuous_enable(port);
+    if (rte_eth_promiscuous_get(port) != 1 && !(info.if_index != 0 && kernel_flags(info.if_index) & IFF_PROMISC))
+        made_promiscuous[port] = rte_eth_promiscuous_enable(port) == 0;
     return 0;
 }
 
@@ -145,36 +165,27 @@ int fajita_stop_port(uint16_t port)
 
 int fajita_close_port(uint16_t port)
 {
+    /* An interface of the kernel's stays when nobody has the port any more. */
+    if (made_promiscuous[port])
+        rte_eth_promiscuous_disable(port);
+    made_promiscuous[port] = 0;
     return rte_eth_dev_close(port);
 }
 
-/* Of an interface of the kernel's: drivers on top of one do not all look whether it is up. */
-static int is_running(unsigned int index)
-{
-    struct ifreq request = {.ifr_name = ""};
-    int answered, socket_of_any_kind;
-
-    if (if_indextoname(index, request.ifr_name) == NULL)
-        return 0;
-    socket_of_any_kind = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (socket_of_any_kind < 0)
-        return 1; /* the driver says so */
-    answered = ioctl(socket_of_any_kind, SIOCGIFFLAGS, &request);
-    close(socket_of_any_kind);
-    return answered == 0 && (request.ifr_flags & IFF_UP) && (request.ifr_flags & IFF_RUNNING);
-}
-
-int fajita_link(uint16_t port, uint32_t *megabits_per_second)
+int fajita_link(uint16_t port)
 {
     struct rte_eth_dev_info info;
     struct rte_eth_link link;
-    int status = rte_eth_link_get_nowait(port, &link);
+    int flags, status = rte_eth_link_get_nowait(port, &link);
     if (status < 0)
         return status;
-    *megabits_per_second = link.link_speed;
     if (link.link_status != RTE_ETH_LINK_UP)
         return 0;
-    return rte_eth_dev_info_get(port, &info) != 0 || info.if_index == 0 || is_running(info.if_index);
+    if (rte_eth_dev_info_get(port, &info) != 0 || info.if_index == 0)
+        return 1;
+    /* Drivers on top of an interface of the kernel's do not all look whether it is up. */
+    flags = kernel_flags(info.if_index);
+    return (flags & IFF_UP) && (flags & IFF_RUNNING);
 }
 
 int fajita_count_port(uint16_t port, struct fajita_counts *counts)

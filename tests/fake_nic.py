@@ -7,8 +7,9 @@ from threading import Event
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fajita.engine.live import LiveWorkers
+from fajita.engine.live import Exchange, LiveWorkers
 from fajita.engine.workers import live_engine
 from fajita.io.frames import ETHERNET, FrameBlock
 from fajita.plan import NFPlan, Plan
@@ -62,6 +63,12 @@ class FakeNIC:
 
     def waiting(self) -> int:
         return 0
+
+    def spread(self, worker: int, indirection: NDArray[np.uint8]) -> Exchange:
+        """It hands nothing over: whatever it receives is its own worker's."""
+        self._exchange = _FUNCTION(lambda queue, count: count)
+        address = ctypes.cast(self._exchange, ctypes.c_void_p).value or 0
+        return Exchange(address, np.zeros(len(self.block), np.uint8))
 
     def now_ns(self) -> int | None:
         return None

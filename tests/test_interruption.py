@@ -31,6 +31,17 @@ def test_the_first_signal_is_noted_the_second_raises():
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+def test_while_signals_are_deferred_however_many_raise_nothing():
+    with interruptible() as interruption:
+        interruption.is_deferred = True
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        interruption.is_deferred = False
+        assert interruption.requested()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_sigterm_has_an_exit_status_of_its_own():
     with interruptible() as interruption:
         signal.raise_signal(signal.SIGTERM)

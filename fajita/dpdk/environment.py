@@ -24,6 +24,7 @@ _NOISE = (
     "Usage:",
     "Invalid EAL arguments",
     "Invalid 'command line' arguments",
+    "Cannot init config",
     "TELEMETRY",
 )
 #: Words of the lines that say why.
@@ -39,6 +40,9 @@ _REASONS = (
     "not ",
     "n't ",
 )
+
+#: With one of these DPDK would say on standard output what it takes, and end the process.
+_HELP = ("-h", "--he", "--hel", "--help")
 
 _begun: list[Any] = []
 #: What DPDK said of itself and of devices when it began.
@@ -111,6 +115,9 @@ def _words(arguments: str) -> list[str]:
         words = shlex.split(arguments)
     except ValueError as error:
         raise InputError(f"EAL arguments cannot be split into words: {error}", f"--dpdk {arguments!r}") from None
+    if asked := [word for word in words if word in _HELP]:
+        right = "https://doc.dpdk.org/guides/linux_gsg/linux_eal_parameters.html says what there is"
+        raise InputError(f"{asked[0]} is of no use to a run", f"--dpdk {arguments!r}", right)
     names = {word.split("=")[0] for word in words}
     if not names & {"--in-memory", "--no-shconf", "--file-prefix", "--proc-type"}:
         # Nothing is left behind, and what another process has left behind is in nobody's way.

@@ -128,8 +128,7 @@ class Port:
 
     def is_up(self) -> bool:
         """Whether there is a link."""
-        lib, ffi = library()
-        return bool(lib.fajita_link(self.number, ffi.new("uint32_t *")) == 1)
+        return bool(library().lib.fajita_link(self.number) == 1)
 
     def counts(self) -> Counts:
         """What it has counted so far; zeros from a device that does not tell."""

@@ -101,6 +101,7 @@ class WorkerQueue:
 
     def begin(self) -> None:
         """DPDK has caches for threads that it knows; one more than it knows works without."""
+        self.words.retries, self.words.busy_cycles, self.words.busy_since = RETRIES, 0, 0
         self._thread = get_ident()
         library().lib.fajita_begin_thread()
 
@@ -117,7 +118,7 @@ class WorkerQueue:
         lib.fajita_end_thread()
 
     def busy_seconds(self) -> float:
-        """How long packets were at work: from when some came to when the next were asked for."""
+        """How long packets were at work since it began: from when some came to when the next were asked for."""
         return float(self.words.busy_cycles / library().lib.fajita_cycles_per_second())
 
     def now_ns(self) -> int | None:

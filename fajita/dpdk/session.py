@@ -115,14 +115,20 @@ class Session:
         return self._last_counts.get(port.number) or port.counts()
 
     def close(self) -> None:
-        """Stop the ports and give all memory back."""
+        """Stop the ports and give all memory back; InputError, when that is done, if a port does not stop."""
         self._last_counts = {port.number: port.counts() for port in self.ports}
+        errors: list[InputError] = []
         with captured_streams():
             for port in self.ports:
-                port.close()
+                try:
+                    port.close()
+                except InputError as error:
+                    errors.append(error)
         for ring in self._rings:
             library().lib.fajita_free_ring(ring)
         self._rings = []
+        if errors:  # and pools stay, to which such a port may still write
+            raise errors[0]
         for pool in self._pools:
             library().lib.fajita_free_pool(pool)
         self._pools = []

@@ -34,15 +34,18 @@ class Gate:
             self._waiting -= 1
 
     @contextmanager
-    def closed(self, call: Callable[[], None]) -> Iterator[None]:
-        """While the body runs, all workers wait. call: has them come."""
-        with self._changed:
-            self._is_closed = True
-        call()
+    def closed(self, call: Callable[[], None], seconds: float | None = None) -> Iterator[bool]:
+        """While the body runs, all workers wait; False: they did not all come within so many seconds.
+
+        call: has them come.
+        """
         try:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting == self._workers)
-            yield
+                self._is_closed = True
+            call()
+            with self._changed:
+                have_come = self._changed.wait_for(lambda: self._waiting == self._workers, seconds)
+            yield have_come
         finally:
             with self._changed:
                 self._is_closed = False

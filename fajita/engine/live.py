@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from threading import Barrier, Event, Thread
+from threading import Barrier, BrokenBarrierError, Event, Thread
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,6 +43,9 @@ FEW = 1000
 SETTLE_SHARE = 20
 #: How long a worker that is to stop may take to send what it has, before it is hurried, and then again.
 _PATIENCE_S = 0.5
+#: How long others stand still for a worker that does not come to a tick, as its driver waits for room to send; and when
+#: that is tried again.
+_TICK_PATIENCE_S, _TICK_AGAIN_S = 0.1, 1.0
 
 
 @dataclass
@@ -74,7 +77,7 @@ class Interface(Protocol):
         """Called in another thread, between the two: what cannot be sent at once is not to be waited for."""
 
     def busy_seconds(self) -> float:
-        """How long packets were at work so far."""
+        """How long packets were at work since `begin`."""
 
     def now_ns(self) -> int | None:
         """The time that a packet would get now; None: packets bring their times."""
@@ -203,6 +206,7 @@ class LiveWorkers:
         self._limit, self._emitting = limit, [nf for nf in engine.plan.nfs if nf.translated.may_emit]
         alone = len(engines) == 1
         self._ticking, self._ticked_ns, self._gate = [] if alone else ticking, FIRST_CLOCK_NS, Gate()
+        self._tick_after = 0.0
         self.workers = [
             LiveWorker(each, interface, left, ticking if alone else [])
             for each, interface in zip(engines, interfaces, strict=True)
@@ -223,13 +227,17 @@ class LiveWorkers:
 
     def start(self) -> None:
         """Let them poll."""
-        self._is_stopping = False
+        self._is_stopping, self._futures = False, []
         for worker in self.workers:
             worker.receive(more=True)
         ready = Barrier(1 + len(self.workers))
-        self._futures = self._threads.begin([partial(self._work, worker, ready) for worker in self.workers])
-        # From here on the gate knows all of them.
-        ready.wait()
+        try:
+            self._futures = self._threads.begin([partial(self._work, worker, ready) for worker in self.workers])
+            # From here on the gate knows all of them.
+            ready.wait()
+        except BaseException:
+            ready.abort()
+            raise
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until a worker has failed; whether there is nothing to wait for any more."""
@@ -242,16 +250,25 @@ class LiveWorkers:
             worker.come_back()
 
     def tick(self) -> None:
-        """End what is idle in the tables that workers share, if the clock has come to a tick of theirs."""
-        if not self._ticking:
+        """End what is idle in the tables that workers share, if the clock has come to a tick of theirs.
+
+        If one of them cannot come, that is left to a later call.
+        """
+        if not self._ticking or time.monotonic() < self._tick_after:
             return
         clock_ns = self._clock_ns()
         due = [table for table in self._ticking if clock_ns // table.round_ns != self._ticked_ns // table.round_ns]
-        self._ticked_ns = clock_ns
-        if due:
-            with self._gate.closed(self.keep_house):
-                for table in due:
-                    self.workers[0].engine.tick(table, clock_ns)
+        if not due or self._end_idle(due, clock_ns):
+            self._ticked_ns = clock_ns
+        else:
+            self._tick_after = time.monotonic() + _TICK_AGAIN_S
+
+    def _end_idle(self, tables: Sequence[TablePlan], clock_ns: int) -> bool:
+        """While all workers stand still; False: one did not come."""
+        with self._gate.closed(self.keep_house, _TICK_PATIENCE_S) as have_come:
+            for table in tables if have_come else ():
+                self.workers[0].engine.tick(table, clock_ns)
+        return have_come
 
     def _clock_ns(self) -> int:
         now_ns = self.workers[0].interface.now_ns()
@@ -261,12 +278,11 @@ class LiveWorkers:
         """Let each finish what it has received; comes back when all have. InputError if one has failed."""
         with self._hurrying():
             try:
-                if len(self.workers) > 1:
+                if len(self._futures) > 1:
                     self._empty_rings()
             finally:  # whatever interrupts that: their memory must not be taken from under them
                 self._is_stopping = True
-                self.keep_house()
-                self._threads.finish(self._futures)
+                self._threads.finish(self._futures, self.keep_house)
 
     def _empty_rings(self) -> None:
         """No packet comes any more, and what workers have handed over is taken."""
@@ -286,7 +302,7 @@ class LiveWorkers:
 
         def hurry() -> None:
             while not is_over.wait(_PATIENCE_S):
-                for worker, future in zip(self.workers, self._futures, strict=True):
+                for worker, future in zip(self.workers, self._futures, strict=False):
                     if not future.done():
                         worker.interface.hurry()
 
@@ -310,18 +326,24 @@ class LiveWorkers:
             self._take_records(worker.engine)
 
     def _work(self, worker: LiveWorker, ready: Barrier) -> None:
-        try:
-            with self._gate.worker():
+        with self._gate.worker():
+            try:
                 ready.wait()
-                worker.interface.begin()
-                while not self._is_stopping:
-                    with self._at_work():
-                        while not worker.poll():
-                            self._take_records(worker.engine)
-                        if not self._is_stopping:
-                            worker.keep_house()
-                    self._take_records(worker.engine)
-                    self._gate.wait()
+            except BrokenBarrierError:
+                return  # something came between when workers were started
+            self._poll(worker)
+
+    def _poll(self, worker: LiveWorker) -> None:
+        try:
+            worker.interface.begin()
+            while not self._is_stopping:
+                with self._at_work():
+                    while not worker.poll():
+                        self._take_records(worker.engine)
+                    if not self._is_stopping:
+                        worker.keep_house()
+                self._take_records(worker.engine)
+                self._gate.wait()
         finally:
             worker.engine.was_busy(worker.interface.busy_seconds())
             worker.interface.end()

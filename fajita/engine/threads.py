@@ -37,14 +37,22 @@ class WorkerThreads:
         self.is_stopping = False
         return [thread.submit(task) for thread, task in zip(self._threads, tasks, strict=True)]
 
-    def finish(self, futures: Sequence[Future[Any]]) -> None:
-        """Wait for the ends of all that were begun; raises as `run`."""
-        try:
-            wait(futures)
-        except BaseException:
-            self.is_stopping = True
-            wait(futures)
-            raise
+    def finish(self, futures: Sequence[Future[Any]], ask: Callable[[], None] = lambda: None) -> None:
+        """Wait for the ends of all that were begun; raises as `run`. ask: has them come to their ends.
+
+        However often that is interrupted: what they work on may be taken away afterwards.
+        """
+        interrupted: BaseException | None = None
+        is_over = False
+        while not is_over:
+            try:
+                ask()
+                wait(futures)
+                is_over = True
+            except BaseException as interruption:
+                self.is_stopping, interrupted = True, interruption
+        if interrupted is not None:
+            raise interrupted
         for number, future in enumerate(futures):
             if error := future.exception():
                 raise _told(number, error) from error

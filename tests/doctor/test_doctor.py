@@ -91,8 +91,9 @@ def test_versions_of_dpdk(tmp_path, version, state, found):
     assert ("apt-get install libdpdk-dev" in library.fix) == (state is State.missing)
 
 
-def test_where_the_module_is_built_nothing_is_needed_to_build_it(tmp_path):
-    findings = check_what_builds(machine(tmp_path, {}, None), is_built=True, modules=lambda name: False)
+@pytest.mark.parametrize("version", [None, "21.11.3"])
+def test_where_the_module_is_built_nothing_is_needed_to_build_it(tmp_path, version):
+    findings = check_what_builds(machine(tmp_path, {}, version), is_built=True, modules=lambda name: False)
     assert {finding.state for finding in findings} == {State.ok}
 
 

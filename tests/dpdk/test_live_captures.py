@@ -4,6 +4,8 @@ The files of the driver net_pcap have microseconds, and nothing of a frame that 
 other way gets too.
 """
 
+import signal
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,12 +14,15 @@ import numpy as np
 import pytest
 
 from fajita import Chain, InputError
+from fajita.dpdk.library import library
 from fajita.engine.workers import live_engine
+from fajita.interruption import Interruption
 from fajita.io.capture import open_capture
 from fajita.io.frames import ETHERNET
 from fajita.io.generate_trace import generate_trace
 from fajita.io.writer import CaptureWriter
-from fajita.plan import Plan
+from fajita.plan import NFPlan, Plan
+from fajita.records import Sides
 from fajita.run import execute
 from tests.command import THREE, write_capture
 from tests.dpdk.conftest import ARGUMENTS
@@ -129,6 +134,58 @@ def test_a_frame_for_which_there_is_no_room_in_one_piece_is_refused_and_counted(
     assert frames_of(tmp_path / "out.pcap") == [frames[0], frames[2]]
     (port,) = live.report["ports"]
     assert port["refused"] == {"malformed": 0, "too long": 1}
+
+
+def test_a_port_that_does_not_stop_costs_neither_the_report_nor_the_other_ports(
+    tmp_path: Path, add_device: AddDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fajita.dpdk.port import Port
+
+    closed = []
+
+    def close(port: Port) -> None:
+        closed.append(port)
+        real(port)
+        raise InputError("the port does not stop", port.name)
+
+    real = Port.close
+    monkeypatch.setattr(Port, "close", close)
+    capture = write_capture(tmp_path / "in.pcap", [b"\1" * 60])
+    ports = [add_device("net_pcap", f"rx_pcap={capture},tx_pcap={tmp_path / str(n)}") for n in range(2)]
+    from fajita.live import Ports, execute_live
+
+    live = execute_live(plan_of(THREE), ARGUMENTS, Ports(*ports, True), limit=2)
+    assert len(closed) == 2
+    assert str(live.error) == f"{ports[0]}: the port does not stop"
+    assert [port["in"]["packets"] for port in live.report["ports"]] == [1, 1]
+    assert live.is_over
+    for pool in live.session._pools:  # it has left them to the port
+        library().lib.fajita_free_pool(pool)
+
+
+def test_time_for_records_is_not_time_for_packets_too(
+    tmp_path: Path, add_device: AddDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fajita.live import Ports, execute_live
+
+    clock, interruption, spent = time.perf_counter, Interruption(), [0.0]
+
+    class SlowSink:
+        def write(self, nf: NFPlan, sides: Sides) -> None:
+            spent[0] += 100
+            interruption.signal_number = signal.SIGINT  # while it goes on, records have been written
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + spent[0])
+    monkeypatch.setattr("fajita.live._ROUND_S", 0)
+    generate_trace(str(tmp_path / "in.pcap"), 300, 3000, size=90, seed=5)
+    port = add_device("net_pcap", f"rx_pcap={tmp_path / 'in.pcap'},tx_pcap={tmp_path / 'out.pcap'}")
+    plan = plan_of(ROOT / "chains" / "flow_records.yaml")
+    options = {"records": SlowSink(), "interruption": interruption}
+    seconds = execute_live(plan, ARGUMENTS, Ports(port, port, False), **options).seconds
+    assert seconds.process + seconds.write <= seconds.total
 
 
 #: Chains whose packets are spread: tables of each worker's own, replicas, a table that all share and whose states end.

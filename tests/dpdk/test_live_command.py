@@ -1,5 +1,6 @@
 """`fajita run --dpdk` as a process of its own: how it ends, and what it says of what cannot be."""
 
+import fcntl
 import json
 import os
 import signal
@@ -104,6 +105,8 @@ def started(tmp_path: Path) -> tuple[subprocess.Popen, BinaryIO]:
     [
         (("--dpdk", f"{BARE} --bogus"), "DPDK does not start: unrecognized option '--bogus'; "),
         (("--dpdk", f"{BARE} --vdev=net_nothing0"), 'DPDK does not start: failed to parse device "net_nothing0"; '),
+        (("--dpdk", f"{BARE} -h"), "-h is of no use to a run; https://doc.dpdk.org/"),
+        (("--dpdk", f"{BARE} --help"), "--help is of no use to a run; https://doc.dpdk.org/"),
         (("--dpdk", f"{BARE} 'x"), "EAL arguments cannot be split into words: No closing quotation"),
         (
             ("--dpdk", BARE),
@@ -112,7 +115,7 @@ def started(tmp_path: Path) -> tuple[subprocess.Popen, BinaryIO]:
         (("--dpdk", f"{BARE} --vdev=net_pcap0,rx_pcap=/nowhere"), "/nowhere"),
         (("--dpdk", f"{BARE} --vdev=net_null7"), "--out 1: no port 1; known: net_null7"),
         (("--dpdk", NULLS.replace("256", "8")), "no memory for 4,095 packets of 2,048 bytes"),
-        (("--dpdk", "--no-pci -l 0 --huge-dir /nowhere --vdev=net_null0"), "DPDK does not start: "),
+        (("--dpdk", "--no-pci -l 0 -m 1000000 --vdev=net_null0"), "DPDK does not start: "),
         (("--dpdk", NULLS, "--cores", "2", "--shard", "vlan"), "packets cannot be spread by vlan"),
     ],
 )
@@ -120,3 +123,15 @@ def test_what_cannot_be_is_said_in_a_line(environment: None, arguments: tuple[st
     done = call_process("run", THREE, "--in", "0", "--out", "1", *arguments)
     assert (done.status, done.out) == (2, "")
     assert complaint in done.complaint
+
+
+def test_a_failure_that_dpdk_does_not_number_is_one(environment: None, tmp_path: Path) -> None:
+    """As if another process had its memory."""
+    (tmp_path / "dpdk" / "of_another").mkdir(parents=True)
+    with open(tmp_path / "dpdk" / "of_another" / "config", "wb") as config:
+        fcntl.lockf(config, fcntl.LOCK_EX)
+        where = {"env": os.environ | {"RUNTIME_DIRECTORY": str(tmp_path)}}
+        dpdk = f"{NULLS} --file-prefix of_another"
+        done = call_process("run", THREE, "--in", "0", "--out", "1", "--dpdk", dpdk, **where)
+    assert done.status == 2
+    assert "DPDK does not start: Cannot create lock on " in done.complaint

@@ -232,3 +232,20 @@ def test_what_a_port_does_not_take_is_counted_and_nothing_hangs(pools: Pools) ->
     assert (counts.in_packets, counts.out_packets, counts.out_bytes, counts.unsent) == (100, 0, 0, 100)
     assert engine.counters().packets_out == 100
     assert pools.in_use() == 0
+
+
+def test_a_queue_that_is_used_again_begins_anew(pools: Pools) -> None:
+    from fajita.dpdk.queue import RETRIES, Lane, WorkerQueue
+
+    nic = PlayedNIC([], [32], [32])
+    queue = WorkerQueue([Lane(port(0), port(1))], 0, pools.large, [None])
+    queue.words.lane[0].receive, queue.words.lane[0].transmit = nic.receive, nic.transmit
+    engine = live_engine(Chain([FlowCounter()]).plan, 1)
+    workers = LiveWorkers(engine, [queue])
+    for _ in range(2):
+        queue.hurry()
+        queue.words.busy_cycles = 1 << 40
+        workers.start()
+        workers.stop()
+    assert queue.words.retries == RETRIES
+    assert [load.busy_seconds for load in engine.loads()] == [0]

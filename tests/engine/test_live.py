@@ -1,7 +1,7 @@
 """The loop of a worker on an interface, with a NIC that the test plays."""
 
 from collections.abc import Sequence
-from threading import Event
+from threading import Barrier, Event, current_thread, main_thread
 
 import pytest
 from hypothesis import given, settings
@@ -96,6 +96,22 @@ def test_a_worker_stops_though_no_packet_comes_and_accounts_for_its_time() -> No
     assert [load.busy_seconds for load in engine.loads()] == [1.5]
 
 
+def test_workers_whose_start_is_interrupted_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Barrier):
+        def wait(self, timeout: float | None = None) -> int:
+            if current_thread() is main_thread():
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    nic = FakeNIC()
+    workers = LiveWorkers(live_engine(Chain([FlowCounter()]).plan, 1), [nic])
+    monkeypatch.setattr("fajita.engine.live.Barrier", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        workers.start()
+    workers.stop()
+    assert nic.calls == []
+
+
 def test_what_fails_in_a_worker_is_told() -> None:
     class Broken(FakeNIC):
         def begin(self) -> None:
@@ -134,6 +150,34 @@ def test_a_worker_that_waits_for_room_to_send_is_hurried_when_it_is_to_stop() ->
     workers.stop()
     assert nic.calls == ["begin", "hurry", "end"]
     assert workers.packets_in == 10
+
+
+def test_a_tick_does_not_wait_for_a_worker_that_waits_for_room_and_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    nic = StuckNIC()
+    nic.now_ns = lambda: 1 << 62
+    workers = LiveWorkers(live_engine(CHAINS["hosts that workers could share"].plan, 2), [nic, FakeNIC()])
+    nic.load(block_of(10))
+    monkeypatch.setattr("fajita.engine.live._TICK_PATIENCE_S", 0)
+    workers.start()
+    try:
+        assert nic.is_full.wait(10)
+        workers.tick()
+        assert ended(workers) == 0
+        nic.has_room.set()
+        workers.tick()
+        assert ended(workers) == 0  # it is not yet tried again
+        monkeypatch.setattr("fajita.engine.live._TICK_PATIENCE_S", 10)
+        workers._tick_after = 0
+        workers.tick()
+        assert ended(workers) == 2
+    finally:
+        workers.stop()
+
+
+def ended(workers: LiveWorkers) -> int:
+    """States that ended in tables that workers share."""
+    tables = zip(workers.engine.plan.tables, workers.engine.counters().tables, strict=True)
+    return sum(counted.expired for table, counted in tables if table.ends_at_ticks)
 
 
 class ClockNIC(FakeNIC):

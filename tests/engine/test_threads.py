@@ -48,7 +48,8 @@ def test_an_input_error_of_a_worker_is_told_as_it_is() -> None:
         WorkerThreads(2).run([fail, fail])
 
 
-def test_an_interruption_asks_the_tasks_to_stop_and_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("times", [2, 5])
+def test_an_interruption_asks_the_tasks_to_stop_and_waits_for_them(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     threads, stopped, calls = WorkerThreads(1), [], []
     from fajita.engine import threads as module
 
@@ -56,7 +57,7 @@ def test_an_interruption_asks_the_tasks_to_stop_and_waits_for_them(monkeypatch: 
 
     def interrupted(futures: object) -> object:
         calls.append(futures)
-        if len(calls) == 1:
+        if len(calls) < times:
             raise KeyboardInterrupt
         return real(futures)
 
@@ -69,6 +70,21 @@ def test_an_interruption_asks_the_tasks_to_stop_and_waits_for_them(monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         threads.run([run])
     assert stopped == [1]
+
+
+def test_tasks_are_asked_to_end_again_if_that_is_interrupted() -> None:
+    threads, is_over, asked = WorkerThreads(1), threading.Event(), []
+
+    def ask() -> None:
+        asked.append(1)
+        if len(asked) < 3:
+            raise KeyboardInterrupt
+        is_over.set()
+
+    (future,) = futures = threads.begin([is_over.wait])
+    with pytest.raises(KeyboardInterrupt):
+        threads.finish(futures, ask)
+    assert future.done()
 
 
 def test_the_time_is_from_the_first_beginning_to_the_last_end() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import CHAINS
-from tests.live.network import ADDRESSES, INSIDE, OUTSIDE, Between, Network, until, why_not_here
+from tests.live.network import ADDRESSES, BETWEEN, INSIDE, OUTSIDE, Between, Network, until, why_not_here
 from tests.namespaces import call
 
 _TOOLS = {"ping": "iputils-ping", "tc": "iproute2"}
@@ -34,6 +34,7 @@ def test_links_that_go_and_come_are_told_and_do_not_end_a_run(network, tmp_path)
     """Nor does one that is down keep it from ending."""
     between = Between(network, CHAIN, tmp_path / "report.json")
     between.wait_until_it_runs()
+    assert is_promiscuous(network, "inside")
     network.set_port("inside", "down")
     for _ in range(2):  # a second each
         assert not network.answers()
@@ -50,6 +51,12 @@ def test_links_that_go_and_come_are_told_and_do_not_end_a_run(network, tmp_path)
     assert told == [f"{port}: the link went {way}" for port, way in changes]
     assert [port["link"] for port in report["ports"]] == [True, False]
     assert report["error"] is None
+    assert not is_promiscuous(network, "inside")
+    assert not is_promiscuous(network, "outside")
+
+
+def is_promiscuous(network: Network, port: str) -> bool:
+    return "PROMISC" in network.run(BETWEEN, "ip", "link", "show", port).stdout
 
 
 def test_a_peer_that_stops_reading_does_not_keep_a_run_from_ending(network, tmp_path):
