@@ -47,10 +47,9 @@ class Tunnel(NF):
 
     The outer packet has `ttl` as its time to live, DSCP and ECN of the inner one (RFC 6040), do not fragment, and by a
     hash of the inner one's flow, with vxlan its source port, over IPv6 its flow label. The inner packet's DSCP stays
-    what it is, whatever becomes of the outer one's. What is longer than mtu, bytes
-    of the outer IP packet, is dropped as mtu exceeded, and what is too long for a capture as too long: nothing is
-    fragmented. The frame keeps its Ethernet header; vxlan's outer one leads from source_mac to destination_mac, left
-    out those of the inner one.
+    what it is, whatever becomes of the outer one's. What is longer than mtu, bytes of the outer IP packet, is dropped
+    as mtu exceeded, and what is too long for a capture as too long: nothing is fragmented. The frame keeps its Ethernet
+    header; vxlan's outer one leads from source_mac to destination_mac, left out those of the inner one.
 
     Taken out, congestion of the outer packet is marked on the inner one, which is dropped as congested if it knows no
     such mark; so is ECT(1) on ECT(0). Outer fragments are dropped as fragment, what is no such tunnel inside as
