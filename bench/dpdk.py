@@ -61,14 +61,12 @@ class Played:
     """A chain behind a NIC that is played."""
 
     def __init__(self, plan: Plan, slots: np.ndarray, flows: int) -> None:
-        lib, _ = library()
+        lib, ffi = library()
         pool = lib.fajita_make_pool(b"played", 4095, 2048, 0)
-        lib.fajita_play(_pointer(slots), len(slots), MINIMUM_SIZE, pool)
         port: Any = SimpleNamespace(number=0, receive_queues=1, description=SimpleNamespace(driver="played"))
         self.queue = TimedQueue([Lane(port, port)], 0, pool, [None])
-        _, ffi = library()
-        lane = self.queue.words.lane[0]
-        lane.receive, lane.transmit = ffi.addressof(lib, "fajita_played"), ffi.addressof(lib, "fajita_swallow")
+        play_frames(self.queue, slots, pool)
+        self.queue.words.lane[0].transmit = ffi.addressof(lib, "fajita_swallow")
         self.engine = live_engine(plan, 1)
         make_every_flow(self.engine, flows)
         self._workers = LiveWorkers(self.engine, [self.queue])
@@ -76,6 +74,13 @@ class Played:
     def pass_ns(self) -> float:
         """A while; ns per packet."""
         return live_pass(self._workers, self.queue)
+
+
+def play_frames(queue: WorkerQueue, slots: np.ndarray, pool: Any) -> None:
+    """Have a queue receive these frames, over and over, in mbufs of a pool."""
+    lib, ffi = library()
+    lib.fajita_play(_pointer(slots), len(slots), MINIMUM_SIZE, pool)
+    queue.words.lane[0].receive = ffi.addressof(lib, "fajita_played")
 
 
 def live_pass(workers: LiveWorkers, queue: TimedQueue, seconds: float = LIVE_SECONDS) -> float:

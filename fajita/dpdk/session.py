@@ -27,8 +27,15 @@ _CACHED = 512
 class Session:
     """Ports in use. `queues`: what each worker polls."""
 
-    def __init__(self, lanes: Sequence[Lane], workers: int, fields: HashFields | None = None) -> None:
-        """fields: by which packets are spread over workers."""
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        workers: int,
+        fields: HashFields | None = None,
+        make_queue: type[WorkerQueue] = WorkerQueue,
+    ) -> None:
+        """fields: by which packets are spread over workers. make_queue: of what kind `queues` are."""
+        self._make_queue = make_queue
         self.lanes = lanes
         self.ports = list({port.number: port for lane in lanes for port in (lane.source, lane.target)}.values())
         self._pools: list[Any] = []
@@ -60,7 +67,7 @@ class Session:
             receive = min(workers, port.description.receive_queues) if port.number in sources else 0
             port.set_up(pools[:receive], transmit, fields)
         lane_locks = [locks[lane.target.number] for lane in self.lanes]
-        queues = [WorkerQueue(self.lanes, number, large[number], lane_locks) for number in range(workers)]
+        queues = [self._make_queue(self.lanes, number, large[number], lane_locks) for number in range(workers)]
         if workers > 1:
             self._connect(queues, socket)
         return queues

@@ -165,6 +165,11 @@ class CompiledEngine:
         """The next frame of the block."""
         return int(self._context[CONTEXT["position"] // 8])
 
+    def begin_live(self) -> None:
+        """Before `run_live`: whatever was processed, no block is under way."""
+        self._context[CONTEXT["before"] // 8] = self.packets_in
+        self._context[CONTEXT["position"] // 8] = 0
+
     def run_live(self, live: Sequence[NDArray[Any]], block: FrameBlock) -> int:
         """Let the loop of fajita.kernel.live run until it asks for something, and do that, as far as it is an engine's.
 

@@ -101,6 +101,7 @@ class LiveWorker:
         ticking: tables in which states end at ticks, while this worker is the only one.
         """
         self.engine, self.interface = engine, interface
+        engine.begin_live()
         self._ticking = ticking
         self._wanted = words_apart(1)
         self._words = np.zeros(len(LIVE_WORDS), np.int64)
