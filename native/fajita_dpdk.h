@@ -152,9 +152,12 @@ void fajita_end_queue(struct fajita_queue *queue);
    would; and a port that takes everything. By one worker. */
 void fajita_play(const uint8_t *slots, uint32_t count, uint16_t length, struct rte_mempool *pool);
 uint16_t fajita_played(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
-/* Nothing but that: so many blocks of frames, a multiple of 32 each. */
-void fajita_play_alone(uint64_t blocks, uint32_t block);
 uint16_t fajita_swallow(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+/* What a port receives, the next frames copied into its mbufs; and what a port sends. */
+uint16_t fajita_renewed(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+uint16_t fajita_sent(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+/* Nothing but that: so many blocks of frames, a multiple of 32 each, all of which are there. */
+void fajita_play_alone(fajita_burst receive, fajita_burst transmit, uint16_t port, uint64_t blocks, uint32_t block);
 
 /* For tests that play a NIC: an mbuf of these segments, whose bytes lie one after the other; NULL if that cannot be. */
 struct rte_mbuf *fajita_make_mbuf(struct rte_mempool *pool, const uint8_t *bytes, const uint16_t *lengths,

@@ -3,6 +3,7 @@
 #include "fajita_dpdk.h"
 #include "shared.h"
 
+#include <string.h>
 #include <time.h>
 
 #include <rte_cycles.h>
@@ -12,6 +13,7 @@
 #include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
 #include <rte_pause.h>
+#include <rte_prefetch.h>
 #include <rte_ring.h>
 
 /* Receiving: nothing that an mbuf says of itself is believed before it is looked at. */
@@ -49,12 +51,22 @@ static int lies_within_buffer(const struct rte_mbuf *segment)
     return (uint32_t)segment->data_off + segment->data_len <= segment->buf_len;
 }
 
-/* In one piece, of one's own and within its buffer: the usual case. */
-static int is_plain(const struct rte_mbuf *mbuf)
+/* data_off, refcnt and nb_segs lie in one word, 16 bits each from the lowest on. */
+_Static_assert(offsetof(struct rte_mbuf, refcnt) == offsetof(struct rte_mbuf, data_off) + 2 &&
+                   offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, data_off) + 4 &&
+                   __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "struct rte_mbuf is another");
+
+/* Zero for an mbuf in one piece, of one's own and within its buffer, the usual case: told without a branch, by what lies
+   in one cache line. A difference that is negative has the highest bit. */
+static inline uint64_t oddity(const struct rte_mbuf *mbuf)
 {
-    return mbuf->nb_segs == 1 && RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1 &&
-           !(mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && mbuf->pkt_len == mbuf->data_len &&
-           mbuf->data_len > 0 && lies_within_buffer(mbuf);
+    const uint64_t flags = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_RX_VLAN_STRIPPED;
+    uint64_t word, length = mbuf->data_len, is_wrong;
+
+    memcpy(&word, (const char *)mbuf + offsetof(struct rte_mbuf, data_off), sizeof word);
+    is_wrong = ((length - 1) | (mbuf->buf_len - (word & 0xFFFF) - length)) >> 63;
+    return is_wrong | ((uint32_t)(word >> 16) ^ 0x00010001) | (mbuf->ol_flags & flags) | (mbuf->pkt_len ^ length);
 }
 
 /* Whether the segments are as many and as long as is said. A frame without a byte stops some devices that get it. */
@@ -106,46 +118,83 @@ static struct rte_mbuf *made_plain(struct fajita_queue *queue, struct fajita_lan
     return mbuf;
 }
 
-static uint64_t time_of(const struct fajita_queue *queue, const struct fajita_lane *lane, struct rte_mbuf *mbuf,
-                        uint64_t now)
+/* Ask the port until it has no more, or `held` is full up to `most`; how many are in it then. */
+static uint32_t fetch(const struct fajita_lane *lane, struct rte_mbuf **held, uint32_t count, uint32_t most)
 {
-    if (lane->stamp_ns == 0 || !(mbuf->ol_flags & queue->stamp_flag))
-        return now;
-    return *RTE_MBUF_DYNFIELD(mbuf, queue->stamp_offset, uint64_t *) * lane->stamp_ns;
-}
-
-static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32_t count, uint32_t most)
-{
-    struct fajita_lane *lane = &queue->lane[number];
-    struct rte_mbuf *come[AT_ONCE], **held = queue->held;
-    uint64_t *address = queue->address, *time_ns = queue->time_ns, bytes = 0;
-    uint32_t *captured = queue->captured, *wire = queue->wire, before = count;
-    uint8_t *lane_of = queue->lane_of;
-
-    if (lane->in_queue == FAJITA_NO_QUEUE)
-        return count;
     while (count < most) {
         uint16_t asked = RTE_MIN((uint32_t)AT_ONCE, most - count);
-        uint16_t got = lane->receive(lane->in_port, lane->in_queue, come, asked);
-        uint64_t now = got > 0 ? fajita_now(queue) : 0;
-        for (uint16_t i = 0; i < got; i++) {
-            struct rte_mbuf *mbuf = come[i];
-            if (unlikely(!is_plain(mbuf)) && (mbuf = made_plain(queue, lane, mbuf)) == NULL)
-                continue;
-            held[count] = mbuf;
-            lane_of[count] = number;
-            address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
-            captured[count] = wire[count] = mbuf->data_len;
-            time_ns[count] = time_of(queue, lane, mbuf, now);
-            bytes += mbuf->data_len;
-            count++;
-        }
+        uint16_t got = lane->receive(lane->in_port, lane->in_queue, held + count, asked);
+        for (uint16_t i = 0; i < got; i++)
+            rte_prefetch0(held[count + i]);
+        count += got;
         if (got < asked)
             break;
     }
-    lane->in_packets += count - before;
-    lane->in_bytes += bytes;
     return count;
+}
+
+/* Packets that bring their own times. */
+static void read_stamps(const struct fajita_queue *queue, const struct fajita_lane *lane, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) {
+        struct rte_mbuf *mbuf = queue->held[i];
+        if (mbuf->ol_flags & queue->stamp_flag)
+            queue->time_ns[i] = *RTE_MBUF_DYNFIELD(mbuf, queue->stamp_offset, uint64_t *) * lane->stamp_ns;
+    }
+}
+
+/* Look at those from `first` to `end` one by one, refuse them or make them plain; how many there are then. */
+static uint32_t sort_out(struct fajita_queue *queue, struct fajita_lane *lane, uint32_t first, uint32_t end)
+{
+    uint32_t count = first;
+
+    for (uint32_t i = first; i < end; i++) {
+        struct rte_mbuf *mbuf = queue->held[i];
+        if (oddity(mbuf) == 0 || (mbuf = made_plain(queue, lane, mbuf)) != NULL)
+            queue->held[count++] = mbuf;
+    }
+    return count;
+}
+
+/* The columns of those from `first` to `end`; zero if all are plain, else what is there is not to be used. */
+static uint64_t fill_in(const struct fajita_queue *queue, uint32_t first, uint32_t end)
+{
+    struct rte_mbuf *const *held = queue->held;
+    uint64_t *address = queue->address, odd = 0;
+    uint32_t *captured = queue->captured, *wire = queue->wire;
+
+    for (uint32_t i = first; i < end; i++) {
+        const struct rte_mbuf *mbuf = held[i];
+        odd |= oddity(mbuf);
+        address[i] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
+        captured[i] = wire[i] = mbuf->data_len;
+    }
+    return odd;
+}
+
+static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32_t first, uint32_t most)
+{
+    struct fajita_lane *lane = &queue->lane[number];
+    uint64_t bytes = 0, now;
+    uint32_t end;
+
+    if (lane->in_queue == FAJITA_NO_QUEUE || (end = fetch(lane, queue->held, first, most)) == first)
+        return first;
+    if (unlikely(fill_in(queue, first, end) != 0)) {
+        end = sort_out(queue, lane, first, end);
+        fill_in(queue, first, end);
+    }
+    now = fajita_now(queue);
+    memset(queue->lane_of + first, number, end - first);
+    for (uint32_t i = first; i < end; i++) {
+        queue->time_ns[i] = now;
+        bytes += queue->captured[i];
+    }
+    if (lane->stamp_ns != 0)
+        read_stamps(queue, lane, first, end);
+    lane->in_packets += end - first;
+    lane->in_bytes += bytes;
+    return end;
 }
 
 /* How many may be received, all of which might be one other worker's: what is not is left to the port, which counts it. */
@@ -249,7 +298,7 @@ int64_t fajita_exchange(int64_t at, int64_t received)
 
 /* Sending. */
 
-static void send_all(struct fajita_queue *queue, struct fajita_lane *lane, uint32_t count)
+static void send_all(const struct fajita_queue *queue, struct fajita_lane *lane, struct rte_mbuf **mbufs, uint32_t count)
 {
     uint32_t done = 0, tries = 0;
 
@@ -257,8 +306,7 @@ static void send_all(struct fajita_queue *queue, struct fajita_lane *lane, uint3
         while (__atomic_exchange_n(lane->lock, 1, __ATOMIC_ACQUIRE))
             rte_pause();
     while (done < count) {
-        uint16_t taken =
-            lane->transmit(lane->out_port, lane->out_queue, queue->outgoing + done, (uint16_t)(count - done));
+        uint16_t taken = lane->transmit(lane->out_port, lane->out_queue, mbufs + done, (uint16_t)(count - done));
         done += taken;
         if (taken == 0) {
             if (tries++ >= queue->retries)
@@ -271,37 +319,68 @@ static void send_all(struct fajita_queue *queue, struct fajita_lane *lane, uint3
     lane->out_packets += done;
     lane->unsent += count - done;
     for (uint32_t i = done; i < count; i++)
-        lane->out_bytes -= rte_pktmbuf_pkt_len(queue->outgoing[i]);
+        lane->out_bytes -= rte_pktmbuf_pkt_len(mbufs[i]);
     if (done < count)
-        rte_pktmbuf_free_bulk(queue->outgoing + done, count - done);
+        rte_pktmbuf_free_bulk(mbufs + done, count - done);
 }
 
-int64_t fajita_transmit(int64_t at, int64_t count)
+/* Those of a lane that go on, into `outgoing`; how many. */
+static uint32_t choose(struct fajita_queue *queue, uint32_t number, uint32_t count)
 {
-    struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
-    struct rte_mbuf **held = queue->held, **outgoing = queue->outgoing;
     const uint8_t *verdict = queue->verdict, *lane_of = queue->lane_of;
+    uint32_t passing = 0;
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t passes = lane_of[i] == number && verdict[i] == 1;
+        queue->outgoing[passing] = queue->held[i];
+        bytes += passes ? queue->captured[i] : 0;
+        passing += passes;
+    }
+    queue->lane[number].out_bytes += bytes;
+    return passing;
+}
+
+static void free_dropped(struct fajita_queue *queue, uint32_t count)
+{
     uint32_t dropped = 0;
 
-    for (uint32_t number = 0; number < queue->lanes; number++) {
-        uint64_t bytes = 0;
-        uint32_t passing = 0;
-        for (int64_t i = 0; i < count; i++) {
-            uint32_t passes = lane_of[i] == number && verdict[i] == 1;
-            outgoing[passing] = held[i];
-            bytes += passes ? queue->captured[i] : 0;
-            passing += passes;
-        }
-        queue->lane[number].out_bytes += bytes;
-        if (passing > 0)
-            send_all(queue, &queue->lane[number], passing);
-    }
-    for (int64_t i = 0; i < count; i++) {
-        outgoing[dropped] = held[i];
-        dropped += verdict[i] != 1;
+    for (uint32_t i = 0; i < count; i++) {
+        queue->outgoing[dropped] = queue->held[i];
+        dropped += queue->verdict[i] != 1;
     }
     if (dropped > 0)
-        rte_pktmbuf_free_bulk(outgoing, dropped);
+        rte_pktmbuf_free_bulk(queue->outgoing, dropped);
+}
+
+static int all_pass(const uint8_t *verdict, uint32_t count)
+{
+    uint8_t others = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        others |= verdict[i] ^ 1;
+    return others == 0;
+}
+
+int64_t fajita_transmit(int64_t at, int64_t frames)
+{
+    struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
+    uint32_t count = (uint32_t)frames;
+
+    if (queue->lanes == 1 && all_pass(queue->verdict, count)) {
+        uint64_t bytes = 0;
+        for (uint32_t i = 0; i < count; i++)
+            bytes += queue->captured[i];
+        queue->lane[0].out_bytes += bytes;
+        send_all(queue, &queue->lane[0], queue->held, count);
+    } else {
+        for (uint32_t number = 0; number < queue->lanes; number++) {
+            uint32_t passing = choose(queue, number, count);
+            if (passing > 0)
+                send_all(queue, &queue->lane[number], queue->outgoing, passing);
+        }
+        free_dropped(queue, count);
+    }
     queue->pending = 0;
     return 0;
 }

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ _HANDED = 1024
 #: Mbufs in the caches of threads.
 _CACHED = 512
 
+#: DPDK has one space of names for all sessions of a process.
+_numbers = count()
+
 
 class Session:
     """Ports in use. `queues`: what each worker polls."""
@@ -35,7 +39,7 @@ class Session:
         make_queue: type[WorkerQueue] = WorkerQueue,
     ) -> None:
         """fields: by which packets are spread over workers. make_queue: of what kind `queues` are."""
-        self._make_queue = make_queue
+        self._make_queue, self._number = make_queue, next(_numbers)
         self.lanes = lanes
         self.ports = list({port.number: port for lane in lanes for port in (lane.source, lane.target)}.values())
         self._pools: list[Any] = []
@@ -82,7 +86,7 @@ class Session:
 
     def _ring(self, name: str, socket: int) -> Any:
         lib, ffi = library()
-        ring = lib.fajita_make_ring(f"fajita {name}".encode(), _HANDED, socket)
+        ring = lib.fajita_make_ring(f"fajita {self._number} {name}".encode(), _HANDED, socket)
         if ring == ffi.NULL:
             raise InputError(f"no memory for what workers hand over: {failure(-12)}", "--dpdk", "more memory")
         self._rings.append(ring)
@@ -90,7 +94,7 @@ class Session:
 
     def _pool(self, name: str, mbufs: int, room: int, socket: int) -> Any:
         lib, ffi = library()
-        pool = lib.fajita_make_pool(f"fajita {name}".encode(), mbufs, min(room, 0xFFFF - 128), socket)
+        pool = lib.fajita_make_pool(f"fajita {self._number} {name}".encode(), mbufs, min(room, 0xFFFF - 128), socket)
         if pool == ffi.NULL:
             what = f"no memory for {mbufs:,} packets of {room:,} bytes: {failure(-12)}"
             raise InputError(what, "--dpdk", "more memory, such as -m 1024 with --no-huge, or more huge pages")
