@@ -9,9 +9,10 @@ of each flow in the ring, in an order drawn at random, and nothing is copied, so
 others have been there; compared with the same frames in the same order. Those frames are what the chain has made of the
 usual ones, and it has to leave them as they are. Passes in turn, timed by the processor time of the worker's thread.
 
-With `--cores 2` there are two workers on an mbuf for each flow, by the clock on the wall: `spread` has a ring for each,
-so that frames are handed over once and then come to the right worker; of `handed over` all frames are in one ring, and
-one worker receives and hands over what is the other's. Prints one JSON object.
+With `--cores 2` there are two workers on an mbuf for each flow, timed by the mean of their threads' processor times:
+`spread` has a ring for each, so that frames are handed over once and then come to the right worker; of `handed over` all
+frames are in one ring, and one worker receives and hands over what is the other's, for which both need processors that
+nobody else uses. The chain must not change what packets are spread by (chains/one.yaml). Prints one JSON object.
 """
 
 import argparse
@@ -73,7 +74,9 @@ def engine_with_flows(plan: Plan, slots: NDArray[np.uint8], cores: int) -> Any:
     block = block_of(frames, now(len(slots)))
     engine.process(block)
     if (block.verdict != 1).any() or (frames != slots).any():
-        raise SystemExit(f"{plan.name} drops frames, or rewrites them otherwise when they come again")
+        raise SystemExit(
+            f"{plan.name} drops frames or rewrites them otherwise when they come again: try chains/one.yaml"
+        )
     return engine
 
 
@@ -108,7 +111,9 @@ class Rings:
         pointers = [lib.fajita_make_ring(f"round {number} {ring}".encode(), room, 0) for ring in range(rings)]
         self.rings = rings
         self.port = Port(_port_of_rings(f"round{number}", [int(ffi.cast("intptr_t", each)) for each in pointers]))
-        self.pool = lib.fajita_make_pool(f"round {number}".encode(), 2 * room - 1, 2048, 0)
+        self.pool = lib.fajita_make_pool(f"round {number}".encode(), room + 511, 2048, 0)
+        if self.pool == ffi.NULL:
+            raise SystemExit(f"no memory for {room} mbufs: more huge pages, or -m")
         self.session = Session([Lane(self.port, self.port)], cores, plan.sharding.fields, make_queue=TimedQueue)
         self.session.start()
 
@@ -160,15 +165,13 @@ class Round:
         self._workers = LiveWorkers(self._engine, self._queues)
 
     def pass_ns(self) -> float:
-        """ns per packet, of the one worker's processor time; of several, by the clock on the wall."""
-        if self._cores == 1:
-            return live_pass(self._workers, self._queues[0])
-        before, start = self._workers.packets_in, time.perf_counter()
+        """A while; ns per packet, in which all workers are at work, or wait for one another."""
+        before = self._workers.packets_in
         self._workers.start()
         self._workers.wait(LIVE_SECONDS)
-        done, seconds = self._workers.packets_in - before, time.perf_counter() - start
         self._workers.stop()
-        return seconds / done * 1e9
+        seconds = statistics.mean(queue.seconds for queue in self._queues)
+        return seconds / (self._workers.packets_in - before) * 1e9
 
     def check(self) -> None:
         """Nothing was lost and no flow was new: what was measured is what is meant."""
