@@ -10,9 +10,9 @@ others have been there; compared with the same frames in the same order. Those f
 usual ones, and it has to leave them as they are. Passes in turn, timed by the processor time of the worker's thread.
 
 With `--cores 2` there are two workers on an mbuf for each flow, timed by the mean of their threads' processor times:
-`spread` has a ring for each, so that frames are handed over once and then come to the right worker; of `handed over` all
-frames are in one ring, and one worker receives and hands over what is the other's, for which both need processors that
-nobody else uses. The chain must not change what packets are spread by (chains/one.yaml). Prints one JSON object.
+`spread` has a ring for each, so that frames are handed over once and then come to the right worker; of `handed over`
+all frames are in one ring, and one worker receives and hands over what is the other's, for which both need processors
+that nobody else uses. The chain must not change what packets are spread by (chains/one.yaml). Prints one JSON object.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def engine_with_flows(plan: Plan, slots: NDArray[np.uint8], cores: int) -> Any:
     engine.process(block)
     if (block.verdict != 1).any() or (frames != slots).any():
         raise SystemExit(
-            f"{plan.name} drops frames or rewrites them otherwise when they come again: try chains/one.yaml"
+            f"{plan.name} drops frames or rewrites them anew when they come again; chains/one.yaml does not"
         )
     return engine
 

@@ -103,7 +103,7 @@ struct fajita_lane {
     uint64_t in_packets, in_bytes, out_packets, out_bytes;
     uint64_t unsent;    /* the port did not take them */
     uint64_t malformed; /* mbufs that contradict themselves: refused */
-    uint64_t too_long;  /* several segments and no room to join them: refused */
+    uint64_t too_long;  /* refused: no room to join its segments, or for what it has become */
     uint64_t copied;    /* into one piece of its own */
     uint64_t handed;    /* to another worker */
 };
@@ -111,9 +111,10 @@ struct fajita_lane {
 /* The columns of a block of frames (fajita/io/frames.py), and what is under way. Every array has room for `room`. */
 struct fajita_queue {
     uint64_t *address;
+    uint64_t *floor; /* where the buffer of each mbuf begins; NULL: no frame becomes longer or shorter */
     uint32_t *captured, *wire;
     uint64_t *time_ns;
-    const uint8_t *verdict;
+    uint8_t *verdict;
     struct rte_mbuf **held; /* the mbuf of each frame */
     uint8_t *lane_of;
     struct rte_mbuf **outgoing;

@@ -160,7 +160,7 @@ static uint32_t sort_out(struct fajita_queue *queue, struct fajita_lane *lane, u
 static uint64_t fill_in(const struct fajita_queue *queue, uint32_t first, uint32_t end)
 {
     struct rte_mbuf *const *held = queue->held;
-    uint64_t *address = queue->address, odd = 0;
+    uint64_t *address = queue->address, *floor = queue->floor, odd = 0;
     uint32_t *captured = queue->captured, *wire = queue->wire;
 
     for (uint32_t i = first; i < end; i++) {
@@ -168,6 +168,8 @@ static uint64_t fill_in(const struct fajita_queue *queue, uint32_t first, uint32
         odd |= oddity(mbuf);
         address[i] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
         captured[i] = wire[i] = mbuf->data_len;
+        if (floor != NULL)
+            floor[i] = (uint64_t)(uintptr_t)mbuf->buf_addr;
     }
     return odd;
 }
@@ -234,12 +236,10 @@ static uint32_t take_over(struct fajita_queue *queue, uint32_t worker, uint32_t 
 {
     uint32_t come =
         rte_ring_sc_dequeue_burst(queue->come_from[worker], (void **)(queue->held + count), queue->room - count, NULL);
+    fill_in(queue, count, count + come);
     for (uint32_t end = count + come; count < end; count++) {
-        struct rte_mbuf *mbuf = queue->held[count];
-        queue->address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
-        queue->captured[count] = queue->wire[count] = mbuf->data_len;
-        queue->time_ns[count] = note_of(mbuf)->time_ns;
-        queue->lane_of[count] = note_of(mbuf)->lane;
+        queue->time_ns[count] = note_of(queue->held[count])->time_ns;
+        queue->lane_of[count] = note_of(queue->held[count])->lane;
     }
     return count;
 }
@@ -283,11 +283,11 @@ int64_t fajita_exchange(int64_t at, int64_t received)
             continue;
         queue->held[kept] = queue->held[i];
         queue->lane_of[kept] = queue->lane_of[i];
-        queue->address[kept] = queue->address[i];
-        queue->captured[kept] = queue->wire[kept] = queue->captured[i];
         queue->time_ns[kept] = queue->time_ns[i];
         kept++;
     }
+    if (kept < received)
+        fill_in(queue, 0, kept);
     for (uint32_t worker = 0; worker < queue->workers; worker++)
         if (worker != queue->worker)
             kept = take_over(queue, worker, kept);
@@ -322,6 +322,66 @@ static void send_all(const struct fajita_queue *queue, struct fajita_lane *lane,
         lane->out_bytes -= rte_pktmbuf_pkt_len(mbufs[i]);
     if (done < count)
         rte_pktmbuf_free_bulk(mbufs + done, count - done);
+}
+
+/* Frames that have become longer or shorter. */
+
+/* Where a frame of this length goes in an mbuf that it is copied to; its buffer may be too small. */
+static int make_space(struct rte_mbuf *mbuf, uint32_t length)
+{
+    if (mbuf == NULL || length > mbuf->buf_len)
+        return 0;
+    mbuf->data_off = RTE_MIN((uint32_t)RTE_PKTMBUF_HEADROOM, mbuf->buf_len - length);
+    return 1;
+}
+
+/* Have the mbuf of a frame say where that lies now, or copy it there; NULL if there is no room for it: it is freed. */
+static struct rte_mbuf *with_frame(struct fajita_queue *queue, struct rte_mbuf *mbuf, uint64_t address, uint32_t length)
+{
+    uint64_t floor = (uint64_t)(uintptr_t)mbuf->buf_addr;
+
+    if (address >= floor && address + length <= floor + mbuf->buf_len) {
+        mbuf->data_off = (uint16_t)(address - floor);
+    } else {
+        if (!make_space(mbuf, length)) {
+            rte_pktmbuf_free(mbuf);
+            mbuf = rte_pktmbuf_alloc(queue->large);
+            if (!make_space(mbuf, length)) {
+                rte_pktmbuf_free(mbuf);
+                return NULL;
+            }
+        }
+        memcpy(rte_pktmbuf_mtod(mbuf, void *), (const void *)(uintptr_t)address, length);
+    }
+    mbuf->data_len = (uint16_t)length;
+    mbuf->pkt_len = length;
+    return mbuf;
+}
+
+/* Of the frames that go on; those that cannot, and those of which nothing is left, are freed. How many there are then. */
+static uint32_t take_shape(struct fajita_queue *queue, uint32_t count)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct rte_mbuf *mbuf = queue->held[i];
+        uint32_t length = queue->captured[i];
+        if (queue->verdict[i] == 1 && length == 0) {
+            queue->lane[queue->lane_of[i]].malformed++;
+            rte_pktmbuf_free(mbuf);
+            continue;
+        }
+        if (queue->verdict[i] == 1 && (mbuf = with_frame(queue, mbuf, queue->address[i], length)) == NULL) {
+            queue->lane[queue->lane_of[i]].too_long++;
+            continue;
+        }
+        queue->held[kept] = mbuf;
+        queue->lane_of[kept] = queue->lane_of[i];
+        queue->captured[kept] = length;
+        queue->verdict[kept] = queue->verdict[i];
+        kept++;
+    }
+    return kept;
 }
 
 /* Those of a lane that go on, into `outgoing`; how many. */
@@ -367,6 +427,8 @@ int64_t fajita_transmit(int64_t at, int64_t frames)
     struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
     uint32_t count = (uint32_t)frames;
 
+    if (queue->floor != NULL)
+        count = take_shape(queue, count);
     if (queue->lanes == 1 && all_pass(queue->verdict, count)) {
         uint64_t bytes = 0;
         for (uint32_t i = 0; i < count; i++)

@@ -19,12 +19,16 @@ from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.plan import Plan
+from tests.reshaping_nfs import Squeeze, Stretch, Tag, Untag
 from tests.traffic import traffic
 
 #: Bytes of a frame in an mbuf, and in one that takes a frame of several.
 ROOM, LARGE = 256, 1024
 HEADROOM = 128
 CHAIN = Chain([MacSwap(), FlowCounter(key="connection"), LoadBalancer(servers=["10.0.0.9"])], inner=True)
+
+#: Where frames become longer and shorter; beside the other, as its kernel has more to do.
+RESHAPING = Chain([Tag(), Stretch(), FlowCounter(key="vlan"), Untag(), Squeeze()])
 
 
 @dataclass
@@ -178,6 +182,30 @@ def test_frames_in_mbufs_of_any_shape_fare_as_frames_in_memory(
     assert (counts.in_packets, counts.too_long, counts.malformed) == (len(whole), too_long, empty)
     assert engine.counters().packets_in == len(whole)
     assert engine.counters().bytes_in == counts.in_bytes == sum(map(len, whole))
+    assert pools.in_use() == 0
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+@given(mbufs=shapes(), room=st.integers(1, 64))
+def test_frames_that_become_longer_or_shorter_do_so_in_mbufs_as_in_memory(
+    pools: Pools, mbufs: list[Shape], room: int
+) -> None:
+    plan = RESHAPING.plan
+    nic = PlayedNIC([pools.mbuf(shape) for shape in mbufs], [32, 1], [32])
+    engine, counts = run_live(plan, nic, pools, room)
+    whole = [shape.frame for shape in mbufs if shape.frame and shape.fits]
+    made = passed(plan, whole)
+    assert nic.sent == [frame for frame in made if 0 < len(frame) <= HEADROOM + LARGE]
+    refused = len(mbufs) - len(whole) + len(made) - len(nic.sent)
+    assert counts.too_long + counts.malformed == refused
+    assert engine.counters().packets_out == len(made)
+    assert engine.counters().bytes_in == counts.in_bytes == sum(map(len, whole))
+    assert engine.counters().bytes_out == sum(map(len, made))
+    assert counts.out_bytes == sum(map(len, nic.sent))
     assert pools.in_use() == 0
 
 
