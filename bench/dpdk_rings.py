@@ -22,7 +22,7 @@ import os
 import statistics
 import time
 from ctypes.util import find_library
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from dpdk import LIVE_SECONDS, PACKETS, InMemory, NICAlone, TimedQueue, live_pass, play_frames
@@ -115,6 +115,7 @@ class Rings:
         if self.pool == ffi.NULL:
             raise SystemExit(f"no memory for {room} mbufs: more huge pages, or -m")
         self.session = Session([Lane(self.port, self.port)], cores, plan.sharding.fields, make_queue=TimedQueue)
+        self.queues = cast(list[TimedQueue], self.session.queues)
         self.session.start()
 
     def fill(self, slots: NDArray[np.uint8]) -> None:
@@ -145,11 +146,11 @@ class Renewed:
         self.device = NICAlone("fajita_renewed", "fajita_sent", self._rings.port.number)
 
     def _play(self) -> None:
-        play_frames(self._rings.session.queues[0], self._slots, self._rings.pool, "fajita_renewed")
+        play_frames(self._rings.queues[0], self._slots, self._rings.pool, "fajita_renewed")
 
     def pass_ns(self) -> float:
         """A while; ns per packet."""
-        return live_pass(self._workers, self._rings.session.queues[0])
+        return live_pass(self._workers, self._rings.queues[0])
 
 
 class Round:
@@ -161,7 +162,7 @@ class Round:
         self._rings = Rings(plan, flows, cores, rings)
         self._rings.fill(slots)
         self._engine = engine_with_flows(plan, slots, cores)
-        self._queues = self._rings.session.queues
+        self._queues = self._rings.queues
         self._workers = LiveWorkers(self._engine, self._queues)
 
     def pass_ns(self) -> float:
