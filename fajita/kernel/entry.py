@@ -1,7 +1,9 @@
 """The way from Python into compiled code: numba compiles what `lower` has written, keeps it on disk and calls it."""
 
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,18 @@ def compiled(call: Any) -> Callable[[Callable[[int], int]], CompiledCall]:
     return lambda function: CompiledCall(_compile(function), call.arity)
 
 
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """While a kernel is compiled, objects come by the hundred thousand and stay: looking for garbage finds none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _compile(function: Callable[[int], int]) -> Any:
     """Load the function from the cache; compile it if it is not there."""
     with numba_caches_here():
@@ -64,7 +78,8 @@ def _compile(function: Callable[[int], int]) -> Any:
     if not hasattr(dispatcher, "compile"):
         raise InputError("numba compiles nothing", "NUMBA_DISABLE_JIT", "unset it")
     try:
-        dispatcher.compile(_SIGNATURE)
+        with _without_collecting():
+            dispatcher.compile(_SIGNATURE)
     except Exception:
         # The cache may be to blame: a file cut short, for which numba raises whatever unpickling it does, or a full
         # disk. So the next process finds none, and this one keeps nothing. Any other fault shows itself again.
