@@ -11,7 +11,6 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from fajita.errors import InputError
-from fajita.kernel.bounds import CHECKED
 from fajita.kernel.cache import discard, numba_caches_here
 from fajita.kernel.function import KernelFunction
 from fajita.kernel.operation import I64
@@ -72,7 +71,7 @@ def _without_collecting() -> Iterator[None]:
 def _compile(function: Callable[[int], int]) -> Any:
     """Load the function from the cache; compile it if it is not there."""
     with numba_caches_here():
-        dispatcher = njit(nogil=True, cache=not CHECKED, no_cfunc_wrapper=True)(function)
+        dispatcher = njit(nogil=True, cache=True, no_cfunc_wrapper=True)(function)
     if sys.byteorder != "little":
         raise InputError("this machine is big-endian", right="keys and tags are laid out for little-endian ones")
     if not hasattr(dispatcher, "compile"):
