@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -21,6 +22,13 @@ if "PYTEST_XDIST_WORKER" not in os.environ or "FAJITA_TESTS_CACHE" not in os.env
 os.environ["FAJITA_CACHE_DIR"] = os.environ["FAJITA_TESTS_CACHE"]
 
 from fajita.kernel.bounds import CHECKED, REGIONS  # noqa: E402
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are no garbage: it is not looked for among them again and again, and less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(autouse=True)
