@@ -147,7 +147,9 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"routes": _ROUTES, "neighbours": _NEIGHBOURS[1:], "decrement_ttl": True},
     ],
     "Tunnel": [
-        {"kind": kind, "mode": mode, "local": local, "remote": remote, "mtu": 200} | ({"gre_key": 7} if key else {})
+        {"kind": kind, "mode": mode, "local": local, "remote": remote}
+        | ({"mtu": 200} if mode == "encapsulate" else {})
+        | ({"gre_key": 7} if key else {})
         for kind, key in (("ip_in_ip", False), ("gre", False), ("gre", True), ("vxlan", False))
         for mode, local, remote in (
             ("encapsulate", "192.0.2.7", "10.0.0.2"),
