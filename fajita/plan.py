@@ -227,9 +227,9 @@ class Segment:
     nfs: list[int] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(eq=False)
 class Plan:
-    """What a chain compiles to. constants: the lists that NFs index.
+    """What a chain compiles to; once it is made it does not change. constants: the lists that NFs index.
 
     datagrams: how many first fragments are remembered, so that later ones find their flow; 0: nothing needs that.
     sharding: which worker gets a packet.

@@ -112,11 +112,14 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=["threads", "one after the other"], autouse=True)
+@pytest.fixture(params=["threads", "one after the other"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few packets, as there are here, are usually run by all workers in one thread."""
     if request.param == "threads":
         monkeypatch.setattr("fajita.engine.parallel.FEW", 0)
+
+
+both_ways = pytest.mark.usefixtures("way")
 
 
 @pytest.mark.parametrize("name", CHAINS)
@@ -132,6 +135,7 @@ def assert_engines_agree(plan: Plan, sent: Traffic, workers: int) -> None:
     assert result.packets == len(sent.frames)
 
 
+@both_ways
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("name", CHAINS)
 def test_engines_agree_with_any_number_of_workers(name: str, workers: int) -> None:
@@ -143,12 +147,14 @@ def test_engines_agree_with_any_number_of_workers(name: str, workers: int) -> No
     check()
 
 
+@both_ways
 @pytest.mark.parametrize("workers", WORKERS[1:])
 @pytest.mark.parametrize("name", CHAINS)
 def test_engines_agree_on_many_flows(name: str, workers: int) -> None:
     assert_engines_agree(CHAINS[name].plan, many_flows(500, repeats=3), workers)
 
 
+@both_ways
 @pytest.mark.parametrize("seed", range(4))
 def test_engines_agree_on_random_chains(seed: int) -> None:
     chain, workers = random_chain(1000 + seed), Random(seed).choice(WORKERS[1:])
@@ -184,9 +190,7 @@ def results(run: Run) -> dict[str, object]:
 INDEPENDENT = [name for name in CHAINS if name != "limited"]
 
 
-@pytest.mark.parametrize("engine", ["compiled", "reference"])
-@pytest.mark.parametrize("name", INDEPENDENT)
-def test_results_do_not_depend_on_the_number_of_workers(name: str, engine: str) -> None:
+def assert_independent_of_workers(name: str, engine: str) -> None:
     @settings(max_examples=max(1, EXAMPLES // 4), suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(sent=traffic(), workers=st.sampled_from(WORKERS[1:]), drain=st.booleans())
     def check(sent: Traffic, workers: int, drain: bool) -> None:
@@ -196,6 +200,17 @@ def test_results_do_not_depend_on_the_number_of_workers(name: str, engine: str) 
         assert results(one) == results(several)
 
     check()
+
+
+@both_ways
+@pytest.mark.parametrize("name", INDEPENDENT)
+def test_results_do_not_depend_on_the_number_of_workers(name: str) -> None:
+    assert_independent_of_workers(name, "compiled")
+
+
+@pytest.mark.parametrize("name", INDEPENDENT)
+def test_results_of_the_interpreted_engine_do_not_depend_on_it_either(name: str) -> None:
+    assert_independent_of_workers(name, "reference")
 
 
 def test_a_worker_that_fails_ends_the_run_with_what_was_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

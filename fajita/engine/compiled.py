@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,14 @@ from fajita.translation import TranslatedNF
 
 #: A process that runs a chain again has its kernel at hand.
 _kernel = cache(load_kernel)
+_kernels_of_plans: WeakKeyDictionary[Plan, Callable[..., int]] = WeakKeyDictionary()
+
+
+def _kernel_of(plan: Plan) -> Callable[..., int]:
+    """The kernel of a plan, whose text is made once for all workers."""
+    if plan not in _kernels_of_plans:
+        _kernels_of_plans[plan] = _kernel(generate(plan))
+    return _kernels_of_plans[plan]
 
 
 def _run_once(poll: Callable[..., int], context: int) -> int:
@@ -80,7 +89,7 @@ class CompiledEngine:
         """
         self.plan = plan
         self._poll: Callable[..., int] | None = _kernel(generate_live(plan, spreads=spreads)) if live else None
-        self._run = partial(_run_once, self._poll) if self._poll is not None else _kernel(generate(plan))
+        self._run = partial(_run_once, self._poll) if self._poll is not None else _kernel_of(plan)
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _zeros(plan.core_bytes)
         begin_core(self._core, plan.nfs)

@@ -58,10 +58,11 @@ class Sharder:
     """
 
     def __init__(self, plan: Plan, fields: HashFields) -> None:
-        self._hash_frames, self._hash_fragments = (
-            _kernel(_SOURCE.format(name=name, imports=SHARD_IMPORTS, functions=shard_text(plan, fields)))
-            for name in ("hash_frames", "hash_fragments")
-        )
+        names = ["hash_frames", "hash_fragments"] if plan.datagrams else ["hash_frames"]
+        self._kernels = {
+            name: _kernel(_SOURCE.format(name=name, imports=SHARD_IMPORTS, functions=shard_text(plan, fields)))
+            for name in names
+        }
         self._tables = byte_tables(fields.key)
         self._found = np.zeros(2, np.int64)
         #: What is remembered of first fragments: of all packets, not of one worker's.
@@ -87,7 +88,7 @@ class Sharder:
         columns: list[NDArray[Any]] = [part.address, part.captured, part.link]
         self._allow(block, [*columns, buckets])
         addresses = (column.ctypes.data for column in columns)
-        self._hash_frames(*addresses, stop - start, self._tables.ctypes.data, buckets[start:].ctypes.data)
+        self._kernels["hash_frames"](*addresses, stop - start, self._tables.ctypes.data, buckets[start:].ctypes.data)
 
     def _follow(self, block: FrameBlock, buckets: NDArray[np.uint8], indices: NDArray[np.int64]) -> None:
         """Give fragments the buckets of the first ones of their datagrams."""
@@ -96,7 +97,7 @@ class Sharder:
         areas: list[NDArray[Any]] = [self._tables, self.fragments.words, self._found, indices]
         self._allow(block, [*columns, *areas, buckets])
         addresses = (area.ctypes.data for area in (*columns, *areas))
-        self._hash_fragments(*addresses, indices.ctypes.data + indices.nbytes, buckets.ctypes.data)
+        self._kernels["hash_fragments"](*addresses, indices.ctypes.data + indices.nbytes, buckets.ctypes.data)
 
     def _allow(self, block: FrameBlock, areas: Sequence[NDArray[Any]]) -> None:
         if CHECKED:

@@ -18,16 +18,15 @@ _numbers = count()
 @cache
 def _functions_of(path: str) -> dict[int, ast.FunctionDef]:
     """The functions of a source file by the line of their first decorator."""
-    functions = [node for node in statements(ast.parse(Path(path).read_text(), path).body)]
     return {
         node.decorator_list[0].lineno: node
-        for node in functions
+        for node in statements(ast.parse(Path(path).read_text(), path).body)
         if isinstance(node, ast.FunctionDef) and node.decorator_list
     }
 
 
 class _Lowered(ir.Function):
-    """A function that, once it is whole, keeps its text in place of its instructions: other modules have it as it is."""
+    """A function that keeps its text in place of its instructions once it is whole: other modules take it as it is."""
 
     text = ""
     callees: tuple[Any, ...] = ()

@@ -9,7 +9,7 @@ Names that are not local are constants or callees and are looked up where the fu
 
 import ast
 from collections.abc import Callable, Iterator
-from functools import cache, reduce
+from functools import reduce
 from typing import Any, NoReturn
 
 from llvmlite import ir
@@ -63,12 +63,6 @@ def _stored_in(tree: ast.FunctionDef) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-@cache
-def _method_of(kind: type[ast.AST]) -> str:
-    """The name of the method that lowers such nodes."""
-    return f"_{kind.__name__.lower()}"
-
-
 class Lowering:
     """Writes the body of one function. `lookup` gives the constant or callee of a name that is not local."""
 
@@ -95,7 +89,7 @@ class Lowering:
     # Expressions: one method for each kind of node; the result has 64 bits, or one where it is a condition.
 
     def _value(self, node: ast.expr) -> Any:
-        handler = getattr(self, _method_of(type(node)), None)
+        handler = getattr(self, f"_{type(node).__name__.lower()}", None)
         return handler(node) if handler else self._refuse(node)
 
     def _integer(self, node: ast.expr) -> Any:
@@ -203,7 +197,7 @@ class Lowering:
         for statement in statements:
             if self.builder.block.is_terminated:
                 return
-            handler = getattr(self, _method_of(type(statement)), None)
+            handler = getattr(self, f"_{type(statement).__name__.lower()}", None)
             if handler is None:
                 self._refuse(statement)
             handler(statement)

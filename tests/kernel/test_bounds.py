@@ -113,12 +113,8 @@ def run_checked(script: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_access_one_byte_out_of_bounds_is_noted_and_not_made(tmp_path):
-    run_checked(SINGLE_ACCESSES, tmp_path)
-
-
-def test_so_it_is_by_a_kernel_that_another_process_compiled(tmp_path, monkeypatch):
-    """The callback lies elsewhere in each process."""
+def test_an_access_one_byte_out_of_bounds_is_noted_and_not_made(tmp_path, monkeypatch):
+    """Nor by a kernel that another process compiled, in which the callback lay elsewhere."""
     monkeypatch.setenv("FAJITA_CACHE_DIR", str(tmp_path))
     run_checked(SINGLE_ACCESSES, tmp_path)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}

@@ -4,6 +4,7 @@ import pytest
 from llvmlite import ir
 
 from fajita.kernel.function import KernelFunction, burst_function, kernel_function, rare_function
+from fajita.kernel.memory import store_be16
 from fajita.kernel.operation import I64
 
 OFFSET = 3
@@ -22,6 +23,11 @@ def twice(value):
 @burst_function
 def countdown(value):
     return countdown(value - 1) if value > 0 else value
+
+
+@rare_function
+def stores(value):
+    store_be16(value, twice(value))
 
 
 @kernel_function
@@ -51,7 +57,15 @@ def test_a_kernel_function_knows_its_name_and_arity():
 def test_a_function_is_lowered_once_in_a_module():
     text = module_with(twice, plus_offset)
     assert text.count("define internal") == 2
-    assert module_with(twice).count("define internal") == 2  # and once again in another module
+    assert module_with(twice).count("define internal") == 2  # and stands in another module too
+
+
+def test_modules_have_a_function_alike_with_all_that_it_calls():
+    first, second = module_with(stores), module_with(stores)
+    assert first == second
+    assert second.count("define internal") == 3
+    assert second.count("declare") == 1  # of LLVM's own function
+    assert module_with(twice, stores).count("define internal") == 3
 
 
 @pytest.mark.parametrize(
@@ -84,5 +98,6 @@ def test_namesakes_do_not_meet():
 
 @pytest.mark.parametrize(("kernel", "name"), [(unknown_name, "NOWHERE"), (unknown_callee, "abs")], ids=str)
 def test_a_name_that_is_not_known_is_told(kernel, name):
-    with pytest.raises(NameError, match=f"{kernel.name}: a kernel function cannot use '{name}'"):
-        module_with(kernel)
+    for _ in range(2):
+        with pytest.raises(NameError, match=f"{kernel.name}: a kernel function cannot use '{name}'"):
+            module_with(kernel)
