@@ -56,7 +56,6 @@ struct fajita_setup {
 };
 
 struct fajita_counts {
-    uint64_t in_packets, in_bytes, out_packets, out_bytes;
     uint64_t missed;     /* came while there was no room in a queue */
     uint64_t in_errors;  /* of the device */
     uint64_t out_errors; /* handed over and not sent */
@@ -64,7 +63,6 @@ struct fajita_counts {
 };
 
 int fajita_list_ports(uint16_t *ports, int room);
-int fajita_find_port(const char *name);
 int fajita_describe_port(uint16_t port, struct fajita_port *description);
 int fajita_set_up_port(uint16_t port, const struct fajita_setup *setup);
 /* Fill in the table of indirection of a port that runs. */

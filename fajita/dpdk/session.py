@@ -56,7 +56,7 @@ class Session:
         for port in self.ports:
             most = port.description.transmit_queues
             locks[port.number] = None if workers <= most else np.zeros(1, np.uint32)
-            transmit = 0 if port.number not in targets else min(workers, most) if workers <= most else 1
+            transmit = 0 if port.number not in targets else workers if workers <= most else 1
             receive = min(workers, port.description.receive_queues) if port.number in sources else 0
             port.set_up(pools[:receive], transmit, fields)
         lane_locks = [locks[lane.target.number] for lane in self.lanes]
