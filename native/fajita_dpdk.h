@@ -102,6 +102,7 @@ struct fajita_lane {
     uint64_t unsent;    /* the port did not take them */
     uint64_t malformed; /* mbufs that contradict themselves: refused */
     uint64_t too_long;  /* several segments and no room to join them: refused */
+    uint64_t no_memory; /* no mbuf to copy them to: refused */
     uint64_t copied;    /* into one piece of its own */
     uint64_t handed;    /* to another worker */
 };
@@ -158,6 +159,11 @@ uint16_t fajita_swallow(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, 
 struct rte_mbuf *fajita_make_mbuf(struct rte_mempool *pool, const uint8_t *bytes, const uint16_t *lengths,
                                   uint16_t segments, uint16_t headroom);
 void fajita_bend_mbuf(struct rte_mbuf *mbuf, uint16_t data_offset, uint16_t data_length, uint32_t packet_length);
+/* It says of itself that it has so many segments, and that so many hold it; and that the device took a tag out. */
+void fajita_claim_mbuf(struct rte_mbuf *mbuf, uint16_t segments, uint16_t holders);
+void fajita_strip_tag(struct rte_mbuf *mbuf, uint16_t tag);
+/* An mbuf whose bytes lie outside, in memory that is freed with it; NULL if there is no memory. */
+struct rte_mbuf *fajita_make_external_mbuf(struct rte_mempool *pool, const uint8_t *bytes, uint16_t length);
 struct rte_mbuf *fajita_clone_mbuf(struct rte_mbuf *mbuf, struct rte_mempool *pool);
 void fajita_free_mbuf(struct rte_mbuf *mbuf);
 /* Bytes of it, at most `room` of which are put there. */

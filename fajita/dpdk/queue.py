@@ -34,8 +34,8 @@ class Lane:
 class LaneCounts(Addable):
     """What went along a lane, of all workers.
 
-    unsent: the port did not take them. malformed, too_long: refused when they came. copied: into one piece, for which
-    there was no room in their first. handed: over to another worker.
+    unsent: the port did not take them. malformed, too_long, no_memory: refused when they came. copied: into one piece,
+    for which there was no room in their first. handed: over to another worker.
     """
 
     in_packets: int = 0
@@ -45,6 +45,7 @@ class LaneCounts(Addable):
     unsent: int = 0
     malformed: int = 0
     too_long: int = 0
+    no_memory: int = 0
     copied: int = 0
     handed: int = 0
 

@@ -249,3 +249,93 @@ def test_a_queue_that_is_used_again_begins_anew(pools: Pools) -> None:
         workers.stop()
     assert queue.words.retries == RETRIES
     assert [load.busy_seconds for load in engine.loads()] == [0]
+
+
+COUNTER = Chain([FlowCounter()])
+FRAME = bytes(range(60))
+
+
+def external(pools: Pools) -> Any:
+    return library().lib.fajita_make_external_mbuf(pools.frames, FRAME, len(FRAME))
+
+
+@pytest.mark.parametrize(
+    ("make", "copied"),
+    [
+        (lambda pools: pools.mbuf(Shape(FRAME, [60])), 0),
+        (lambda pools: pools.mbuf(Shape(FRAME, [60], headroom=4)), 0),
+        (lambda pools: pools.mbuf(Shape(FRAME, [60], headroom=3)), 1),
+        (lambda pools: pools.mbuf(Shape(FRAME, [60], is_shared=True)), 1),
+        (lambda pools: pools.mbuf(Shape(FRAME, [20, 40])), 0),
+        (lambda pools: pools.mbuf(Shape(FRAME, [20, 40], headroom=0)), 1),
+        (external, 1),
+    ],
+)
+def test_a_tag_that_the_device_took_out_is_put_back(pools: Pools, make: Any, copied: int) -> None:
+    mbuf = make(pools)
+    library().lib.fajita_strip_tag(mbuf, 0x2123)
+    nic = PlayedNIC([mbuf], [32], [32])
+    _, counts = run_live(COUNTER.plan, nic, pools)
+    assert nic.sent == [FRAME[:12] + b"\x81\x00\x21\x23" + FRAME[12:]]
+    assert (counts.copied, counts.malformed) == (copied, 0)
+    assert pools.in_use() == 0
+
+
+def test_a_frame_outside_of_its_mbuf_is_taken_as_it_lies_unless_others_see_it(pools: Pools) -> None:
+    lib, _ = library()
+    alone, seen = external(pools), external(pools)
+    clone = lib.fajita_clone_mbuf(seen, pools.clones)
+    nic = PlayedNIC([alone, seen], [32], [32])
+    _, counts = run_live(Chain([MacSwap()]).plan, nic, pools)
+    assert counts.copied == 1
+    assert nic.sent == [FRAME[6:12] + FRAME[:6] + FRAME[12:]] * 2
+    assert read(clone) == FRAME
+    lib.fajita_free_mbuf(clone)
+    assert pools.in_use() == 0
+
+
+def test_a_frame_that_somebody_else_has_too_is_copied(pools: Pools) -> None:
+    lib, _ = library()
+    mbuf = pools.mbuf(Shape(FRAME, [60]))
+    lib.fajita_claim_mbuf(mbuf, 1, 2)
+    nic = PlayedNIC([mbuf], [32], [32])
+    _, counts = run_live(Chain([MacSwap()]).plan, nic, pools)
+    assert (counts.copied, read(mbuf)) == (1, FRAME)
+    lib.fajita_free_mbuf(mbuf)
+    assert pools.in_use() == 0
+
+
+def test_an_mbuf_that_nobody_has_is_refused_and_not_given_back_a_second_time(pools: Pools) -> None:
+    lib, _ = library()
+    mbuf = pools.mbuf(Shape(FRAME, [60]))
+    lib.fajita_claim_mbuf(mbuf, 1, 0)
+    _, counts = run_live(COUNTER.plan, PlayedNIC([mbuf], [32], [32]), pools)
+    assert (counts.malformed, counts.in_packets) == (1, 0)
+    lib.fajita_claim_mbuf(mbuf, 1, 1)
+    lib.fajita_free_mbuf(mbuf)
+    assert pools.in_use() == 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "claimed"), [([60], 0), ([60], 2), ([20, 40], 1), ([20, 40], 3), ([20, 20, 20], 2)]
+)
+def test_one_that_has_not_as_many_segments_as_it_says_is_refused(
+    pools: Pools, lengths: list[int], claimed: int
+) -> None:
+    mbuf = pools.mbuf(Shape(FRAME, lengths))
+    library().lib.fajita_claim_mbuf(mbuf, claimed, 1)
+    _, counts = run_live(COUNTER.plan, PlayedNIC([mbuf], [32], [32]), pools)
+    assert (counts.malformed, counts.in_packets, counts.copied) == (1, 0, 0)
+
+
+def test_where_there_is_no_mbuf_to_copy_to_that_is_counted_as_such(pools: Pools) -> None:
+    lib, _ = library()
+    few = lib.fajita_make_pool(b"test few", 1, LARGE, 0)
+    held = lib.fajita_make_mbuf(few, FRAME, [60], 1, HEADROOM)
+    assert held != library().ffi.NULL
+    nic = PlayedNIC([pools.mbuf(Shape(FRAME, [60], is_shared=True))], [32], [32])
+    _, counts = run_live(COUNTER.plan, nic, SimpleNamespace(large=few))
+    assert (counts.no_memory, counts.too_long, counts.in_packets) == (1, 0, 0)
+    lib.fajita_free_mbuf(held)
+    lib.fajita_free_pool(few)
+    assert pools.in_use() == 0
