@@ -11,11 +11,11 @@ run: $(VENV)/fajita
 
 # All but the first line run traffic through kernels that check the bounds of every load and store.
 test: $(VENV)/development
-	$(VENV)/bin/python -m pytest -n auto
-	FAJITA_CHECK_BOUNDS=1 FAJITA_EXAMPLES=10 $(VENV)/bin/python -m pytest -n auto tests/test_differential.py \
-		tests/kernel/test_tunnels.py tests/kernel/test_tunnel_fields.py tests/io/test_pcap.py tests/io/test_pcapng.py
-	FAJITA_CHECK_BOUNDS=1 $(VENV)/bin/python -m pytest -n auto tests/test_workers.py -k many_flows
-	FAJITA_CHECK_BOUNDS=1 $(VENV)/bin/python -m pytest -n auto tests/engine/test_live.py tests/dpdk/test_mbufs.py
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal
+	FAJITA_CHECK_BOUNDS=1 FAJITA_EXAMPLES=10 $(VENV)/bin/python -m pytest -n auto --dist worksteal \
+		tests/test_differential.py tests/kernel/test_tunnels.py tests/kernel/test_tunnel_fields.py tests/io/test_pcap.py \
+		tests/io/test_pcapng.py tests/test_workers.py::test_engines_agree_on_many_flows tests/engine/test_live.py \
+		tests/dpdk/test_mbufs.py
 
 environment: $(VENV)/development
 

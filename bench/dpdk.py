@@ -31,6 +31,7 @@ from fajita.dpdk.queue import BLOCK, Lane, WorkerQueue
 from fajita.dpdk.session import Session
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.live import LiveWorkers
+from fajita.engine.memory import huge_pages
 from fajita.engine.workers import live_engine
 from fajita.io.flow_order import FlowOrder
 from fajita.io.frames import FrameBlock
@@ -61,14 +62,12 @@ class Played:
     """A chain behind a NIC that is played."""
 
     def __init__(self, plan: Plan, slots: np.ndarray, flows: int) -> None:
-        lib, _ = library()
+        lib, ffi = library()
         pool = lib.fajita_make_pool(b"played", 4095, 2048, 0)
-        lib.fajita_play(_pointer(slots), len(slots), MINIMUM_SIZE, pool)
         port: Any = SimpleNamespace(number=0, receive_queues=1, description=SimpleNamespace(driver="played"))
         self.queue = TimedQueue([Lane(port, port)], 0, pool, [None])
-        _, ffi = library()
-        lane = self.queue.words.lane[0]
-        lane.receive, lane.transmit = ffi.addressof(lib, "fajita_played"), ffi.addressof(lib, "fajita_swallow")
+        play_frames(self.queue, slots, pool)
+        self.queue.words.lane[0].transmit = ffi.addressof(lib, "fajita_swallow")
         self.engine = live_engine(plan, 1)
         make_every_flow(self.engine, flows)
         self._workers = LiveWorkers(self.engine, [self.queue])
@@ -76,6 +75,13 @@ class Played:
     def pass_ns(self) -> float:
         """A while; ns per packet."""
         return live_pass(self._workers, self.queue)
+
+
+def play_frames(queue: WorkerQueue, slots: np.ndarray, pool: Any, receive: str = "fajita_played") -> None:
+    """Have a queue receive these frames, over and over, in mbufs of a pool or those that the function receives."""
+    lib, ffi = library()
+    lib.fajita_play(_pointer(slots), len(slots), MINIMUM_SIZE, pool)
+    queue.words.lane[0].receive = ffi.addressof(lib, receive)
 
 
 def live_pass(workers: LiveWorkers, queue: TimedQueue, seconds: float = LIVE_SECONDS) -> float:
@@ -87,7 +93,11 @@ def live_pass(workers: LiveWorkers, queue: TimedQueue, seconds: float = LIVE_SEC
 
 
 class NICAlone:
-    """What the NIC that is played takes by itself, in a thread that has DPDK's caches; after Played."""
+    """What a NIC takes by itself, in a thread that has DPDK's caches: the one that is played, after Played."""
+
+    def __init__(self, receive: str = "fajita_played", transmit: str = "fajita_swallow", port: int = 0) -> None:
+        lib, ffi = library()
+        self._bursts, self._port = [ffi.addressof(lib, name) for name in (receive, transmit)], port
 
     def pass_ns(self) -> float:
         """A while; ns per packet."""
@@ -97,7 +107,7 @@ class NICAlone:
         def play() -> None:
             lib.fajita_begin_thread()
             start = time.thread_time()
-            lib.fajita_play_alone(blocks, BLOCK)
+            lib.fajita_play_alone(*self._bursts, self._port, blocks, BLOCK)
             seconds.append(time.thread_time() - start)
             lib.fajita_end_thread()
 
@@ -114,10 +124,12 @@ class InMemory:
         self.engine, self._most = CompiledEngine(plan), most
         make_every_flow(self.engine, flows)
         self._pristine, self._first = slots, flows
+        self._slots = huge_pages(slots.nbytes)[: slots.nbytes].reshape(slots.shape)
 
     def pass_ns(self) -> float:
         """All frames once; ns per packet."""
-        slots = self._pristine.copy()
+        slots = self._slots
+        slots[:] = self._pristine
         count = len(slots)
         block = FrameBlock.from_slots(slots, np.full(count, MINIMUM_SIZE), packet_times(self._first, count, 100))
         parts = [block.part(first, first + self._most) for first in range(0, count, self._most)]
@@ -172,9 +184,7 @@ def main() -> None:
     plan = Chain.load(options.chain).plan
     begin_environment(f"{options.eal} --vdev=net_null0 --vdev=net_null1")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    slots = np.zeros((PACKETS, 64), np.uint8)
-    flows = FlowOrder("uniform", options.flows, 1).take(PACKETS)
-    slots[:, :MINIMUM_SIZE] = make_frames(flows, traffic="udp")[:, :MINIMUM_SIZE]
+    slots = make_frames(FlowOrder("uniform", options.flows, 1).take(PACKETS), traffic="udp")
     ways: dict[str, Any] = {
         "in memory": InMemory(plan, slots, options.flows, PACKETS),
         f"in memory, {BLOCK} at once": InMemory(plan, slots, options.flows, BLOCK),

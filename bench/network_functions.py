@@ -257,6 +257,8 @@ def cases() -> list[Case]:
         Case("port_scan_detector, SYNs", "port_scan_detector:", partial(to_tcp, SYN)),
         Case("syn_flood_guard", "syn_flood_guard:", partial(to_tcp, ACK)),
         Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard: {limit: 1}", partial(to_tcp, SYN)),
+        Case("flow_exporter", "flow_exporter:"),
+        Case("flow_exporter, both ways", "flow_exporter: {key: connection}", answers=True),
         Case("ttl", "ttl:"),
         Case("vlan", "vlan: {only: [100], translate: {100: 200}}", with_tag),
         Case("vlan, a service tag", "vlan: {only: [100], service: 200}", with_tag),

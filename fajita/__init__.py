@@ -21,7 +21,7 @@ from fajita.key import (
     source_prefix,
     vlan,
 )
-from fajita.nf import ANY_KEY, DROP, LOOK_UP, NF, PASS
+from fajita.nf import ANY_KEY, DRAINED, DROP, EVICTED, IDLE, LOOK_UP, NF, PASS
 from fajita.packet import Layer
 from fajita.packet_attributes import Packet
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
@@ -49,7 +49,10 @@ from fajita.text_file import TextFile, TextFileValue
 
 __all__ = [
     "ANY_KEY",
+    "DRAINED",
     "DROP",
+    "EVICTED",
+    "IDLE",
     "LOOK_UP",
     "NF",
     "PASS",

@@ -129,6 +129,11 @@ def _bench_chain(
         except KeyboardInterrupt:
             console.complain(f"interrupted after {len(rows)} of {len(settings)} settings")
             status = 130
+        except InputError as error:
+            if not rows:
+                raise
+            console.complain(f"{error} (after {len(rows)} of {len(settings)} settings)")
+            status = 2
     if not rows:
         return status
     errors = _write_rows(rows, rows, outputs, csv_text)
@@ -157,10 +162,16 @@ def _run_suite(name: str, outputs: _Outputs, out: Path | None, *, quick: bool, q
     check_folder(folder, "put the report")
     machine = describe_machine() | {"quick": quick}
     with console.experiment_progress(quiet) as update:
-        results, is_whole = run_suite(suite, quick=quick, progress=update)
-    status = 0
-    if not is_whole:
-        console.complain(f"interrupted after {len(results)} of {len(suite.experiments)} experiments")
+        came = run_suite(suite, quick=quick, progress=update)
+    status, results = 0, came.results
+    how_far = f"after {len(results)} of {len(suite.experiments)} experiments"
+    if came.error is not None:
+        if not results:
+            raise came.error
+        console.complain(f"{came.error} ({how_far})")
+        status = 2
+    elif came.interrupted:
+        console.complain(f"interrupted {how_far}")
         status = 130
     if not results:
         return status

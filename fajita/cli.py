@@ -29,6 +29,7 @@ from fajita.options import (
     EngineName,
     InPort,
     InsidePort,
+    Ipfix,
     JsonFile,
     Limit,
     Memory,
@@ -53,6 +54,8 @@ from fajita.rss import check_workers
 from fajita.tuning import Tuning
 
 if TYPE_CHECKING:
+    from fajita.plan import Plan
+    from fajita.records import RecordSink
     from fajita.run import Run
 
 app = typer.Typer(
@@ -103,6 +106,7 @@ def run(
     export: Annotated[
         Path | None, typer.Option("--export", metavar="DIR", help="Write state and records, as Parquet.")
     ] = None,
+    ipfix: Ipfix = None,
     limit: Limit = None,
     memory: Memory = None,
     drain: Drain = False,
@@ -122,16 +126,13 @@ def run(
     ends = Ends(pcap, dpdk, out, in_port, inside, outside, duration)
     other_engine = engine.value if engine is not EngineName.compiled else None
     ends.check({"--balance": balance, "--spray": spray, "--strict": strict, f"--engine {other_engine}": other_engine})
-    check_outputs({"--out": ends.out_file, "--json": json_file}, inputs=(chain, *ends.files))
+    ipfix_file = None if ipfix is None or "://" in ipfix else ipfix
+    outputs = {"--out": ends.out_file, "--json": json_file, "--ipfix": ipfix_file}
+    check_outputs(outputs, inputs=(chain, *ends.files))
     # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
     with interruptible() as interruption:
         plan = Chain.load(chain).plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
-        records = None
-        if export is not None:
-            from fajita.records import RecordFiles
-
-            check_folder(export, "export")
-            records = RecordFiles(export, plan)
+        records = _record_sink(plan, export, ipfix)
         if dpdk is not None:
             from fajita.live import execute_live
 
@@ -145,7 +146,7 @@ def run(
                     duration_ns=duration_ns,
                     records=records,
                     memory_bytes=memory_bytes,
-                    drain=drain,
+                    drain=drain or ipfix is not None,
                     watch=watch,
                     interruption=interruption,
                 )
@@ -166,7 +167,7 @@ def run(
                     records=records,
                     memory_bytes=memory_bytes,
                     balance_ns=balance_ns,
-                    drain=drain,
+                    drain=drain or ipfix is not None,
                     before_block=before_block,
                     progress=after_block,
                     interruption=interruption,
@@ -193,6 +194,25 @@ def run(
     if errors:
         return 2
     return interruption.exit_status if done.interrupted else 0
+
+
+def _record_sink(plan: "Plan", export: Path | None, ipfix: str | None) -> "RecordSink | None":
+    """Where the records of a run go: to files in the folder, as IPFIX, both, or nowhere."""
+    sinks: list[RecordSink] = []
+    if export is not None:
+        from fajita.records import RecordFiles
+
+        check_folder(export, "export")
+        sinks.append(RecordFiles(export, plan))
+    if ipfix is not None:
+        from fajita.ipfix import IpfixRecords
+
+        sinks.append(IpfixRecords(ipfix, plan))
+    if len(sinks) < 2:
+        return sinks[0] if sinks else None
+    from fajita.records import SeveralSinks
+
+    return SeveralSinks(sinks)
 
 
 @app.command()

@@ -271,6 +271,8 @@ def print_description(nf: "NFDescription") -> None:
     """All that a user has to know of an NF, to standard output."""
     say(f"{nf.name}\n\n{nf.text}\n")
     say(f"key: {nf.key or 'none'}" + (f" (or {', '.join(nf.keys[1:])})" if nf.keys[1:] else ""))
+    if nf.timeout is not None:
+        say(f"timeout: {nf.timeout} if left out")
     for heading, lines in (
         (
             "parameters",

@@ -135,7 +135,7 @@ class ParameterDescription:
 class NFDescription:
     """An NF as a user sees it. key: its own granularity, None without state; keys: all that `key:` can choose.
 
-    state, core: types by field, in the words of the NF's source (u64, Sum[u64], ipv4, ...).
+    timeout: if the chain gives none. state, core: types by field, in words of the source (u64, Sum[u64], ipv4, ...).
     """
 
     name: str
@@ -143,6 +143,7 @@ class NFDescription:
     text: str
     key: str | None
     keys: tuple[str, ...]
+    timeout: str | None
     parameters: tuple[ParameterDescription, ...]
     state: dict[str, str]
     core: dict[str, str]
@@ -158,6 +159,7 @@ def describe(name: str, nf_class: type[NF]) -> NFDescription:
         text=text,
         key=nf_class.key.name if nf_class.key is not None else None,
         keys=tuple(key.name for key in keys),
+        timeout=nf_class.timeout,
         parameters=_parameters(nf_class),
         state=_types(nf_class.state_fields, nf_class.state_arrays),
         core=_types(nf_class.core_fields, nf_class.core_arrays, nf_class.core_maps),

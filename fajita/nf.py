@@ -7,7 +7,7 @@ Python: the interpreted engine calls the methods as they are, the compiled engin
 import inspect
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, get_type_hints
 
 import numpy as np
@@ -40,6 +40,11 @@ LOOK_UP = 2
 
 #: The field of a State in which the NF says after what idle time it ends: nanoseconds, 0 for the usual `timeout`.
 EXPIRE_IN = "expire_in"
+
+#: The variable of a Core in which `expire` finds why a state ends, one of the three: its key has been idle, all end as
+#: the run does, another flow needs its place.
+ENDED_BY = "ended_by"
+IDLE, DRAINED, EVICTED = range(3)
 
 #: The method that runs before the key of a packet is read.
 BEFORE_LOOKUP = "before_lookup"
@@ -172,6 +177,8 @@ class NF:
     Params: parameters, typed, with defaults; they become attributes. State: what is kept per key. Core: variables
     that each worker keeps once. about: of an NF without a key, the layers a frame must have for the NF to
     see it, IP if it does not say; of one with a key, Layer.IPV4 or Layer.IPV6 if it handles but one of them.
+    timeout: with unit, after what idle time a state ends unless the chain gives the NF another one; None: as the chain
+    says. ipfix: of records, the information elements (RFC 7012) that fields of State become with `--ipfix`, by name.
     together: of several workers, one gets all packets that agree in this key as they come to the NF, because they
     share variables of Core; `prepare` may set it, `everything` means that one gets all.
 
@@ -187,6 +194,8 @@ class NF:
     key: ClassVar[Key | None] = None
     keys: ClassVar[Iterable[Key]] = ()
     about: ClassVar[Layer | None] = None
+    timeout: ClassVar[str | None] = None
+    ipfix: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
     together: Key | None = None
 
     #: Of a State with expire_in, nanoseconds: how soon a state may end that half of it as a delay is little.
@@ -224,6 +233,10 @@ class NF:
             _refuse_class(cls, f".State.{EXPIRE_IN} is an array", "use u64 or i64")
         if EXPIRE_IN in cls.state_fields and cls.state_fields[EXPIRE_IN].bytes != 8:
             _refuse_class(cls, f".State.{EXPIRE_IN} has the type {cls.state_fields[EXPIRE_IN].name}", "use u64 or i64")
+        if ENDED_BY in cls.core_arrays or (ENDED_BY in cls.core_fields and cls.core_fields[ENDED_BY].bytes != 1):
+            _refuse_class(cls, f".Core.{ENDED_BY} has no type for it", "use Max[u8]")
+        if cls.timeout is not None and cls.key is None:
+            _refuse_class(cls, " has timeout but no key", "for example: key = five_tuple")
         if (cls.state_fields or cls.state_arrays) and cls.key is None:
             _refuse_class(cls, " has State but no key", "for example: key = five_tuple")
         if cls.key is not None and cls.about not in (None, Layer.IPV4, Layer.IPV6):
@@ -242,7 +255,7 @@ class NF:
         self, /, *, name: str | None = None, key: Key | str | None = None, timeout: str | None = None, **params: Any
     ) -> None:
         """Check the parameters (InputError says which is wrong). timeout: idle time, with unit, after which an
-        entry's state is given back and begins anew; None: never."""
+        entry's state is given back and begins anew; None: after the class's, or else never."""
         cls = type(self)
         self.name = snake_case(cls.__name__) if name is None else name
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -250,7 +263,7 @@ class NF:
                 ("name",), f"{self.name!r} cannot be the name of a network function", "letters, digits and single _"
             )
         self.granularity = self._choose_key(key)
-        self.timeout_ns = self._timeout(timeout)
+        self.timeout_ns = self._timeout(cls.timeout if timeout is None else timeout)
         try:
             values = cls.params_model.model_validate(params)
         except ValidationError as error:
@@ -314,7 +327,7 @@ class NF:
         _refuse_class(type(self), f".{what}.{name} {problem}", right)
 
     def _choose_key(self, key: Key | str | None) -> Key | None:
-        if key is None:
+        if key is None or (self.key is not None and key == self.key.name):
             return self.key
         if isinstance(self.keys, AnyKey) and self.key is not None:
             return key if isinstance(key, Key) else _named_key(key)

@@ -127,6 +127,15 @@ Metrics = Annotated[
         show_default=False,
     ),
 ]
+Ipfix = Annotated[
+    str | None,
+    typer.Option(
+        "--ipfix",
+        metavar="FILE|udp://HOST:PORT",
+        help="Write flow records as IPFIX, or send them to a collector; at the end, all flows end.",
+        show_default=False,
+    ),
+]
 Drain = Annotated[bool, typer.Option("--drain", help="At the end, end all flows as if they were idle.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Neither report nor progress; warnings and errors only.")]
 Strict = Annotated[bool, typer.Option("--strict", help="A capture cut off at the end is an error.")]

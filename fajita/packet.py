@@ -184,10 +184,13 @@ ERROR_FIELDS = frozenset({"icmp_type", *QUOTED})
 #: In the method `error`: whether the flow that the ICMP error is about has a state. In others it is true.
 RELATED = "related"
 
+#: A fact that takes the IP header to find out.
+IP_LENGTH = "ip_length"
 #: Facts about a packet that are not header fields: name, what it is.
 FACTS: dict[str, str] = {
     "length": "bytes of the frame on the wire, without the Ethernet checksum",
     "captured_length": "bytes of the frame that the capture holds",
+    IP_LENGTH: "bytes of the IP packet as its header states them; where it states 0, what the frame has on the wire",
     "time_ns": "the packet's own time, nanoseconds since 1970; may go backwards in a capture",
     "payload_length": "captured bytes after the TCP, UDP or ICMP header, padding left out",
     "tcp_options_length": "captured bytes of TCP options",

@@ -48,6 +48,7 @@ class Packet:
     quoted_icmp_id: int
     length: int
     captured_length: int
+    ip_length: int
     time_ns: int
     frame: MutableSequence[int]
     payload_length: int

@@ -1,7 +1,7 @@
 """The records that NFs emit, on their way out of a run: kept in memory, or written to Parquet files as they come."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -189,3 +189,24 @@ class _RecordFile:
                 what = f"cannot write: {error.strerror or error}"
                 raise InputError(what, str(self.path), "name a folder with room") from None
             raise
+
+
+class SeveralSinks:
+    """Gives records to several sinks; what one refuses costs the others nothing."""
+
+    def __init__(self, sinks: Sequence[RecordSink]) -> None:
+        self._sinks = sinks
+
+    def write(self, nf: NFPlan, sides: Sides) -> None:
+        """Give them to each; InputError for the first that does not take them."""
+        with _errors_at_the_end() as unless_refused:
+            for sink in self._sinks:
+                with unless_refused():
+                    sink.write(nf, sides)
+
+    def close(self) -> None:
+        """The run has ended for each; InputError for the first that cannot be finished."""
+        with _errors_at_the_end() as unless_refused:
+            for sink in self._sinks:
+                with unless_refused():
+                    sink.close()

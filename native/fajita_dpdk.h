@@ -101,8 +101,8 @@ struct fajita_lane {
     uint64_t in_packets, in_bytes, out_packets, out_bytes;
     uint64_t unsent;    /* the port did not take them */
     uint64_t malformed; /* mbufs that contradict themselves: refused */
-    uint64_t too_long;  /* several segments and no room to join them: refused */
-    uint64_t no_memory; /* no mbuf to copy them to: refused */
+    uint64_t too_long;  /* refused: no room to join its segments, or for what it has become */
+    uint64_t no_memory; /* refused: no mbuf to copy it to */
     uint64_t copied;    /* into one piece of its own */
     uint64_t handed;    /* to another worker */
 };
@@ -110,9 +110,10 @@ struct fajita_lane {
 /* The columns of a block of frames (fajita/io/frames.py), and what is under way. Every array has room for `room`. */
 struct fajita_queue {
     uint64_t *address;
+    uint64_t *floor; /* where the buffer of each mbuf begins; NULL: no frame becomes longer or shorter */
     uint32_t *captured, *wire;
     uint64_t *time_ns;
-    const uint8_t *verdict;
+    uint8_t *verdict;
     struct rte_mbuf **held; /* the mbuf of each frame */
     uint8_t *lane_of;
     struct rte_mbuf **outgoing;
@@ -151,9 +152,12 @@ void fajita_end_queue(struct fajita_queue *queue);
    would; and a port that takes everything. By one worker. */
 void fajita_play(const uint8_t *slots, uint32_t count, uint16_t length, struct rte_mempool *pool);
 uint16_t fajita_played(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
-/* Nothing but that: so many blocks of frames, a multiple of 32 each. */
-void fajita_play_alone(uint64_t blocks, uint32_t block);
 uint16_t fajita_swallow(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+/* What a port receives, the next frames copied into its mbufs; and what a port sends. */
+uint16_t fajita_renewed(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+uint16_t fajita_sent(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+/* Nothing but that: so many blocks of frames, a multiple of 32 each, all of which are there. */
+void fajita_play_alone(fajita_burst receive, fajita_burst transmit, uint16_t port, uint64_t blocks, uint32_t block);
 
 /* For tests that play a NIC: an mbuf of these segments, whose bytes lie one after the other; NULL if that cannot be. */
 struct rte_mbuf *fajita_make_mbuf(struct rte_mempool *pool, const uint8_t *bytes, const uint16_t *lengths,

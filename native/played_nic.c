@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_memcpy.h>
 #include <rte_mempool.h>
@@ -31,29 +32,46 @@ void fajita_play(const uint8_t *slots, uint32_t count, uint16_t length, struct r
     play.pool = pool;
 }
 
+static void write_next_frame(struct rte_mbuf *mbuf)
+{
+    rte_mov64(rte_pktmbuf_mtod(mbuf, uint8_t *), play.slots + (uint64_t)play.next * SLOT);
+    mbuf->data_len = play.length;
+    mbuf->pkt_len = play.length;
+    play.next = play.next + 1 == play.count ? 0 : play.next + 1;
+}
+
 uint16_t fajita_played(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
 {
     (void)port, (void)queue;
     if (rte_pktmbuf_alloc_bulk(play.pool, mbufs, count) != 0)
         return 0;
-    for (uint16_t i = 0; i < count; i++) {
-        rte_mov64(rte_pktmbuf_mtod(mbufs[i], uint8_t *), play.slots + (uint64_t)play.next * SLOT);
-        mbufs[i]->data_len = play.length;
-        mbufs[i]->pkt_len = play.length;
-        play.next = play.next + 1 == play.count ? 0 : play.next + 1;
-    }
+    for (uint16_t i = 0; i < count; i++)
+        write_next_frame(mbufs[i]);
     return count;
 }
 
-void fajita_play_alone(uint64_t blocks, uint32_t block)
+uint16_t fajita_renewed(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+    uint16_t got = rte_eth_rx_burst(port, queue, mbufs, count);
+    for (uint16_t i = 0; i < got; i++)
+        write_next_frame(mbufs[i]);
+    return got;
+}
+
+void fajita_play_alone(fajita_burst receive, fajita_burst transmit, uint16_t port, uint64_t blocks, uint32_t block)
 {
     struct rte_mbuf *mbufs[block];
 
     while (blocks-- > 0) {
         for (uint32_t i = 0; i < block; i += AT_ONCE)
-            fajita_played(0, 0, mbufs + i, AT_ONCE);
-        fajita_swallow(0, 0, mbufs, block);
+            receive(port, 0, mbufs + i, AT_ONCE);
+        transmit(port, 0, mbufs, block);
     }
+}
+
+uint16_t fajita_sent(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+    return rte_eth_tx_burst(port, queue, mbufs, count);
 }
 
 uint16_t fajita_swallow(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)

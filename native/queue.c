@@ -1,8 +1,9 @@
-/* What a worker polls: bursts of mbufs as columns of frames, handed over to other workers, and sent. */
+/* What a worker polls: bursts of mbufs as columns of frames. */
 
 #include "fajita_dpdk.h"
 #include "shared.h"
 
+#include <string.h>
 #include <time.h>
 
 #include <rte_cycles.h>
@@ -11,7 +12,7 @@
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
-#include <rte_pause.h>
+#include <rte_prefetch.h>
 #include <rte_ring.h>
 
 /* Receiving: nothing that an mbuf says of itself is believed before it is looked at. */
@@ -67,12 +68,22 @@ static int lies_within_buffer(const struct rte_mbuf *segment)
     return (uint32_t)segment->data_off + segment->data_len <= segment->buf_len;
 }
 
-/* In one piece, of one's own and within its buffer: the usual case. */
-static int is_plain(const struct rte_mbuf *mbuf)
+/* data_off, refcnt and nb_segs lie in one word, 16 bits each from the lowest on. */
+_Static_assert(offsetof(struct rte_mbuf, refcnt) == offsetof(struct rte_mbuf, data_off) + 2 &&
+                   offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, data_off) + 4 &&
+                   __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "struct rte_mbuf is another");
+
+/* Zero for an mbuf in one piece, of one's own and within its buffer, the usual case: told without a branch, by what lies
+   in one cache line. A difference that is negative has the highest bit. */
+static inline uint64_t oddity(const struct rte_mbuf *mbuf)
 {
-    return mbuf->nb_segs == 1 && RTE_MBUF_DIRECT(mbuf) && rte_mbuf_refcnt_read(mbuf) == 1 &&
-           !(mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && mbuf->pkt_len == mbuf->data_len &&
-           mbuf->data_len > 0 && lies_within_buffer(mbuf);
+    const uint64_t flags = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_RX_VLAN_STRIPPED;
+    uint64_t word, length = mbuf->data_len, is_wrong;
+
+    memcpy(&word, (const char *)mbuf + offsetof(struct rte_mbuf, data_off), sizeof word);
+    is_wrong = ((length - 1) | (mbuf->buf_len - (word & 0xFFFF) - length)) >> 63;
+    return is_wrong | ((uint32_t)(word >> 16) ^ 0x00010001) | (mbuf->ol_flags & flags) | (mbuf->pkt_len ^ length);
 }
 
 /* A segment that nobody has is in its pool: to free it would have it there twice. */
@@ -157,46 +168,84 @@ static struct rte_mbuf *made_plain(struct fajita_queue *queue, struct fajita_lan
     return mbuf;
 }
 
-static uint64_t time_of(const struct fajita_queue *queue, const struct fajita_lane *lane, struct rte_mbuf *mbuf,
-                        uint64_t now)
+/* Ask the port until it has no more, or `held` is full up to `most`; how many are in it then. */
+static uint32_t fetch(const struct fajita_lane *lane, struct rte_mbuf **held, uint32_t count, uint32_t most)
 {
-    if (lane->stamp_ns == 0 || !(mbuf->ol_flags & queue->stamp_flag))
-        return now;
-    return *RTE_MBUF_DYNFIELD(mbuf, queue->stamp_offset, uint64_t *) * lane->stamp_ns;
-}
-
-static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32_t count, uint32_t most)
-{
-    struct fajita_lane *lane = &queue->lane[number];
-    struct rte_mbuf *come[AT_ONCE], **held = queue->held;
-    uint64_t *address = queue->address, *time_ns = queue->time_ns, bytes = 0;
-    uint32_t *captured = queue->captured, *wire = queue->wire, before = count;
-    uint8_t *lane_of = queue->lane_of;
-
-    if (lane->in_queue == FAJITA_NO_QUEUE)
-        return count;
     while (count < most) {
         uint16_t asked = RTE_MIN((uint32_t)AT_ONCE, most - count);
-        uint16_t got = lane->receive(lane->in_port, lane->in_queue, come, asked);
-        uint64_t now = got > 0 ? fajita_now(queue) : 0;
-        for (uint16_t i = 0; i < got; i++) {
-            struct rte_mbuf *mbuf = come[i];
-            if (unlikely(!is_plain(mbuf)) && (mbuf = made_plain(queue, lane, mbuf)) == NULL)
-                continue;
-            held[count] = mbuf;
-            lane_of[count] = number;
-            address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
-            captured[count] = wire[count] = mbuf->data_len;
-            time_ns[count] = time_of(queue, lane, mbuf, now);
-            bytes += mbuf->data_len;
-            count++;
-        }
+        uint16_t got = lane->receive(lane->in_port, lane->in_queue, held + count, asked);
+        for (uint16_t i = 0; i < got; i++)
+            rte_prefetch0(held[count + i]);
+        count += got;
         if (got < asked)
             break;
     }
-    lane->in_packets += count - before;
-    lane->in_bytes += bytes;
     return count;
+}
+
+/* Packets that bring their own times. */
+static void read_stamps(const struct fajita_queue *queue, const struct fajita_lane *lane, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) {
+        struct rte_mbuf *mbuf = queue->held[i];
+        if (mbuf->ol_flags & queue->stamp_flag)
+            queue->time_ns[i] = *RTE_MBUF_DYNFIELD(mbuf, queue->stamp_offset, uint64_t *) * lane->stamp_ns;
+    }
+}
+
+/* Look at those from `first` to `end` one by one, refuse them or make them plain; how many there are then. */
+static uint32_t sort_out(struct fajita_queue *queue, struct fajita_lane *lane, uint32_t first, uint32_t end)
+{
+    uint32_t count = first;
+
+    for (uint32_t i = first; i < end; i++) {
+        struct rte_mbuf *mbuf = queue->held[i];
+        if (oddity(mbuf) == 0 || (mbuf = made_plain(queue, lane, mbuf)) != NULL)
+            queue->held[count++] = mbuf;
+    }
+    return count;
+}
+
+uint64_t fajita_fill_in(const struct fajita_queue *queue, uint32_t first, uint32_t end)
+{
+    struct rte_mbuf *const *held = queue->held;
+    uint64_t *address = queue->address, *floor = queue->floor, odd = 0;
+    uint32_t *captured = queue->captured, *wire = queue->wire;
+
+    for (uint32_t i = first; i < end; i++) {
+        const struct rte_mbuf *mbuf = held[i];
+        odd |= oddity(mbuf);
+        address[i] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
+        captured[i] = wire[i] = mbuf->data_len;
+        if (floor != NULL)
+            floor[i] = (uint64_t)(uintptr_t)mbuf->buf_addr;
+    }
+    return odd;
+}
+
+static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32_t first, uint32_t most)
+{
+    struct fajita_lane *lane = &queue->lane[number];
+    uint64_t bytes = 0, now;
+    uint32_t end;
+
+    if (lane->in_queue == FAJITA_NO_QUEUE || (end = fetch(lane, queue->held, first, most)) == first)
+        return first;
+    if (unlikely(fajita_fill_in(queue, first, end) != 0)) {
+        end = sort_out(queue, lane, first, end);
+        fajita_fill_in(queue, first, end);
+    }
+    now = fajita_now(queue);
+    memset(queue->lane_of + first, number, end - first);
+    for (uint32_t i = first; i < end; i++) {
+        queue->time_ns[i] = now;
+        bytes += queue->captured[i];
+    }
+    if (lane->stamp_ns != 0)
+        read_stamps(queue, lane, first, end);
+    lane->in_packets += end - first;
+    lane->in_bytes += bytes;
+    return end;
 }
 
 /* How many may be received, all of which might be one other worker's: what is not is left to the port, which counts it. */
@@ -223,138 +272,6 @@ int64_t fajita_receive(int64_t at, int64_t most)
     queue->pending = count;
     queue->busy_since = count > 0 ? rte_get_tsc_cycles() : 0;
     return count;
-}
-
-/* Several workers. */
-
-static struct fajita_note *note_of(struct rte_mbuf *mbuf)
-{
-    return RTE_MBUF_DYNFIELD(mbuf, fajita_note_offset, struct fajita_note *);
-}
-
-static uint32_t take_over(struct fajita_queue *queue, uint32_t worker, uint32_t count)
-{
-    uint32_t come =
-        rte_ring_sc_dequeue_burst(queue->come_from[worker], (void **)(queue->held + count), queue->room - count, NULL);
-    for (uint32_t end = count + come; count < end; count++) {
-        struct rte_mbuf *mbuf = queue->held[count];
-        queue->address[count] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
-        queue->captured[count] = queue->wire[count] = mbuf->data_len;
-        queue->time_ns[count] = note_of(mbuf)->time_ns;
-        queue->lane_of[count] = note_of(mbuf)->lane;
-    }
-    return count;
-}
-
-uint32_t fajita_waiting(const struct fajita_queue *queue)
-{
-    uint32_t waiting = 0;
-    for (uint32_t worker = 0; worker < queue->workers; worker++)
-        if (worker != queue->worker)
-            waiting += rte_ring_count(queue->come_from[worker]);
-    return waiting;
-}
-
-static uint32_t owner_of(const struct fajita_queue *queue, uint32_t frame)
-{
-    return queue->indirection[queue->buckets[frame] & 127];
-}
-
-int64_t fajita_exchange(int64_t at, int64_t received)
-{
-    struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
-    uint32_t kept = 0;
-
-    for (uint32_t worker = 0; worker < queue->workers; worker++) {
-        uint32_t leaving = 0;
-        if (worker == queue->worker)
-            continue;
-        for (uint32_t i = 0; i < received; i++) {
-            if (owner_of(queue, i) != worker)
-                continue;
-            *note_of(queue->held[i]) = (struct fajita_note){queue->time_ns[i], queue->lane_of[i]};
-            queue->lane[queue->lane_of[i]].handed++;
-            queue->outgoing[leaving++] = queue->held[i];
-        }
-        /* All fit: no more were received. */
-        if (leaving > 0)
-            rte_ring_sp_enqueue_bulk(queue->to[worker], (void **)queue->outgoing, leaving, NULL);
-    }
-    for (uint32_t i = 0; i < received; i++) {
-        if (owner_of(queue, i) != queue->worker)
-            continue;
-        queue->held[kept] = queue->held[i];
-        queue->lane_of[kept] = queue->lane_of[i];
-        queue->address[kept] = queue->address[i];
-        queue->captured[kept] = queue->wire[kept] = queue->captured[i];
-        queue->time_ns[kept] = queue->time_ns[i];
-        kept++;
-    }
-    for (uint32_t worker = 0; worker < queue->workers; worker++)
-        if (worker != queue->worker)
-            kept = take_over(queue, worker, kept);
-    queue->pending = kept;
-    queue->busy_since = kept > 0 ? rte_get_tsc_cycles() : 0;
-    return kept;
-}
-
-/* Sending. */
-
-static void send_all(struct fajita_queue *queue, struct fajita_lane *lane, uint32_t count)
-{
-    uint32_t done = 0, tries = 0;
-
-    if (lane->lock != NULL)
-        while (__atomic_exchange_n(lane->lock, 1, __ATOMIC_ACQUIRE))
-            rte_pause();
-    while (done < count) {
-        uint16_t taken =
-            lane->transmit(lane->out_port, lane->out_queue, queue->outgoing + done, (uint16_t)(count - done));
-        done += taken;
-        if (taken == 0) {
-            if (tries++ >= queue->retries)
-                break;
-            rte_pause();
-        }
-    }
-    if (lane->lock != NULL)
-        __atomic_store_n(lane->lock, 0, __ATOMIC_RELEASE);
-    lane->out_packets += done;
-    lane->unsent += count - done;
-    for (uint32_t i = done; i < count; i++)
-        lane->out_bytes -= rte_pktmbuf_pkt_len(queue->outgoing[i]);
-    if (done < count)
-        rte_pktmbuf_free_bulk(queue->outgoing + done, count - done);
-}
-
-int64_t fajita_transmit(int64_t at, int64_t count)
-{
-    struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
-    struct rte_mbuf **held = queue->held, **outgoing = queue->outgoing;
-    const uint8_t *verdict = queue->verdict, *lane_of = queue->lane_of;
-    uint32_t dropped = 0;
-
-    for (uint32_t number = 0; number < queue->lanes; number++) {
-        uint64_t bytes = 0;
-        uint32_t passing = 0;
-        for (int64_t i = 0; i < count; i++) {
-            uint32_t passes = lane_of[i] == number && verdict[i] == 1;
-            outgoing[passing] = held[i];
-            bytes += passes ? queue->captured[i] : 0;
-            passing += passes;
-        }
-        queue->lane[number].out_bytes += bytes;
-        if (passing > 0)
-            send_all(queue, &queue->lane[number], passing);
-    }
-    for (int64_t i = 0; i < count; i++) {
-        outgoing[dropped] = held[i];
-        dropped += verdict[i] != 1;
-    }
-    if (dropped > 0)
-        rte_pktmbuf_free_bulk(outgoing, dropped);
-    queue->pending = 0;
-    return 0;
 }
 
 uint64_t fajita_cycles_per_second(void)

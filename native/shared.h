@@ -16,4 +16,9 @@ struct fajita_note {
 /* Where in an mbuf that is, once the environment has begun; negative: nowhere. */
 extern int fajita_note_offset;
 
+struct fajita_queue;
+/* The columns of what is held from `first` to `end`. Zero if all mbufs are plain; else what was filled in is not to be
+   used. */
+uint64_t fajita_fill_in(const struct fajita_queue *queue, uint32_t first, uint32_t end);
+
 #endif

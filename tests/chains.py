@@ -74,6 +74,7 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
     ],
     "Firewall": [{"rules": TextFileValue("random.nft", text)} for text in _RULES],
     "FlowCounter": [{}, {"records": True}],
+    "FlowExporter": [{}, {"active": "1us"}, {"active": "5ms"}],
     "HeavyHitters": [
         {},
         {"by": "destination", "count": "bytes", "top": 2, "error": 0.05, "prefix": 20, "prefix_v6": 61},

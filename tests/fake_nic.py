@@ -58,6 +58,9 @@ class FakeNIC:
     def hurry(self) -> None:
         self.calls.append("hurry")
 
+    def reshape(self) -> None:
+        return None
+
     def busy_seconds(self) -> float:
         return 1.5
 
@@ -88,10 +91,20 @@ class FakeNIC:
         assert queue == _QUEUE
         assert count == self._at - self._first
         self._frames.verdict[self._first : self._at] = self.block.verdict[:count]
+        self._keep(count)
         self.sent += [bytes(self.block.frame(i)) for i in range(count) if self.block.verdict[i] == 1]
         if self._at == len(self._frames):
             self.finished.set()
         return 0
+
+    def _keep(self, count: int) -> None:
+        """What has become of the frames: those that lie elsewhere now do so only until the next come."""
+        for index, at in enumerate(range(self._first, self._at)):
+            if self._frames.address[at] != self.block.address[index]:
+                frame = np.frombuffer(bytes(self.block.frame(index)), np.uint8)
+                self._frames.grown.append(frame)
+                self._frames.address[at] = frame.ctypes.data
+            self._frames.captured[at], self._frames.wire[at] = self.block.captured[index], self.block.wire[index]
 
 
 class BehindNIC:

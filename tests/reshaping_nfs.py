@@ -1,6 +1,6 @@
 """NFs that make frames longer and shorter, as somebody might write them."""
 
-from fajita import NF, PASS, Layer, Packet
+from fajita import NF, PASS, Layer, Packet, Sum, u64
 
 
 class Stretch(NF):
@@ -50,4 +50,53 @@ class Untag(NF):
 
     def packet(self, pkt: Packet) -> int:
         pkt.shrink(12, 4)
+        return PASS
+
+
+class Rewrite(NF):
+    """Writes into headers, and asks what they say afterwards."""
+
+    about = Layer.ETHERNET
+
+    class Core:
+        seen: Sum[u64]
+
+    def packet(self, pkt: Packet) -> int:
+        choice = pkt.length % 7
+        port = pkt.flow_src_port
+        if choice == 0:
+            pkt.frame[14] = 0x4F  # a header of 60 bytes
+            self.core.seen += 1 if pkt.checksum_valid else 2
+        elif choice == 1:
+            pkt.frame[16] = 0xFF
+            pkt.frame[17] = pkt.frame[0]
+            self.core.seen += pkt.payload_length
+        elif choice == 2:
+            for place in range(12, 40):
+                pkt.frame[place] = pkt.frame[place] + (1 if pkt.is_udp else 3)
+        elif choice == 3:
+            for place in range(20, 24):
+                if pkt.src_port % 3 == 0:
+                    continue
+                pkt.frame[place] = pkt.frame[place + 14]
+            pkt.src = pkt.dst
+        else:
+            if pkt.captured_length > 60:
+                pkt.frame[23] = 17 if pkt.is_tcp else 6
+            self.core.seen += port
+            pkt.src_port = choice
+            pkt.dst_port = pkt.frame[40] << 8 | pkt.frame[41]  # may be the checksum
+        return PASS
+
+
+class Vanish(NF):
+    """Takes all of a frame away, and gives it some bytes again."""
+
+    about = Layer.ETHERNET
+
+    def packet(self, pkt: Packet) -> int:
+        pkt.grow(0, 4)
+        pkt.shrink(0, pkt.captured_length)
+        pkt.grow(0, 4)
+        pkt.frame[0] = pkt.length
         return PASS

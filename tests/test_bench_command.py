@@ -4,8 +4,11 @@ import json
 
 import pytest
 
-from tests.command import THREE, call
-from tests.suite.suites import write
+from fajita.errors import InputError
+from tests.command import CHAINS, THREE, call
+from tests.suite.suites import THROUGHPUT, write
+
+ONE = CHAINS / "one.yaml"
 
 
 def test_a_suite_leaves_its_report(capsys, tmp_path):
@@ -64,3 +67,45 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(capsys, tmp_
     result = call(capsys, "bench", "--suite", write(tmp_path), "--out", tmp_path / "file" / "x")
     assert result.status == 2
     assert "cannot put the report there: Not a directory" in result.complaint
+
+
+def test_what_was_measured_before_an_error_is_written(capsys, tmp_path, monkeypatch):
+    from fajita.suite import throughput
+
+    measure = throughput.measure_group
+
+    def fails_with_many_flows(folder, settings, progress):
+        if settings[0].flows == 20:
+            raise InputError("a table grew", right="know all flows")
+        return measure(folder, settings, progress)
+
+    monkeypatch.setattr(throughput, "measure_group", fails_with_many_flows)
+    path = write(tmp_path)
+    result = call(capsys, "bench", "--suite", path, "--out", tmp_path / "report")
+    assert (result.status, result.out) == (2, f"the report is in {tmp_path / 'report'}\n")
+    assert result.complaint == "a table grew; know all flows (after 1 of 1 experiments)"
+    whole = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert [row["flows"] for row in whole["experiments"][0]["rows"]] == [3, 3]
+
+    path.write_text(THROUGHPUT.replace("[3, 20]", "[20]"))
+    result = call(capsys, "bench", "--suite", path, "--out", tmp_path / "none")
+    assert (result.status, result.out, result.complaint) == (2, "", "a table grew; know all flows")
+
+
+def test_the_settings_of_a_chain_before_an_error_are_written(capsys, tmp_path, monkeypatch):
+    import fajita.benchmark
+
+    measure = fajita.benchmark.measure
+
+    def fails_with_many_flows(*arguments, flows, **options):
+        if flows == 20:
+            raise InputError("not enough memory", right="ask for fewer")
+        return measure(*arguments, flows=flows, **options)
+
+    monkeypatch.setattr(fajita.benchmark, "measure", fails_with_many_flows)
+    arguments = ("bench", ONE, "--packets", 100, "--repeat", 1, "--json", tmp_path / "rows.json")
+    result = call(capsys, *arguments, "--flows", "10,20,30")
+    assert (result.status, result.complaint) == (2, "not enough memory; ask for fewer (after 1 of 3 settings)")
+    assert [row["flows"] for row in json.loads((tmp_path / "rows.json").read_text())] == [10]
+    result = call(capsys, *arguments, "--flows", "20,30")
+    assert (result.status, result.out, result.complaint) == (2, "", "not enough memory; ask for fewer")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fajita import NF, PASS, Array, Burst, Duration, IPv4, Rate, Sum, five_tuple, flag, ipv4, source, u32, u64
 from fajita.describe import ParameterDescription, describe
+from fajita.nfs.flow_exporter import FlowExporter
 from fajita.registry import find_nf, shipped_nfs
 
 
@@ -50,6 +51,7 @@ def test_purpose_keys_and_fields() -> None:
     assert (described.key, described.keys) == ("five_tuple", ("five_tuple", "source"))
     assert described.state == {"server": "ipv4", "seen": "flag", "sizes": "Array[Sum[u32], 4]"}
     assert described.core == {"turn": "u32", "ended": "Sum[u64]"}
+    assert (described.timeout, describe("flow_exporter", FlowExporter).timeout) == (None, "15s")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from fajita import ANY_KEY, NF, PASS, Packet, connection, five_tuple, u32, u64
 from fajita.chain import Chain
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
+from fajita.nfs.flow_exporter import FlowExporter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
@@ -139,6 +140,16 @@ CHAINS = {
         [Ends(timeout="1ms"), Ends(name="sources", key="source"), LoadBalancer(servers=SERVERS)],
         capacity=3,
         full="evict",
+    ),
+    "flow records that are evicted": Chain(
+        [
+            FlowExporter(timeout="1ms"),
+            FlowExporter(name="both", key="connection", active="1us", timeout="1s"),
+            FlowExporter(name="sources", key="source", timeout="5us"),
+        ],
+        capacity=3,
+        full="evict",
+        fragments="flow",
     ),
     "full: drop": Chain([Ends(), Ends(name="sources", key="source")], capacity=3, timeout="5us"),
     "full: bypass": Chain(

@@ -11,7 +11,7 @@ from fajita.errors import InputError
 from fajita.key import destination, five_tuple, source
 from fajita.nf import NF, PASS, ParameterError, snake_case
 from fajita.quantities import Duration, IPv4, Rate, RateValue
-from fajita.state_types import StateType, flag, i8, ipv4, u16, u32, u64
+from fajita.state_types import Array, StateType, flag, i8, ipv4, u8, u16, u32, u64
 
 
 class Counter(NF):
@@ -289,3 +289,19 @@ class TestSnakeCase:
     @given(st.lists(st.from_regex(r"[A-Z][a-z]+", fullmatch=True), min_size=1))
     def test_capitalized_words_are_joined_by_underscores(self, words: list[str]) -> None:
         assert snake_case("".join(words)) == "_".join(words).lower()
+
+
+def test_a_class_may_have_a_timeout_that_the_chain_can_change() -> None:
+    patient = declare(key=source, timeout="15s", packet=lambda self, pkt, state: PASS)
+    assert patient().timeout_ns == 15 * 10**9
+    assert patient(timeout="1min").timeout_ns == 60 * 10**9
+    assert Counter(rate="1Gbps").timeout_ns is None
+    with pytest.raises(InputError, match="Wrong has timeout but no key; for example: key = five_tuple"):
+        declare(timeout="15s")
+
+
+@pytest.mark.parametrize("kind", [u16, Array[u8, 4]])
+def test_why_a_state_ends_is_told_in_one_byte(kind: Any) -> None:
+    assert declare(key=source, Core=inner({"ended_by": u8})).core_fields["ended_by"].bytes == 1
+    with pytest.raises(InputError, match=r"Wrong.Core.ended_by has no type for it; use Max\[u8\]"):
+        declare(key=source, Core=inner({"ended_by": kind}))

@@ -6,6 +6,7 @@ Few addresses and ports, so that flows repeat. Frames may be tagged, fragmented,
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address
 from itertools import accumulate, pairwise
 
@@ -210,6 +211,13 @@ class Traffic:
             yield block
 
 
+@lru_cache(maxsize=None, typed=True)
+def _among(*values: object) -> st.SearchStrategy:
+    """One of some values. Made once, as hypothesis looks into every new strategy."""
+    return st.sampled_from(values)
+
+
+@lru_cache(maxsize=None, typed=True)
 def _usually(value: object, *others: object) -> st.SearchStrategy:
     """A value, and one time in eight one of the others."""
     return st.sampled_from([value] * (7 * len(others)) + list(others))
@@ -218,12 +226,10 @@ def _usually(value: object, *others: object) -> st.SearchStrategy:
 @st.composite
 def ipv4_packets(draw: st.DrawFn) -> bytes:
     """Well-formed IPv4 packets; some fragments, some of length 0 (segmentation offload), some with options."""
-    src, dst = draw(st.sampled_from(ADDRESSES)), draw(st.sampled_from(ADDRESSES))
-    ports = draw(st.sampled_from(PORTS)), draw(st.sampled_from(PORTS))
+    src, dst = draw(_among(*ADDRESSES)), draw(_among(*ADDRESSES))
+    ports = draw(_among(*PORTS)), draw(_among(*PORTS))
     payload = draw(st.sampled_from((b"", b"a", b"GET / HTTP/1.1\r\n", bytes(64))))
-    protocol = draw(
-        st.sampled_from((TCP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, SCTP_PROTOCOL, 47))
-    )
+    protocol = draw(_among(TCP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, SCTP_PROTOCOL, 47))
     if protocol == TCP_PROTOCOL:
         body = tcp_segment(src, dst, *ports, payload, words=draw(_usually(5, 4, 6, 15)))
     elif protocol == UDP_PROTOCOL:
@@ -240,8 +246,8 @@ def ipv4_packets(draw: st.DrawFn) -> bytes:
         options=draw(_usually(b"", b"\x01" * 4, b"\x01" * 40)),
         fragment=draw(_usually(0, 0x4000, 0x2000, 0x2001, 0x0010)),
         total_length=draw(_usually(None, 0, 19, 20, 24, 65535)),
-        ttl=draw(st.sampled_from((64, 1, 0))),
-        tos=draw(st.sampled_from((0, 0xFF))),
+        ttl=draw(_among(64, 1, 0)),
+        tos=draw(_among(0, 0xFF)),
     )
 
 
@@ -251,10 +257,10 @@ IPV6_ADDRESSES = (bytes(15) + b"\x01", bytes.fromhex("20010db8" + "00" * 11 + "0
 @st.composite
 def ipv6_packets(draw: st.DrawFn) -> bytes:
     """Well-formed IPv6 packets, some with extension headers, some fragments, some of length 0."""
-    src, dst = draw(st.sampled_from(IPV6_ADDRESSES)), draw(st.sampled_from(IPV6_ADDRESSES))
-    ports = struct.pack(">HH", draw(st.sampled_from(PORTS)), draw(st.sampled_from(PORTS)))
+    src, dst = draw(_among(*IPV6_ADDRESSES)), draw(_among(*IPV6_ADDRESSES))
+    ports = struct.pack(">HH", draw(_among(*PORTS)), draw(_among(*PORTS)))
     payload = draw(st.sampled_from((b"", b"a", bytes(64))))
-    protocol = draw(st.sampled_from((TCP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL, ICMPV6_PROTOCOL, SCTP_PROTOCOL, 59)))
+    protocol = draw(_among(TCP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL, ICMPV6_PROTOCOL, SCTP_PROTOCOL, 59))
     if protocol == TCP_PROTOCOL:
         body = bytearray(ports + struct.pack(">IIBBHHH", 1, 2, 5 << 4, 0x10, 0xFAF0, 0, 0) + payload)
         checksum_at = 16
@@ -273,7 +279,7 @@ def ipv6_packets(draw: st.DrawFn) -> bytes:
         units=draw(_usually(0, 1, 255)),
         fragment=draw(_usually(0, 1, 8)),
         payload_length=draw(_usually(None, 0, 3, 65535)),
-        hop_limit=draw(st.sampled_from((64, 1, 0))),
+        hop_limit=draw(_among(64, 1, 0)),
     )
 
 
@@ -281,10 +287,10 @@ def ipv6_packets(draw: st.DrawFn) -> bytes:
 def tunnelled(draw: st.DrawFn, kind: int, packet: bytes) -> tuple[int, bytes]:
     """EtherType and bytes of a packet around another one."""
     is_ipv6, payload_length = draw(st.booleans()), draw(_usually(None, 0, 24, 65535))
-    tagged = with_tags(kind, packet, draw(_usually([], ["vlan"], ["mpls"])))
+    tagged = with_tags(kind, packet, draw(_usually((), ("vlan",), ("mpls",))))
     frame = with_link(ETHERNET, *tagged)
     src, dst, ipv6_src, ipv6_dst = *ADDRESSES[1:3], *IPV6_ADDRESSES[1:]
-    protocol = draw(st.sampled_from((IPV4_PROTOCOL, GRE_PROTOCOL, UDP_PROTOCOL, UDP_PROTOCOL)))
+    protocol = draw(_among(IPV4_PROTOCOL, GRE_PROTOCOL, UDP_PROTOCOL, UDP_PROTOCOL))
     if protocol == GRE_PROTOCOL:
         body = draw(gre_bodies(*tagged, frame))
     elif protocol == UDP_PROTOCOL:
@@ -306,17 +312,20 @@ def tunnelled(draw: st.DrawFn, kind: int, packet: bytes) -> tuple[int, bytes]:
     )
 
 
+_PACKETS, _OTHER_PACKETS = {IPV4_TYPE: ipv4_packets(), IPV6_TYPE: ipv6_packets()}, st.just(bytes(28))
+
+
 @st.composite
 def linked_frames(draw: st.DrawFn) -> tuple[bytes, int]:
     """A frame that is what its headers say, and its link code."""
     link = draw(_usually(ETHERNET, *LINKS))
     kind = draw(st.sampled_from((IPV4_TYPE,) * 9 + (IPV6_TYPE,) * 5 + (ARP_TYPE, 0x88CC)))
-    packet = draw({IPV4_TYPE: ipv4_packets(), IPV6_TYPE: ipv6_packets()}.get(kind, st.just(bytes(28))))
+    packet = draw(_PACKETS.get(kind, _OTHER_PACKETS))
     for _ in range(draw(st.sampled_from((0,) * 9 + (1, 1, 1, 1, 2, MAXIMUM_TUNNELS + 1)))):
         kind, packet = draw(tunnelled(kind, packet))
     if link in (ETHERNET, LINUX_SLL, LINUX_SLL2):
         depth = draw(_usually(0, 1, 2, MAXIMUM_TAGS, MAXIMUM_TAGS + 1))
-        tags = [draw(st.sampled_from(("vlan", "qinq", "mpls", "pppoe"))) for _ in range(depth)]
+        tags = [draw(_among("vlan", "qinq", "mpls", "pppoe")) for _ in range(depth)]
         kind, packet = with_tags(kind, packet, tags)
     return with_link(link, kind, packet) + bytes(draw(_usually(0, 1, 18))), link
 
@@ -330,25 +339,23 @@ def damaged_frames(draw: st.DrawFn) -> tuple[bytes, int]:
     altered = bytearray(frame)
     for _ in range(draw(st.integers(1, 3))):
         if altered:
-            altered[draw(st.integers(0, min(draw(st.sampled_from((60, 160))), len(altered)) - 1))] = draw(
-                st.integers(0, 255)
-            )
+            altered[draw(st.integers(0, min(draw(_among(60, 160)), len(altered)) - 1))] = draw(st.integers(0, 255))
     return bytes(altered), link
 
 
 @st.composite
 def datagrams(draw: st.DrawFn) -> list[tuple[bytes, int]]:
     """Fragments with one identification, more than are of one datagram: first ones with several ports, later ones."""
-    link, tags = draw(_usually(ETHERNET, RAW_IP)), draw(st.sampled_from(([], ["vlan"])))
+    link, tags = draw(_usually(ETHERNET, RAW_IP)), draw(_among((), ("vlan",)))
     protocols = (UDP_PROTOCOL, TCP_PROTOCOL, ICMP_PROTOCOL, 60)
     parts = st.tuples(
-        st.sampled_from((0, 0, 1, 2)),  # offset in units of 8 bytes
+        _among(0, 0, 1, 2),  # offset in units of 8 bytes
         st.booleans(),  # more fragments
-        st.sampled_from(PORTS),
+        _among(*PORTS),
         st.sampled_from(protocols[: draw(st.integers(1, len(protocols)))]),
         _usually(0, 1),  # whether from another host
     )
-    is_ipv6, identification = draw(st.booleans()), draw(st.sampled_from((0, 0x1234, 0xFFFF)))
+    is_ipv6, identification = draw(st.booleans()), draw(_among(0, 0x1234, 0xFFFF))
     made = []
     for offset, more, port, protocol, host in draw(st.lists(parts, min_size=2, max_size=8)):
         body = struct.pack(">HHHH", port, 53, 8 + 16, 0) + bytes(16)
@@ -369,7 +376,7 @@ def datagrams(draw: st.DrawFn) -> list[tuple[bytes, int]]:
             packet = ipv4_packet(
                 ADDRESSES[host], ADDRESSES[2], protocol, body, fragment=fragment, identification=identification
             )
-        kind, packet = with_tags(IPV6_TYPE if is_ipv6 else IPV4_TYPE, packet, tags if link == ETHERNET else [])
+        kind, packet = with_tags(IPV6_TYPE if is_ipv6 else IPV4_TYPE, packet, tags if link == ETHERNET else ())
         made.append((with_link(link, kind, packet), link))
     return made
 
@@ -384,20 +391,22 @@ def errors_about(draw: st.DrawFn, frame: bytes, link: int) -> tuple[bytes, int]:
     is_ipv6 = frame[start : start + 1] >= b"\x60"
     body = bytes([draw(_usually(1 if is_ipv6 else 3, *range(14))), 1]) + bytes(6) + bytes(quoted)
     if is_ipv6:
-        source, destination = draw(st.sampled_from(IPV6_ADDRESSES)), draw(st.sampled_from(IPV6_ADDRESSES))
+        source, destination = draw(_among(*IPV6_ADDRESSES)), draw(_among(*IPV6_ADDRESSES))
         body = body[:2] + struct.pack(">H", ipv6_checksum(source, destination, ICMPV6_PROTOCOL, body)) + body[4:]
         packet = ipv6_packet(source, destination, ICMPV6_PROTOCOL, body, extensions=draw(_usually((), (0,), (44,))))
     else:
-        src, dst = draw(st.sampled_from(ADDRESSES)), draw(st.sampled_from(ADDRESSES))
+        src, dst = draw(_among(*ADDRESSES)), draw(_among(*ADDRESSES))
         body = body[:2] + struct.pack(">H", internet_checksum(body)) + body[4:]
         options, fragment = draw(_usually(b"", b"\x01" * 4)), draw(_usually(0, 0x2000, 0x2001))
         packet = ipv4_packet(src, dst, ICMP_PROTOCOL, body, options=options, fragment=fragment)
     kind = IPV6_TYPE if is_ipv6 else IPV4_TYPE
     if draw(_usually(False, True)):
         kind, packet = draw(tunnelled(kind, packet))
-    kind, packet = with_tags(kind, packet, draw(_usually([], ["vlan"])))
+    kind, packet = with_tags(kind, packet, draw(_usually((), ("vlan",))))
     return with_link(ETHERNET, kind, packet) + bytes(draw(_usually(0, 7))), ETHERNET
 
+
+_DATAGRAMS = st.lists(datagrams(), max_size=2)
 
 noise = st.tuples(st.binary(max_size=60), st.sampled_from(LINKS))
 
@@ -413,19 +422,19 @@ _FIRST_TIMES_NS = (1_700_000_000_000_000_000, 1_700_000_000_000_000_000, (1 << 6
 @st.composite
 def traffic(draw: st.DrawFn, max_packets: int = 48) -> Traffic:
     """Some packets, many of them again and again, over more than one burst, in one or more blocks."""
-    distinct = draw(st.lists(frames, min_size=draw(st.sampled_from((1, 3, 8))), max_size=10))
-    for fragments in draw(st.lists(datagrams(), max_size=2)):
+    distinct = draw(st.lists(frames, min_size=draw(_among(1, 3, 8)), max_size=10))
+    for fragments in draw(_DATAGRAMS):
         distinct += fragments
     for frame, link in draw(st.lists(st.sampled_from(distinct), max_size=4)):
         distinct.append(draw(errors_about(frame, link)))
-    least = draw(st.sampled_from((0, max_packets // 2, max_packets)))
+    least = draw(_among(0, max_packets // 2, max_packets))
     # One draw of bytes, not one of each number: hypothesis takes most of the time of a test.
     order = draw(st.binary(min_size=least, max_size=max_packets))
     steps = draw(st.binary(min_size=len(order), max_size=len(order)))
-    first_ns = draw(st.sampled_from(_FIRST_TIMES_NS))
+    first_ns = draw(_among(*_FIRST_TIMES_NS))
     times_ns = accumulate((_STEPS_NS[step % len(_STEPS_NS)] for step in steps), initial=first_ns)
     chosen = [distinct[index % len(distinct)] for index in order]
-    extra = draw(st.sampled_from((0, 0, 4, 1400)))
+    extra = draw(_among(0, 0, 4, 1400))
     return Traffic(
         frames=[frame for frame, _ in chosen],
         times_ns=[time % (1 << 64) for time in times_ns][1:],

@@ -34,8 +34,9 @@ class Lane:
 class LaneCounts(Addable):
     """What went along a lane, of all workers.
 
-    unsent: the port did not take them. malformed, too_long, no_memory: refused when they came. copied: into one piece,
-    for which there was no room in their first. handed: over to another worker.
+    unsent: the port did not take them. malformed, too_long, no_memory: refused when they came, or for what the chain
+    has made of them: nothing, or more than fits an mbuf. copied: into one piece, for which there was no room in their
+    first. handed: over to another worker.
     """
 
     in_packets: int = 0
@@ -131,6 +132,12 @@ class WorkerQueue:
     def waiting(self) -> int:
         """Packets that other workers have handed over and that it has not taken yet."""
         return int(library().lib.fajita_waiting(self.words))
+
+    def reshape(self) -> NDArray[np.uint64]:
+        """Let frames become longer and shorter: down to which address each may grow, once it has come."""
+        self._floors = np.zeros(self.room, np.uint64)
+        self.words.floor = _pointer("uint64_t *", self._floors)
+        return self._floors
 
     def connect(self, to: Sequence[Any], come_from: Sequence[Any]) -> None:
         """With other workers, by rings to and from each; NULL for itself."""

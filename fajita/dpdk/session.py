@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,22 @@ _HANDED = 1024
 #: Mbufs in the cache that a thread has of a pool, at most.
 _CACHED = 384
 
+#: DPDK has one space of names for all sessions of a process.
+_numbers = count()
+
 
 class Session:
     """Ports in use. `queues`: what each worker polls."""
 
-    def __init__(self, lanes: Sequence[Lane], workers: int, fields: HashFields | None = None) -> None:
-        """fields: by which packets are spread over workers."""
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        workers: int,
+        fields: HashFields | None = None,
+        make_queue: type[WorkerQueue] = WorkerQueue,
+    ) -> None:
+        """fields: by which packets are spread over workers. make_queue: of what kind `queues` are."""
+        self._make_queue, self._number = make_queue, next(_numbers)
         self.lanes = lanes
         self.ports = list({port.number: port for lane in lanes for port in (lane.source, lane.target)}.values())
         self._pools: list[Any] = []
@@ -59,7 +70,7 @@ class Session:
             receive = min(workers, port.description.receive_queues) if port.number in sources else 0
             port.set_up(pools[:receive], transmit, fields)
         lane_locks = [locks[lane.target.number] for lane in self.lanes]
-        queues = [WorkerQueue(self.lanes, number, large[number], lane_locks) for number in range(workers)]
+        queues = [self._make_queue(self.lanes, number, large[number], lane_locks) for number in range(workers)]
         for queue in queues:  # no worker's clock is behind another's
             queue.words.clock_offset_ns = queues[0].words.clock_offset_ns
         if workers > 1:
@@ -76,7 +87,7 @@ class Session:
 
     def _ring(self, name: str, socket: int) -> Any:
         lib, ffi = library()
-        ring = lib.fajita_make_ring(f"fajita {name}".encode(), _HANDED, socket)
+        ring = lib.fajita_make_ring(f"fajita {self._number} {name}".encode(), _HANDED, socket)
         if ring == ffi.NULL:
             raise InputError(f"no memory for what workers hand over: {failure(-12)}", "--dpdk", "more memory")
         self._rings.append(ring)
@@ -84,7 +95,7 @@ class Session:
 
     def _pool(self, name: str, mbufs: int, room: int, socket: int) -> Any:
         lib, ffi = library()
-        pool = lib.fajita_make_pool(f"fajita {name}".encode(), mbufs, min(room, 0xFFFF - 128), socket)
+        pool = lib.fajita_make_pool(f"fajita {self._number} {name}".encode(), mbufs, min(room, 0xFFFF - 128), socket)
         if pool == ffi.NULL:
             what = f"no memory for {mbufs:,} packets of {room:,} bytes: {failure(-12)}"
             raise InputError(what, "--dpdk", "more memory, such as -m 1024 with --no-huge, or more huge pages")

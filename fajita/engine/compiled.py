@@ -29,6 +29,7 @@ from fajita.kernel.reshape import GAP
 from fajita.kernel.slots import TABLE_BYTES
 from fajita.kernel.table import DESCRIPTOR_BYTES, NOWHERE, TABLE
 from fajita.lifetime import FIRST_CLOCK_NS
+from fajita.nf import DRAINED, ENDED_BY, IDLE
 from fajita.packet import OTHER_REASONS
 from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.settings import share_of_capacity
@@ -107,6 +108,7 @@ class CompiledEngine:
         self._live: Sequence[NDArray[Any]] = ()
         #: What frames have become longer by on the wire, in all.
         self._gained_bytes, self._room = 0, np.zeros(1, np.uint8)
+        self._floors: NDArray[np.uint64] | None = None
         self._context = np.zeros(len(CONTEXT_WORDS), np.int64)
         self._place("scratch", self._scratch)
         self._place("core", self._core)
@@ -165,6 +167,17 @@ class CompiledEngine:
         """The next frame of the block."""
         return int(self._context[CONTEXT["position"] // 8])
 
+    def begin_live(self, frames: int, longest: int, floors: NDArray[np.uint64] | None) -> None:
+        """Before `run_live` of so many frames at once, as long at most; whatever was processed, no block is under way.
+
+        floors: the addresses down to which each of the frames may become longer where it lies; None: none may.
+        """
+        self._context[CONTEXT["before"] // 8] = self.packets_in
+        self._context[CONTEXT["position"] // 8] = 0
+        if self.plan.reshapes:
+            # What nobody touches takes no memory.
+            self._lie_longer(np.empty(frames * (longest + self.plan.headroom + GAP), np.uint8), floors)
+
     def run_live(self, live: Sequence[NDArray[Any]], block: FrameBlock) -> int:
         """Let the loop of fajita.kernel.live run until it asks for something, and do that, as far as it is an engine's.
 
@@ -215,11 +228,16 @@ class CompiledEngine:
         if not all(getattr(block, name).flags.writeable for name in RESHAPED):
             raise ValueError(f"{', '.join(RESHAPED)} have to be writable: the chain makes frames longer or shorter")
         size = int(block.captured.sum()) + len(block) * (self.plan.headroom + GAP) if self.plan.headroom else 0
-        self._room = np.empty(max(size, 1), np.uint8) if size < _LARGE_ROOM else huge_pages(size)
+        self._lie_longer(np.empty(max(size, 1), np.uint8) if size < _LARGE_ROOM else huge_pages(size))
         block.grown.append(self._room)
-        self._place("room", self._room)
-        self._place("room_first", self._room)
         return block.wire.copy()
+
+    def _lie_longer(self, room: NDArray[np.uint8], floors: NDArray[np.uint64] | None = None) -> None:
+        """Frames that become longer are to be copied there, unless there is room down to their floors."""
+        self._room, self._floors = room, floors
+        self._place("room", room)
+        self._place("room_first", room)
+        self._context[CONTEXT["floors"] // 8] = 0 if floors is None else floors.ctypes.data
 
     def shards_of(self, block: FrameBlock) -> list[FrameBlock]:
         """The packets of each worker: all are this one's."""
@@ -285,7 +303,15 @@ class CompiledEngine:
         """End all entries of each table with an NF that has `expire`, in the order of their keys."""
         for table in self.tables:
             if self.plan.is_drained(table.plan):
+                self._say_why(table.plan, DRAINED)
                 self._end_listed(table, table.entries_by_key(), "drained")
+                self._say_why(table.plan, IDLE)
+
+    def _say_why(self, table: TablePlan, ended_by: int) -> None:
+        """Let the NFs of a table that ask know why its states end."""
+        for offsets in (self.plan.nfs[index].core_offsets for index in table.nfs):
+            if ENDED_BY in offsets:
+                self._core[offsets[ENDED_BY]] = ended_by
 
     def _end_listed(self, table: FlowTable | SharedPart, listed: NDArray[np.int64], how: str) -> None:
         """how: the word of the context that asks the kernel for it."""
@@ -316,9 +342,13 @@ class CompiledEngine:
         if block is not None:
             columns = [block.address, block.captured, block.wire, block.time_ns, block.link, block.verdict]
             columns.append(self._clocks)
+            lowest = block.address if self._floors is None else self._floors[: len(block)]
+            if self._floors is not None:
+                columns.append(self._floors)
             # What lies where frames are that have become longer is allowed as a whole.
             lies_there = block.address - np.uint64(self._room.ctypes.data) < np.uint64(self._room.nbytes)
-            kept = [column[~lies_there].tolist() for column in (block.address, block.captured)]
+            ends = block.address + block.captured
+            kept = [column[~lies_there].tolist() for column in (lowest, ends - lowest)]
             frames = zip(*kept, strict=True)
         allow_only([*own, *areas, *columns], frames)
 
@@ -331,7 +361,7 @@ class CompiledEngine:
         return Counters(
             packets_in=self.packets_in,
             packets_out=self.packets_in - dropped,
-            bytes_in=in_bytes - self._gained_bytes,
+            bytes_in=in_bytes - self._gained_bytes - int(self._context[CONTEXT["gained"] // 8]),
             bytes_out=in_bytes - dropped_bytes,
             other={reason: count for reason, count in other.items() if count},
             fragments=FragmentCounters(self.fragments.followed, self.fragments.early),

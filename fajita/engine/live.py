@@ -35,6 +35,8 @@ from fajita.plan import NFPlan, TablePlan
 from fajita.records import Sides
 from fajita.rss import HashFields
 
+#: Bytes of a frame that an mbuf can have.
+LONGEST = 0xFFFF
 #: How long to wait before looking again for what workers have done.
 _GLANCE_S = 0.001
 #: A worker with fewer packets since it last kept house has the time to look through its tables for idle states.
@@ -76,6 +78,11 @@ class Interface(Protocol):
     def hurry(self) -> None:
         """Called in another thread, between the two: what cannot be sent at once is not to be waited for."""
 
+    def reshape(self) -> NDArray[np.uint64] | None:
+        """Called before all else if frames may become longer and shorter: when they are transmitted, `block` says where
+        they lie and how long they are. Gives where, once frames are received, the addresses are down to which each may
+        become longer where it lies; None: it is copied elsewhere."""
+
     def busy_seconds(self) -> float:
         """How long packets were at work since `begin`."""
 
@@ -104,6 +111,7 @@ class LiveWorker:
         ticking: tables in which states end at ticks, while this worker is the only one.
         """
         self.engine, self.interface = engine, interface
+        engine.begin_live(len(interface.block), LONGEST, interface.reshape() if engine.plan.reshapes else None)
         self._ticking = ticking
         self._wanted = words_apart(1)
         self._words = np.zeros(len(LIVE_WORDS), np.int64)

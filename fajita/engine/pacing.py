@@ -12,7 +12,7 @@ from fajita.errors import InputError
 from fajita.io.frames import FrameBlock
 from fajita.kernel.cache import load_kernel
 from fajita.kernel.counter import read_counter
-from fajita.kernel.layout import CONTEXT, DONE
+from fajita.kernel.layout import CONTEXT, DONE, RECORDS_FULL
 from fajita.kernel.pacing import FRACTIONS, generate_idle, generate_paced
 from fajita.plan import Plan
 
@@ -26,6 +26,9 @@ class PacedEngine(CompiledEngine):
     def __init__(self, plan: Plan) -> None:
         if platform.machine() != "x86_64":
             raise InputError("latency is measured with x86's time stamp counter", right="measure on an x86-64 machine")
+        if plan.reshapes:
+            what = f"latency of {plan.name} cannot be measured: it makes frames longer or shorter"
+            raise InputError(what, right="measure its speed: fajita bench")
         super().__init__(plan)
         self._paced: Callable[..., int] = load_kernel(generate_paced(plan))
         self._idle: Callable[..., int] = load_kernel(generate_idle())
@@ -59,7 +62,11 @@ class PacedEngine(CompiledEngine):
         late.fill(0)  # a page that is touched first in the timed part makes 50 to 500 µs of packets wait
         gap = round(gap_ns * per_ns * FRACTIONS)
         start = time.perf_counter()
-        if kernel(context.ctypes.data, packets, gap, most, late.ctypes.data) != DONE:
+        asked = kernel(context.ctypes.data, packets, gap, most, late.ctypes.data)
+        if asked == RECORDS_FULL:
+            right = "measure fewer packets, or a chain that emits none"
+            raise InputError("records filled their buffer while latency was measured", right=right)
+        if asked != DONE:
             raise InputError("a table grew while latency was measured", right="measure with flows that are all known")
         return time.perf_counter() - start, late / per_ns
 

@@ -26,9 +26,6 @@ def compiled_engine(
 
 def live_engine(plan: Plan, workers: int, *, memory_bytes: int | None = None) -> CompiledEngine | ParallelEngine:
     """One whose workers poll (fajita.engine.live). InputError for a chain that cannot run so."""
-    if plan.reshapes:
-        names = ", ".join(nf.nf.name for nf in plan.nfs if nf.translated.reshapes)
-        raise InputError(f"frames that become longer or shorter do not run live yet: {names}", "--dpdk", "--pcap")
     if workers == 1 and not any(table.ends_at_ticks for table in plan.tables):
         return CompiledEngine(plan, memory_bytes=memory_bytes, live=True)
     if workers > 1 and plan.sharding.fields is None:

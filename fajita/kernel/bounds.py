@@ -2,8 +2,8 @@
 
 Whoever runs a kernel says which memory it may touch: regions, each frame one of its own. The kernel asks before every
 access, by a callback into Python. One that does not lie within a region is noted and done to a dummy area instead, so
-that a test sees the fault rather than a crash. The callback's address is part of the code, which is therefore never
-kept on disk.
+that a test sees the fault rather than a crash. The code has the callback by its name, as it lies elsewhere in each
+process.
 """
 
 import ctypes
@@ -13,10 +13,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding
 from numpy.typing import NDArray
 
-from fajita.kernel.operation import I64
+from fajita.kernel.operation import I64, llvm_intrinsic
 
 #: Whether kernels of this process are built with checks.
 CHECKED = os.environ.get("FAJITA_CHECK_BOUNDS") == "1"
@@ -58,7 +58,9 @@ class Regions:
 
 REGIONS = Regions()
 _CHECK_TYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-_CHECK = _CHECK_TYPE(REGIONS.checked)
+_CHECK, _NAME = _CHECK_TYPE(REGIONS.checked), "fajita.checked"
+if CHECKED:
+    binding.add_symbol(_NAME, ctypes.cast(_CHECK, ctypes.c_void_p).value)
 
 
 def allow_only(arrays: Iterable[NDArray[Any]], regions: Iterable[tuple[int, int]] = ()) -> None:
@@ -69,8 +71,4 @@ def allow_only(arrays: Iterable[NDArray[Any]], regions: Iterable[tuple[int, int]
 
 def checked_address(builder: Any, address: Any, size: Any) -> Any:
     """The address itself, or, in a build with checks, what `Regions.checked` makes of it."""
-    if not CHECKED:
-        return address
-    kind = ir.FunctionType(I64, [I64, I64]).as_pointer()
-    callback = ctypes.cast(_CHECK, ctypes.c_void_p).value
-    return builder.call(builder.inttoptr(I64(callback), kind), [address, size])
+    return llvm_intrinsic(builder, _NAME, I64, address, size) if CHECKED else address

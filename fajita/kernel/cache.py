@@ -2,7 +2,8 @@
 
 numba caches a function only if its source is a real file, and sees changes neither of what the function calls in other
 files nor of globals. So everything that goes into a kernel is hashed: the folder carries the hash of fajita's own
-sources, the versions of numba and llvmlite, and the processor; the file that of the generated source.
+sources, the versions of numba and llvmlite, the processor, and whether bounds are checked; the file that of the
+generated source.
 """
 
 import atexit
@@ -25,6 +26,7 @@ from llvmlite import binding
 from numba.core import config
 
 from fajita.errors import InputError
+from fajita.kernel.bounds import CHECKED
 
 #: Sources that end up in compiled code.
 _PACKAGE = Path(__file__).parents[1]
@@ -43,7 +45,7 @@ def _fingerprint() -> str:
     for pattern in _COMPILED_SOURCES:
         for path in sorted(_PACKAGE.glob(pattern)):
             digest.update(path.read_bytes())
-    machine = (version("numba"), version("llvmlite"), binding.get_host_cpu_name(), sys.version)
+    machine = (version("numba"), version("llvmlite"), binding.get_host_cpu_name(), sys.version, CHECKED)
     digest.update(repr(machine).encode())
     return digest.hexdigest()[:16]
 

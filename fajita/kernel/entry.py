@@ -1,7 +1,9 @@
 """The way from Python into compiled code: numba compiles what `lower` has written, keeps it on disk and calls it."""
 
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,6 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from fajita.errors import InputError
-from fajita.kernel.bounds import CHECKED
 from fajita.kernel.cache import discard, numba_caches_here
 from fajita.kernel.function import KernelFunction
 from fajita.kernel.operation import I64
@@ -55,16 +56,29 @@ def compiled(call: Any) -> Callable[[Callable[[int], int]], CompiledCall]:
     return lambda function: CompiledCall(_compile(function), call.arity)
 
 
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """While a kernel is compiled, objects come by the hundred thousand and stay: looking for garbage finds none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _compile(function: Callable[[int], int]) -> Any:
     """Load the function from the cache; compile it if it is not there."""
     with numba_caches_here():
-        dispatcher = njit(nogil=True, cache=not CHECKED, no_cfunc_wrapper=True)(function)
+        dispatcher = njit(nogil=True, cache=True, no_cfunc_wrapper=True)(function)
     if sys.byteorder != "little":
         raise InputError("this machine is big-endian", right="keys and tags are laid out for little-endian ones")
     if not hasattr(dispatcher, "compile"):
         raise InputError("numba compiles nothing", "NUMBA_DISABLE_JIT", "unset it")
     try:
-        dispatcher.compile(_SIGNATURE)
+        with _without_collecting():
+            dispatcher.compile(_SIGNATURE)
     except Exception:
         # The cache may be to blame: a file cut short, for which numba raises whatever unpickling it does, or a full
         # disk. So the next process finds none, and this one keeps nothing. Any other fault shows itself again.

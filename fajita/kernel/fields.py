@@ -25,6 +25,7 @@ from fajita.packet import FIELDS, Field, Layer, places
 
 _TCP, _UDP, _ICMP = int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
 _ICMPV6 = int(Layer.ICMP | Layer.IPV6)
+_IPV4, _IPV6 = int(Layer.IPV4), int(Layer.IPV6)
 
 
 @kernel_function
@@ -244,6 +245,21 @@ def _writer_of(where: Sequence[Field]) -> KernelFunction:
 def read_protocol(frame, headers):
     """The IP protocol, of IPv6 after the extension headers; 0 where there is none."""
     return shift_right_unsigned(headers, PROTOCOL_SHIFT)
+
+
+@kernel_function
+def ip_length(frame, headers, length):
+    """Bytes of the IP packet: what its header states, or the rest of the frame of `length` bytes; 0: there is none."""
+    ip_offset = (headers >> IP_SHIFT) & OFFSET_MASK
+    if headers & _IPV4:
+        stated = load_be16(frame + ip_offset + 2)
+    elif headers & _IPV6:
+        stated = load_be16(frame + ip_offset + 4)
+        if stated != 0:
+            stated += 40
+    else:
+        return 0
+    return stated if stated != 0 else maximum(0, length - ip_offset)
 
 
 @kernel_function

@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fajita.kernel.lower import Lowering
+from fajita.kernel.lower import Lowering, statements
 from fajita.kernel.operation import I64
 
 _numbers = count()
@@ -18,13 +18,41 @@ _numbers = count()
 @cache
 def _functions_of(path: str) -> dict[int, ast.FunctionDef]:
     """The functions of a source file by the line of their first decorator."""
-    tree = ast.parse(Path(path).read_text(), path)
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.decorator_list]
-    return {node.decorator_list[0].lineno: node for node in functions}
+    functions = [node for node in statements(ast.parse(Path(path).read_text(), path).body)]
+    return {
+        node.decorator_list[0].lineno: node
+        for node in functions
+        if isinstance(node, ast.FunctionDef) and node.decorator_list
+    }
+
+
+class _Lowered(ir.Function):
+    """A function that, once it is whole, keeps its text in place of its instructions: other modules have it as it is."""
+
+    text = ""
+    callees: tuple[Any, ...] = ()
+
+    def close(self) -> None:
+        """Say that it is whole."""
+        calls = (each for block in self.blocks for each in block.instructions if isinstance(each, ir.CallInstr))
+        callees = {each.callee.name: each.callee for each in calls if isinstance(each.callee, ir.Function)}
+        self.callees, self.text = tuple(callees.values()), str(self)
+        self.blocks.clear()
+
+    def __str__(self) -> str:
+        return self.text or super().__str__()
+
+
+def _add(module: Any, function: Any) -> None:
+    """Put a function into a module, with all that it calls."""
+    if function.name not in module.globals:
+        module.add_global(function)
+        for callee in getattr(function, "callees", ()):
+            _add(module, callee)
 
 
 class KernelFunction:
-    """A callee that is lowered from Python once for each LLVM module that needs it. All arguments are int64."""
+    """A callee that is lowered from Python once, for whatever LLVM modules need it. All arguments are int64."""
 
     def __init__(self, function: Callable[..., Any], *attributes: str) -> None:
         """attributes: LLVM's, which say where it is inlined."""
@@ -32,6 +60,7 @@ class KernelFunction:
         self.name = function.__name__
         self.arity = function.__code__.co_argcount
         self._symbol = f"fajita.{self.name}.{next(_numbers)}"
+        self._lowered: Any = None
 
     def __repr__(self) -> str:
         return self.name
@@ -44,22 +73,26 @@ class KernelFunction:
             raise NameError(f"{self.name}: a kernel function cannot use {name!r}, which is neither constant nor callee")
         return self.function.__globals__[name]
 
-    def _defined_in(self, module: Any) -> Any:
-        function = module.globals.get(self._symbol)
-        if function is None:
-            code = self.function.__code__
-            tree = _functions_of(code.co_filename)[code.co_firstlineno]
-            kind = ir.FunctionType(I64, [I64] * self.arity)
-            function = ir.Function(module, kind, self._symbol)
-            function.linkage = "internal"
-            for attribute in self.attributes:
-                function.attributes.add(attribute)
-            Lowering(function, tree, self._lookup)
+    def _lower(self) -> Any:
+        code = self.function.__code__
+        tree = _functions_of(code.co_filename)[code.co_firstlineno]
+        function = self._lowered = _Lowered(ir.Module(), ir.FunctionType(I64, [I64] * self.arity), self._symbol)
+        function.linkage = "internal"
+        for attribute in self.attributes:
+            function.attributes.add(attribute)
+        try:
+            Lowering(function, tree, self._lookup)  # in which it may call itself
+        except BaseException:
+            self._lowered = None
+            raise
+        function.close()
         return function
 
     def emit(self, builder: Any, *arguments: Any) -> Any:
-        """Call the function, lowering it if the module does not have it yet."""
-        return builder.call(self._defined_in(builder.module), arguments)
+        """Call the function, lowering it if that was not done before."""
+        function = self._lowered or self._lower()
+        _add(builder.module, function)
+        return builder.call(function, arguments)
 
 
 def kernel_function(function: Callable[..., Any]) -> KernelFunction:

@@ -10,7 +10,7 @@ from fajita.kernel.fields import PATCHERS
 
 _WRITE = re.compile(r"( +)write_(\w+)(\(frame, headers, .*\))")
 #: What would see the checksum before it is repaired.
-_SEES = "checksum_valid"
+_SEES = re.compile(r"\b(checksum_valid|read_frame)\(")
 
 
 def fused(text: str) -> str:
@@ -19,7 +19,7 @@ def fused(text: str) -> str:
     row: list[re.Match[str]] = []
     for line in [*text.splitlines(), ""]:
         write = _WRITE.fullmatch(line)
-        fits = write is not None and f"patch_{write[2]}" in PATCHERS and _SEES not in line
+        fits = write is not None and f"patch_{write[2]}" in PATCHERS and not _SEES.search(line)
         if row and (not fits or write is None or write[1] != row[0][1]):
             lines += _together(row)
             row = []

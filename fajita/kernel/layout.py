@@ -49,6 +49,8 @@ CONTEXT_WORDS = (
     "worker",  # the number of this one
     "room",  # where the next frame that becomes longer is copied to
     "room_first",  # where the first was, of this block
+    "floors",  # of frames from ports, how far down each may grow where it lies: addresses; 0 where none may
+    "gained",  # what frames from ports have become longer by on the wire, in all
     "blank",  # stands for the state of a flow that has none, from the end of the key on
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}

@@ -16,6 +16,8 @@ from fajita.kernel.records import emit_room_check, records_of_side
 from fajita.kernel.shared_text import emit_common, emit_shared_resolve
 from fajita.kernel.text import Text
 from fajita.lifetime import EXAMINED_PER_EVICTION, SWEPT_AT_ONCE
+from fajita.nf import ENDED_BY, IDLE
+from fajita.nf import EVICTED as EVICTED_BY
 from fajita.plan import Plan, TablePlan, TableSide
 
 
@@ -30,7 +32,7 @@ def emit_lifetime(text: Text, plan: Plan) -> None:
             _emit_sweep(text, plan, table)
         _emit_end(text, plan, table)
         if table.evicts:
-            _emit_make_room(text, table)
+            _emit_make_room(text, plan, table)
         for side in table.sides:
             if side.owner is None:
                 _emit_resolve(text, table, side)
@@ -181,7 +183,7 @@ def _emit_look(text: Text, t: int, test: str = "") -> None:
     text.line("slot += 1")
 
 
-def _emit_make_room(text: Text, table: TablePlan) -> None:
+def _emit_make_room(text: Text, plan: Plan, table: TablePlan) -> None:
     """`make_room_T(context, number)`: evicts a flow that had no packet since an eviction last looked at it.
 
     Second chance: if all that it may look at had one, the last of them goes. number: of the side that is to have room;
@@ -209,8 +211,20 @@ def _emit_make_room(text: Text, table: TablePlan) -> None:
                 text.line("store_64(record + 8, last_seen)")
         text.line(f"store_64(table_{t} + EVICTOR, slot)")
         text.line("if victim != 0:")
-        text.line(f"    end_{t}(context, victim)")
-        text.line(f"    add_one(table_{t} + EVICTED)")
+        with text.indented():
+            _emit_why(text, plan, table, EVICTED_BY)
+            text.line(f"end_{t}(context, victim)")
+            _emit_why(text, plan, table, IDLE)
+            text.line(f"add_one(table_{t} + EVICTED)")
+
+
+def _emit_why(text: Text, plan: Plan, table: TablePlan, ended_by: int) -> None:
+    """Let the NFs of a table that ask know why its states end."""
+    asking = [nf for nf in (plan.nfs[index] for index in table.nfs) if ENDED_BY in nf.core_offsets]
+    if asking:
+        emit_words(text, ("core",))
+    for nf in asking:
+        text.line(f"store_8(core + {nf.core_offsets[ENDED_BY]}, {ended_by})  # {nf.nf.name}")
 
 
 def _emit_sweep(text: Text, plan: Plan, table: TablePlan) -> None:

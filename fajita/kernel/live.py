@@ -29,6 +29,7 @@ LIVE_WORDS = (
     "hash_memory",  # what is remembered of first fragments, of packets received here
     "hash_found",  # two words
     "hash_indices",  # a word for each frame
+    "came",  # bytes on the wire of the frames in the columns, as they came
     "tick",  # with the first packet of this time or later the loop returns, before that is run
 )
 LIVE: dict[str, int] = {name: 8 * index for index, name in enumerate(LIVE_WORDS)}
@@ -72,7 +73,10 @@ def exchanged(context, live, count):
         follow_fragments(context, live, count)
     return call(load_i64(live + LIVE_EXCHANGE), load_i64(live + LIVE_QUEUE), count)
 """
-_OF_THE_CONTEXT = ("position", "end", "address", "captured", "link", "time_ns", "fragments", "before", "stop")
+_OF_THE_CONTEXT = (
+    *("position", "end", "address", "captured", "wire", "link", "time_ns", "fragments", "before", "stop"),
+    *("room", "room_first", "gained"),
+)
 
 
 @operation
@@ -97,6 +101,14 @@ def receive_some(context, live):
     if ALONE:
         return count
     return exchanged(context, live, count)
+
+
+@kernel_function
+def bytes_on_the_wire(context, count):
+    wire, bytes = load_i64(context + CONTEXT_WIRE), 0
+    for index in range(count):
+        bytes += load_u32(wire + 4 * index)
+    return bytes
 
 
 @kernel_function
@@ -125,6 +137,9 @@ def run_live(context, live):
                 continue
             store_64(live + LIVE_COUNT, count)
             begin_block(load_i64(context + CONTEXT_FRAGMENTS))
+            if RESHAPES:
+                store_64(context + CONTEXT_ROOM, load_i64(context + CONTEXT_ROOM_FIRST))
+                store_64(live + LIVE_CAME, bytes_on_the_wire(context, count))
         if live != 0:
             position = load_i64(context + CONTEXT_POSITION)
             store_64(context + CONTEXT_END, before_tick(context, live, position, count))
@@ -134,6 +149,9 @@ def run_live(context, live):
             return asked
         if load_i64(context + CONTEXT_POSITION) < count:
             return TICK
+        if RESHAPES:
+            gained = bytes_on_the_wire(context, count) - load_i64(live + LIVE_CAME)
+            store_64(context + CONTEXT_GAINED, load_i64(context + CONTEXT_GAINED) + gained)
         call(load_i64(live + LIVE_TRANSMIT), load_i64(live + LIVE_QUEUE), count)
         store_64(context + CONTEXT_BEFORE, load_i64(context + CONTEXT_BEFORE) + count)
         store_64(context + CONTEXT_POSITION, 0)
@@ -166,5 +184,5 @@ def generate_live(plan: Plan, *, spreads: bool = False) -> str:
         places.append(f"FOLLOWS = {plan.datagrams != 0}")
         imports += SHARD_IMPORTS
         spread = f"\n{shard_text(plan, plan.sharding.fields)}\n\n{_SPREAD}"
-    places.append(f"ALONE = {not spreads}")
+    places += [f"ALONE = {not spreads}", f"RESHAPES = {plan.reshapes}"]
     return f"{imports}{lines}\n\n\n# the loop\n{chr(10).join(places)}\n{spread}{_LIVE}"

@@ -8,7 +8,7 @@ Names that are not local are constants or callees and are looked up where the fu
 """
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, reduce
 from typing import Any, NoReturn
 
@@ -42,10 +42,31 @@ def constant(value: int) -> Any:
     return I64(wrap(value))
 
 
+def statements(block: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """All statements of a block, those inside others too."""
+    for statement in block:
+        yield statement
+        yield from statements(getattr(statement, "body", []))
+        yield from statements(getattr(statement, "orelse", []))
+
+
+def _targets(statement: ast.stmt) -> list[ast.expr]:
+    """What a statement assigns to."""
+    if isinstance(statement, ast.Assign):
+        return [part for target in statement.targets for part in getattr(target, "elts", [target])]
+    return [statement.target] if isinstance(statement, ast.AugAssign | ast.For) else []
+
+
+def _stored_in(tree: ast.FunctionDef) -> set[str]:
+    """The names that a function stores."""
+    targets = [target for statement in statements(tree.body) for target in _targets(statement)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
 @cache
-def _stored_in(tree: ast.FunctionDef) -> list[str]:
-    """The names that a function stores, sorted. Most functions are parts of many kernels."""
-    return sorted({n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)})
+def _method_of(kind: type[ast.AST]) -> str:
+    """The name of the method that lowers such nodes."""
+    return f"_{kind.__name__.lower()}"
 
 
 class Lowering:
@@ -55,10 +76,15 @@ class Lowering:
         self.tree, self.lookup = tree, lookup
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.loops: list[tuple[Any, Any]] = []
-        arguments = [argument.arg for argument in tree.args.args]
-        self.variables = {name: self.builder.alloca(I64, name=name) for name in [*arguments, *_stored_in(tree)]}
-        for name, value in zip(arguments, function.args, strict=True):
-            self.builder.store(value, self.variables[name])
+        stored = _stored_in(tree)
+        self.variables = {name: self.builder.alloca(I64, name=name) for name in sorted(stored)}
+        #: Arguments that keep their values.
+        self.values: dict[str, Any] = {}
+        for argument, value in zip(tree.args.args, function.args, strict=True):
+            if argument.arg in stored:
+                self.builder.store(value, self.variables[argument.arg])
+            else:
+                self.values[argument.arg] = value
         self._block(tree.body)
         if not self.builder.block.is_terminated:
             self.builder.ret(I64(0))
@@ -69,7 +95,7 @@ class Lowering:
     # Expressions: one method for each kind of node; the result has 64 bits, or one where it is a condition.
 
     def _value(self, node: ast.expr) -> Any:
-        handler = getattr(self, f"_{type(node).__name__.lower()}", None)
+        handler = getattr(self, _method_of(type(node)), None)
         return handler(node) if handler else self._refuse(node)
 
     def _integer(self, node: ast.expr) -> Any:
@@ -84,6 +110,8 @@ class Lowering:
         return constant(node.value) if isinstance(node.value, int) else self._refuse(node)
 
     def _name(self, node: ast.Name) -> Any:
+        if node.id in self.values:
+            return self.values[node.id]
         if node.id in self.variables:
             return self.builder.load(self.variables[node.id])
         return constant(self.lookup(node.id))
@@ -175,7 +203,7 @@ class Lowering:
         for statement in statements:
             if self.builder.block.is_terminated:
                 return
-            handler = getattr(self, f"_{type(statement).__name__.lower()}", None)
+            handler = getattr(self, _method_of(type(statement)), None)
             if handler is None:
                 self._refuse(statement)
             handler(statement)
@@ -210,11 +238,14 @@ class Lowering:
 
     def _known(self, test: ast.expr) -> bool | None:
         """What a test of constants alone comes to, so that the branch not taken is not even lowered; else None."""
-        names = [node.id for node in ast.walk(test) if isinstance(node, ast.Name)]
-        # Not where it computes: Python's numbers do not wrap at 64 bits.
-        computes = any(isinstance(node, ast.Call | ast.BinOp) for node in ast.walk(test))
-        if computes or any(name in self.variables for name in names):
-            return None
+        names = []
+        for node in ast.walk(test):
+            if isinstance(node, ast.Call | ast.BinOp):  # Python's numbers do not wrap at 64 bits
+                return None
+            if isinstance(node, ast.Name):
+                if node.id in self.values or node.id in self.variables:
+                    return None
+                names.append(node.id)
         constants = {name: self.lookup(name) for name in names}
         return bool(eval(compile(ast.Expression(test), self.tree.name, "eval"), {}, constants))
 

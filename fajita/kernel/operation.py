@@ -40,7 +40,7 @@ def operation(emit: Callable[..., Any]) -> Operation:
 
 
 def llvm_intrinsic(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
-    """Call one of LLVM's own functions."""
+    """Call one of LLVM's own functions, or another that is known by name."""
     function = builder.module.globals.get(name)
     if function is None:
         function = ir.Function(builder.module, ir.FunctionType(result, [value.type for value in arguments]), name)

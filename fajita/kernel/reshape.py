@@ -1,7 +1,8 @@
 """Frames that become longer or shorter while they are run: where one lies and how long it is changes in its block.
 
 A frame becomes shorter in place: what is before the bytes that go moves towards its end. One that becomes longer is
-copied first, once, to an area where there is room before it, as frames of a capture lie next to each other.
+copied first, once, to an area where there is room before it, as frames of a capture lie next to each other; one in an
+mbuf only if that has no room there.
 """
 
 from fajita.kernel.bounds import CHECKED
@@ -11,9 +12,10 @@ from fajita.kernel.memory import clear, copy, load_i64, load_u8, load_u32, store
 from fajita.packet import MAXIMUM_FRAME, MAXIMUM_GROWTH
 
 _ADDRESS, _CAPTURED, _WIRE, _LINK = (CONTEXT[name] for name in ("address", "captured", "wire", "link"))
-_ROOM, _ROOM_FIRST = CONTEXT["room"], CONTEXT["room_first"]
-#: Bytes between frames in the area: with bounds checks, a read past the end of one is not yet a read of the next.
-GAP = 64 if CHECKED else 0
+_ROOM, _ROOM_FIRST, _FLOORS = CONTEXT["room"], CONTEXT["room_first"], CONTEXT["floors"]
+#: Bytes between frames in the area, so that one of which nothing is left still lies in it; with bounds checks more, so
+#: that a read past the end of one is not yet a read of the next.
+GAP = 64 if CHECKED else 8
 
 
 @kernel_function
@@ -40,6 +42,15 @@ def link_of(context, packet):
     return load_u8(load_i64(context + _LINK) + packet)
 
 
+@kernel_function
+def _has_room(context, packet, address, count):
+    """Whether a frame may grow by so many bytes where it lies: it has been copied, or its mbuf begins as far down."""
+    floors = load_i64(context + _FLOORS)
+    if load_i64(context + _ROOM_FIRST) <= address and address < load_i64(context + _ROOM):
+        return 1
+    return floors != 0 and address - count >= load_i64(floors + 8 * packet)
+
+
 @rare_function
 def grow(context, packet, at, count, headroom):
     """Insert so many zeros at an offset. headroom: that all calls together may need before a frame."""
@@ -47,9 +58,8 @@ def grow(context, packet, at, count, headroom):
     if at < 0 or at > captured or count < 1 or count > MAXIMUM_GROWTH or wire + count > MAXIMUM_FRAME:
         return
     before = address_of(context, packet)
-    room = load_i64(context + _ROOM)
-    if before < load_i64(context + _ROOM_FIRST) or before >= room:
-        copied = room + headroom
+    if not _has_room(context, packet, before, count):
+        copied = load_i64(context + _ROOM) + headroom
         copy(copied, before, captured)
         store_64(context + _ROOM, copied + captured + GAP)
         before = copied

@@ -175,7 +175,7 @@ class _RouteReader:
                 dev = self._argument(number, word, words)
             elif word == "metric":
                 given = self._argument(number, word, words)
-                if not given.isdecimal():
+                if not given.isdecimal() or len(given) > 10 or int(given) >= 1 << 32:
                     self._refuse(number, given, f"{given!r} is no metric", "metric 100")
                 metric = int(given)
             elif word in _IGNORED:
@@ -240,6 +240,22 @@ def _neighbour(file: TextFileValue, number: int, address: bytes, words: list[str
         else:
             mac = parsed
     return Neighbour(address, dev, mac) if mac else None
+
+
+def mac_addresses(neighbours: list[Neighbour]) -> Callable[[Hop], int]:
+    """What tells the MAC address of a next hop, 0 if there is none: of another interface only if it names none."""
+    known = {(neighbour.address, neighbour.dev): neighbour.mac for neighbour in neighbours}
+    somewhere = {neighbour.address: neighbour.mac for neighbour in neighbours}
+
+    def mac_of(hop: Hop) -> int:
+        if hop.via is None:
+            return 0
+        anywhere = known.get((hop.via, None))
+        if hop.dev is None:
+            return somewhere.get(hop.via, 0) if anywhere is None else anywhere
+        return known.get((hop.via, hop.dev), anywhere or 0)
+
+    return mac_of
 
 
 def prefixes_of(routes: Family, refuse: Callable[[int, str], NoReturn], over: list[int]) -> Prefixes:

@@ -16,6 +16,8 @@ PROTOCOLS = {"tcp": 6, "udp": 17}
 #: Fibonacci hashing (Knuth, TAOCP 3, 6.4): a place is told by some bits from here on of a product with one of these.
 HASH_SHIFT = 40
 _FACTORS = [0x9E3779B97F4A7C15 * odd & (1 << 63) - 1 for odd in range(1, 33, 2)]
+#: In an empty place of a table: a packet's endpoint may be 0.
+NO_KEY = -1
 #: The number of a server has 16 bits, one of which says that there is none.
 MAXIMUM_SERVERS = (1 << 15) - 1
 
@@ -124,7 +126,7 @@ def check_services(services: list[Service]) -> None:
 
 
 def packed(address: int, port: int, protocol: str) -> int:
-    """An endpoint as one number; never 0."""
+    """An endpoint as one number, never negative."""
     return address << 24 | port << 8 | PROTOCOLS[protocol]
 
 
@@ -151,10 +153,10 @@ class EndpointTable:
         places, probes = 4, 1
         while places < 4 * len(numbers):
             places *= 2
-        keys, values = ([0] * (places + len(numbers)) for _ in range(2))
+        keys, values = [NO_KEY] * (places + len(numbers)), [0] * (places + len(numbers))
         for key, number in numbers.items():
             first = (key * factor >> HASH_SHIFT) & (places - 1)
-            place = next(place for place in range(first, len(keys)) if not keys[place])
+            place = next(place for place in range(first, len(keys)) if keys[place] == NO_KEY)
             keys[place], values[place] = key, number
             probes = max(probes, place - first + 1)
         return cls(factor, places - 1, probes, keys[: places + probes - 1], values[: places + probes - 1])

@@ -23,12 +23,12 @@ class LoadBalancer(NF):
 
     round_robin gives the next server to each new flow, in turn, one turn per worker. least_connections gives it to the
     server that then has the fewest flows by its weight, of those of the worker; so flows should end by a timeout. hash
-    chooses by the addresses and ports, so that a flow goes to the same server on every worker and in every run. maglev
-    does so by a hash of the five-tuple, or with `key: source` of the source address, that leads to a place in a table
-    (Eisenbud et al., Maglev: A Fast and Reliable Software Network Load Balancer, NSDI 2016, section 3.4): a chain with
-    one of its N servers less sends hardly more flows elsewhere than that server's; less than 2/N of all for up to 100
-    servers. More of them need a larger table_size, a prime. The hashes have no key: who knows them can send flows that
-    all go to one server.
+    chooses by a hash of the five-tuple, or with `key: source` of the source address, so that a flow goes to the same
+    server on every worker and in every run. maglev does so by a place in a table that the hash leads to (Eisenbud et
+    al., Maglev: A Fast and Reliable Software Network Load Balancer, NSDI 2016, section 3.4): a chain with one of its N
+    servers less sends hardly more flows elsewhere than that server's; less than 2/N of all for up to 100 servers. More
+    of them need a larger table_size, a prime. The hashes have no key: who knows them can send flows that all go to one
+    server.
 
     weights are the servers' shares of the new flows, in their order: [3, 1, 1]; left out, all are equal. Servers that
     are down get no new flows. weights and down can change while a chain runs, from Python. A flow stays with its server
@@ -101,21 +101,20 @@ class LoadBalancer(NF):
             state.server, state.number = self.servers[best], best
             return
         if self.algorithm == "maglev":
-            if self.by_source:
-                place = hash_of(pkt.src)
-            else:
-                place = hash_of(pkt.src, pkt.dst, pkt.src_port, pkt.dst_port, pkt.protocol)
-            place %= len(self.places)
+            place = self.hash_of_flow(pkt) % len(self.places)
         elif self.algorithm == "hash":
-            # Multiplication by 2**32 over the golden ratio (Knuth, TAOCP 3, 6.4) spreads neighbouring addresses.
-            mixed = (pkt.src ^ (pkt.src_port << 16) ^ pkt.dst_port) * 0x9E3779B1
-            place = ((mixed >> 16) & 0xFFFFFFFF) % self.turns[0]
+            place = self.hash_of_flow(pkt) % self.turns[0]
         else:
             place = self.core.turn % self.turns[0]
             self.core.turn += 1
         state.server = self.places[place]
         if self.drop_down:
             state.number = self.numbers[place]
+
+    def hash_of_flow(self, pkt: Packet) -> int:
+        if self.by_source:
+            return hash_of(pkt.src)
+        return hash_of(pkt.src, pkt.dst, pkt.flow_src_port, pkt.flow_dst_port, pkt.protocol)
 
     def packet(self, pkt: Packet, state: State) -> int:
         pkt.dst = state.server  # the IPv4, TCP and UDP checksums follow by themselves

@@ -1,6 +1,5 @@
 """A network address and port translator for IPv4."""
 
-from ipaddress import IPv4Address
 from typing import Any, Literal
 
 import numpy as np
@@ -24,24 +23,50 @@ from fajita import (
     u32,
     u64,
 )
-from fajita.nfs._nat_parameters import StaticMapping, is_in, port_range, ranges, static_mapping
+from fajita.nfs._nat_packets import (
+    ASKED,
+    BOTH_FINISHED,
+    BOTH_SENT,
+    ICMP,
+    KIND,
+    KIND_COUNT,
+    KINDS,
+    OTHER,
+    OWNER_FINISHED,
+    OWNER_SENT,
+    QUERIES,
+    REDIRECT,
+    REMOTE_FINISHED,
+    REMOTE_SENT,
+    REPLIES,
+    RESET,
+    TCP,
+)
+from fajita.nfs._nat_parameters import FAR, INSIDE, MULTICAST, octets, port_range, ranges_apart, static_mappings
+from fajita.nfs._tcp_states import (
+    ACK_FLAG,
+    COUNT,
+    FIN_FLAG,
+    IGNORED,
+    MALFORMED,
+    NONE,
+    REFUSED,
+    RST_FLAG,
+    SYN_FLAG,
+    SYN_SENT,
+    TIME_WAIT,
+    TRANSITIONS,
+)
+from fajita.nfs._tcp_states import KINDS as SEGMENTS
 
-TCP, UDP, ICMP = 1, 2, 3
-KIND_COUNT = 3
-KIND = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
-#: By protocol number; 0 is what cannot be translated.
-KINDS = [{6: TCP, 17: UDP, 1: ICMP}.get(number, 0) for number in range(256)]
-ECHO, ECHO_REPLY, TIMESTAMP, TIMESTAMP_REPLY = 8, 0, 13, 14
-FIN, SYN, RST, ACK = 1, 2, 4, 16
-#: What is known of a TCP connection: who has sent something, who has finished, a reset.
-OWNER_SENT, REMOTE_SENT, OWNER_FINISHED, REMOTE_FINISHED, RESET = 1, 2, 4, 8, 16
-BOTH_SENT, BOTH_FINISHED = OWNER_SENT | REMOTE_SENT, OWNER_FINISHED | REMOTE_FINISHED
-MULTICAST = 224 << 24
 SECOND = 10**9
 #: In what lies at a place, beside protocol, address and port: it stays for ever, and lets everybody in.
 STATIC = 1 << 52
 #: Of a pool that is nearly exhausted: addresses, and ports drawn at random, that are tried for a new mapping.
 MAXIMUM_ADDRESSES, MAXIMUM_DRAWS = 8, 8
+#: Of protocols without ports: what a session adds to the inside address that a remote's packets go to.
+ONE_SESSION, ADDRESS = 1 << 32, (1 << 32) - 1
+MOST_HOSTS = 1 << 16
 
 
 class Nat(NF):
@@ -80,6 +105,8 @@ class Nat(NF):
         )
         allocation: Literal["preserve", "sequential", "random"] = "preserve"
         parity: bool = True
+        other_protocols: Literal["drop", "translate"] = "drop"
+        strict: bool = False
         static: list[dict[str, str]] = []
         established: Duration = "7440s"
         transitory: Duration = "240s"
@@ -95,7 +122,9 @@ class Nat(NF):
         peer_place: u32  # of a remote that is inside, too: its mapping
         port: u16
         peer_port: u16
+        other_protocol: u8
         tcp: u8
+        stage: u8  # if strict: of a TCP connection; of ICMP, which queries there were
         owner_forward: flag  # the owner has begun the session
         permitted: flag  # the remote, for the owner's mapping
         open: flag  # the remote, who is inside, lets the owner in
@@ -114,6 +143,7 @@ class Nat(NF):
         previous_free: Array[u32, "places"]  # noqa: F821
         mappings: Map[1, "most_mappings"]  # noqa: F821
         permissions: Map[1, "most_permissions"]  # noqa: F821
+        hosts: Map[1, "most_hosts"]  # noqa: F821
 
     def prepare(self) -> None:
         """A place for each protocol, external address and port; a list of the free ones, by parity if that counts.
@@ -121,16 +151,13 @@ class Nat(NF):
         A list is a ring of its places and of an end. Links are kept as what they differ from those to the neighbours,
         so that the zeros with which memory begins are a ring of all places in their order.
         """
-        self.inside_first, self.inside_last = ranges("inside", self.inside)
-        self.external_first, self.external_last = ranges("external", self.external)
+        inside, external = ranges_apart(self.inside, self.external)
+        self.inside_first, self.inside_last = inside
+        self.external_first, self.external_last = external
+        self.octets = octets(inside, external)
         sizes = [last - first + 1 for first, last in zip(self.external_first, self.external_last, strict=True)]
         self.external_before = [sum(sizes[:index]) for index in range(len(sizes))]
         self.addresses = sum(sizes)
-        for edge in (*self.external_first, *self.external_last):
-            if is_in(edge, self.inside_first, self.inside_last):
-                raise ValueError(f"the external address {IPv4Address(edge)} is inside, too; give others")
-        if is_in(self.inside_first[0], self.external_first, self.external_last):
-            raise ValueError(f"the inside address {IPv4Address(self.inside_first[0])} is external, too; give others")
         self.first, self.last = port_range(self.ports)
         self.lists = 2 if self.parity else 1
         if (self.last + 1 - self.first) % self.lists or self.first % self.lists:
@@ -139,33 +166,22 @@ class Nat(NF):
         self.ring = self.free + 1
         self.size = 65536 // self.lists + 1
         self.places = 1 + self.addresses * KIND_COUNT * self.lists * self.size
-        static = [static_mapping(given) for given in self.static]
-        self.static_places = [self.static_place(one) for one in static]
-        self.static_inside = [KIND[one.protocol] << 48 | one.inside << 16 | one.inside_port for one in static]
         by_endpoint = self.mapping == "endpoint_independent"
-        if len(set(self.static_places)) < len(static):
-            raise ValueError("static has an external endpoint twice; give each once")
-        if by_endpoint and len(set(self.static_inside)) < len(static):
-            raise ValueError("static has an inside endpoint twice; give each once, or another mapping")
+        static = static_mappings(self.static, inside, external, by_endpoint)
+        self.static_inside = [KIND[one.protocol] << 48 | one.inside << 16 | one.inside_port for one in static]
+        self.static_places = []
+        for one in static:
+            number = (one.external * KIND_COUNT + KIND[one.protocol] - 1) * self.lists + one.port % self.lists
+            self.static_places.append(1 + number * self.size + one.port // self.lists)
         # ICMP identifiers may be any.
         all_ports = self.addresses * (65536 + 2 * self.lists * self.free) + len(static)
         self.most_mappings = all_ports if by_endpoint else 1
         self.most_permissions = max(all_ports, 1 << 20) if self.filtering == "address_dependent" else 1
+        self.most_hosts = MOST_HOSTS if self.other_protocols == "translate" else 1
         # Sessions of all workers share the ports and what is known of them.
         self.together = everything
         # Half of it is the longest that a port is kept after a session's end.
         self.shortest_expire_in = min(10 * SECOND, self.established, self.transitory, self.udp, self.icmp)
-
-    def static_place(self, mapping: StaticMapping) -> int:
-        """Where the mapping lies; ValueError if its addresses are not external and inside."""
-        if not is_in(mapping.inside, self.inside_first, self.inside_last):
-            raise ValueError(f"static leads to {IPv4Address(mapping.inside)}, which is not among inside")
-        for i, (first, last) in enumerate(zip(self.external_first, self.external_last, strict=True)):
-            if first <= mapping.external <= last:
-                external = self.external_before[i] + mapping.external - first
-                number = (external * KIND_COUNT + KIND[mapping.protocol] - 1) * self.lists + mapping.port % self.lists
-                return 1 + number * self.size + mapping.port // self.lists
-        raise ValueError(f"static has {IPv4Address(mapping.external)}, which is not among external")
 
     def before_lookup(self, pkt: Packet) -> int:
         if len(self.static_places) > 0 and not self.core.begun:
@@ -183,10 +199,16 @@ class Nat(NF):
                     self.core.next_free[start + before] = (after - before - 1) % self.ring
                     self.core.previous_free[start + after] = (before - after + 1) % self.ring
 
-        from_inside = False
-        for i in range(len(self.inside_first)):
-            if self.inside_first[i] <= pkt.src <= self.inside_last[i]:
-                from_inside = True
+        from_inside = self.octets[pkt.src >> 24] == INSIDE
+        if not from_inside:
+            for i in range(len(self.inside_first)):
+                if self.inside_first[i] <= pkt.src <= self.inside_last[i]:
+                    from_inside = True
+        # Most packets are of TCP and UDP and go to where a look at an octet shows that it is far away.
+        if not self.strict and from_inside and self.octets[pkt.dst >> 24] == FAR and (pkt.is_udp or pkt.is_tcp):
+            self.core.from_inside = True
+            self.core.place = 0
+            return LOOK_UP
         external = -1
         for i in range(len(self.external_first)):
             if self.external_first[i] <= pkt.dst <= self.external_last[i]:
@@ -200,20 +222,47 @@ class Nat(NF):
 
         kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
         if not pkt.is_tcp and not pkt.is_udp:
-            if kind == 0:
+            if kind == OTHER and self.other_protocols == "drop":
                 return pkt.drop("protocol")
             if kind == ICMP and not pkt.is_error:
                 if not pkt.is_icmp:
                     return pkt.drop("icmp fragment")
-                if external < 0 and pkt.icmp_type != ECHO and pkt.icmp_type != TIMESTAMP:
+                if external < 0 and pkt.icmp_type not in QUERIES:
                     return pkt.drop("icmp type")
-                if external >= 0 and pkt.icmp_type != ECHO_REPLY and pkt.icmp_type != TIMESTAMP_REPLY:
+                if external >= 0 and pkt.icmp_type not in REPLIES:
                     return pkt.drop("icmp type")
-            if not pkt.is_icmp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
+            if pkt.is_error and pkt.icmp_type == REDIRECT:
+                return pkt.drop("icmp type")
+            if pkt.is_error and pkt.quoted_src != pkt.dst:
+                return pkt.drop("no session")  # it is not for who has sent what it is about
+            if kind != OTHER and not pkt.is_icmp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
                 return pkt.drop("header not captured")
+        if self.strict:
+            missing = pkt.length - pkt.captured_length
+            options = 4 * pkt.tcp_data_offset - 20
+            if pkt.is_tcp and (
+                SEGMENTS[pkt.tcp_flags & 63] == MALFORMED or not 0 <= options <= pkt.tcp_options_length + missing
+            ):
+                return pkt.drop("malformed")
+            reach = 65535 if pkt.is_fragment else 8 + pkt.payload_length + missing
+            if pkt.is_udp and not 8 <= pkt.udp_length <= reach:
+                return pkt.drop("malformed")
+            if pkt.is_error and kind != OTHER and pkt.payload_length + missing < (pkt.payload[0] & 15) * 4 + 8:
+                return pkt.drop("malformed")
         self.core.from_inside = from_inside
         self.core.place = 0
         if external < 0:
+            return LOOK_UP
+
+        if self.other_protocols == "translate" and kind == OTHER:
+            protocol = pkt.quoted_protocol if pkt.is_error else pkt.protocol
+            remote = pkt.quoted_dst if pkt.is_error else pkt.src
+            host = self.core.hosts.get(protocol << 48 | external << 32 | remote)
+            if host < 0 or from_inside:
+                return pkt.drop("no mapping")
+            pkt.dst = host
+            if pkt.is_error:
+                pkt.quoted_src = host
             return LOOK_UP
 
         port = pkt.flow_dst_port
@@ -224,7 +273,7 @@ class Nat(NF):
         number = (external * KIND_COUNT + kind - 1) * self.lists + port % self.lists
         place = 1 + number * self.size + port // self.lists
         inside = self.core.inside[place]
-        if inside == 0 or (pkt.is_error and pkt.quoted_src != pkt.dst):
+        if inside == 0:
             return pkt.drop("no mapping")
         self.core.place = place
         self.core.address = pkt.dst
@@ -249,13 +298,30 @@ class Nat(NF):
         target = self.core.inside[self.core.place]
         if self.core.place != 0 and target == 0:
             return  # its last session was this one, or had to make room for it: it has just ended
+        if kind != OTHER and not pkt.is_tcp and not pkt.is_udp and not pkt.is_icmp:
+            return  # a later fragment: its first had one, or is not to have one
+        if self.strict and pkt.is_tcp and TRANSITIONS[SEGMENTS[pkt.tcp_flags & 63] * COUNT + NONE] == REFUSED:
+            return
         open_to_all = self.filtering == "endpoint_independent" or target >= STATIC
         if self.core.from_inside:
             state.owner_forward = True
             state.remote = pkt.dst
             port = pkt.icmp_id if kind == ICMP else pkt.flow_src_port
             source = kind << 48 | pkt.src << 16 | port
-            if self.mapping == "endpoint_independent":
+            if self.other_protocols == "translate" and kind == OTHER:
+                # A remote's packets go to one host; its address is known by the place of a port that nobody gets.
+                for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
+                    external = (hash_of(pkt.src) + attempt) % self.addresses
+                    name = pkt.protocol << 48 | external << 32 | pkt.dst
+                    host = self.core.hosts.get(name)
+                    sessions = max(host & ~ADDRESS, 0) + ONE_SESSION
+                    is_free = place == 0 and (host < 0 or host & ADDRESS == pkt.src)
+                    if is_free and self.core.hosts.set(name, sessions | pkt.src):
+                        place = 1 + external * KIND_COUNT * self.lists * self.size
+                        state.other_protocol = pkt.protocol
+                if place == 0:
+                    return
+            if self.mapping == "endpoint_independent" and place == 0:
                 place = max(self.core.mappings.get(source), 0)
             if place == 0:
                 for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
@@ -296,6 +362,8 @@ class Nat(NF):
                 self.core.sessions[self.core.place] += 1
         else:
             state.remote = pkt.src
+            if kind == OTHER:
+                return
             if not open_to_all:
                 if self.filtering == "address_and_port_dependent":
                     return
@@ -314,26 +382,45 @@ class Nat(NF):
         if self.filtering == "address_dependent":
             permission = place << 32 | state.remote
             state.permitted = self.core.permissions.set(permission, max(self.core.permissions.get(permission), 0) + 1)
-        state.expire_in = self.transitory if kind == TCP else self.udp if kind == UDP else self.icmp
+        state.expire_in = self.transitory if kind == TCP else self.icmp if kind == ICMP else self.udp
 
     def packet(self, pkt: Packet, state: State) -> int:
+        if self.strict and pkt.is_tcp:
+            way = 0 if pkt.forward else 1
+            stage = TRANSITIONS[(way * MALFORMED + SEGMENTS[pkt.tcp_flags & 63]) * COUNT + state.stage]
+            if stage == REFUSED:
+                return pkt.drop("invalid")
+            if stage == SYN_SENT and state.stage >= TIME_WAIT and state.tcp & BOTH_FINISHED == 0:
+                stage = IGNORED  # it was reset, or so it seemed
+            if stage != IGNORED:
+                state.stage = stage
         if state.place == 0:
+            if KINDS[pkt.protocol] != OTHER and not pkt.is_tcp and not pkt.is_udp and not pkt.is_icmp:
+                return pkt.drop("fragment")
             return pkt.drop("no port") if state.owner_forward else pkt.drop("filtered")
         from_owner = pkt.forward == state.owner_forward
+        if self.strict and pkt.is_icmp:
+            asked = ASKED[pkt.icmp_type] << 4 * min(pkt.icmp_code, 1)
+            if from_owner:
+                state.stage |= asked
+            elif state.stage & asked == 0:
+                return pkt.drop("invalid")
         if pkt.is_tcp:
             tcp = state.tcp
-            if pkt.tcp_flags & RST:
+            if pkt.tcp_flags & RST_FLAG:
                 tcp |= RESET
             else:
                 over = tcp & RESET != 0 or tcp & BOTH_FINISHED == BOTH_FINISHED
-                if over and pkt.tcp_flags & (SYN | ACK) == SYN:
+                if over and pkt.tcp_flags & (SYN_FLAG | ACK_FLAG) == SYN_FLAG:
                     tcp = 0
                 tcp = tcp & ~RESET | (OWNER_SENT if from_owner else REMOTE_SENT)
-                if pkt.tcp_flags & FIN:
+                if pkt.tcp_flags & FIN_FLAG:
                     tcp |= OWNER_FINISHED if from_owner else REMOTE_FINISHED
             state.tcp = tcp
             lasts = tcp & (BOTH_SENT | RESET) == BOTH_SENT and tcp & BOTH_FINISHED != BOTH_FINISHED
             state.expire_in = self.established if lasts else self.transitory
+            if self.strict and tcp & RESET != 0 and tcp & BOTH_SENT != BOTH_SENT:
+                state.expire_in = 1  # nobody has answered: there is none
 
         if from_owner:
             if state.peer_place != 0 and not state.open:
@@ -368,6 +455,15 @@ class Nat(NF):
         return PASS
 
     def expire(self, state: State) -> None:
+        if self.other_protocols == "translate":
+            external = (state.place - 1) // (KIND_COUNT * self.lists * self.size)
+            if state.place == 1 + external * KIND_COUNT * self.lists * self.size:
+                name = state.other_protocol << 48 | external << 32 | state.remote
+                host = self.core.hosts.get(name)
+                if host >= 2 * ONE_SESSION:
+                    self.core.hosts.set(name, host - ONE_SESSION)
+                else:
+                    self.core.hosts.remove(name)
         if state.permitted:
             permission = state.place << 32 | state.remote
             sessions = self.core.permissions.get(permission)

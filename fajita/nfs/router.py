@@ -16,6 +16,7 @@ from fajita.nfs._routes import (
     UNREACHABLE,
     Hop,
     Routes,
+    mac_addresses,
     parse_mac,
     prefixes_of,
     read_neighbours,
@@ -45,11 +46,13 @@ class Router(NF):
 
     With neighbours, lines as `ip neigh` prints them (`192.0.2.1 dev eth0 lladdr 02:00:00:00:00:01`), a frame gets the
     MAC address of its next hop, on a route without a gateway that of its destination, and is dropped as no neighbour if
-    that has none. interfaces are the router's own MAC addresses, by name: a frame that leaves by a route with dev has
-    that one as its source. Without either, MAC addresses stay as they are.
+    that has none. Of a route with dev that is one on this interface. interfaces are the router's own MAC addresses, by
+    name: a frame that leaves by a route with dev has that one as its source. Without either, MAC addresses stay as they
+    are.
 
     decrement_ttl does what the network function ttl does. Routes, neighbours and interfaces can change during a run, as
-    long as there are not many more. A table with more than 65,536 prefixes takes 64 MiB and 8 bytes for each range
+    long as there are not many more. The report counts what leaves by next hop, by those too that are none any more,
+    while there is room for them. A table with more than 65,536 prefixes takes 64 MiB and 8 bytes for each range
     within what its first 24 bits tell apart, which all workers share.
     """
 
@@ -60,11 +63,10 @@ class Router(NF):
         decrement_ttl: bool = False
 
     class Core:
-        counts: Array[Sum[u64], "counters"]  # noqa: F821 - packets and bytes in turn, by what the route says
+        counts: Array[Sum[u64], "counters"]  # noqa: F821 - packets and bytes in turn, by next hop
 
     def prepare(self) -> None:
         routes = read_routes(self.routes)
-        self.hops = routes.hops
         own = self._own_addresses()
         self._resolve(routes, own)
         self._make_tables(routes)
@@ -83,29 +85,51 @@ class Router(NF):
         neighbours = read_neighbours(self.neighbours)
         self.resolves = bool(self.neighbours.text.strip())
         self.names_source = bool(own)
-        for hop in self.hops:
+        for hop in routes.hops:
             if own and hop.dev is not None and hop.dev not in own:
                 raise ValueError(f"a route has dev {hop.dev}, of which interfaces has no MAC address; give it one")
-        numbers = {hop: FIRST_HOP + place for place, hop in enumerate(self.hops)}
-        connected = [hop for hop in self.hops if hop.via is None]
+        links = [hop for hop in routes.hops if hop.via is None]
+        stations = [
+            (neighbour.address, link, Hop(neighbour.address, link.dev))
+            for neighbour in neighbours
+            for link in links
+            if neighbour.dev in (None, link.dev)
+        ]
+        numbers = self._numbered([*routes.hops, *(hop for _, _, hop in stations)])
+        self.renumbered = np.array([*range(FIRST_HOP), *(numbers[hop] for hop in routes.hops)], np.int64)
         self.over: dict[int, dict[tuple[bytes, int], int]] = {AF_INET: {}, AF_INET6: {}}
-        for neighbour in neighbours:
-            family = AF_INET if len(neighbour.address) == 4 else AF_INET6
-            for link in connected:
-                if neighbour.dev in (None, link.dev):
-                    hop = Hop(neighbour.address, link.dev)
-                    value = numbers.setdefault(hop, FIRST_HOP + len(numbers))
-                    self.over[family][neighbour.address, numbers[link]] = value
-        self.hops = list(numbers)
-        macs = {(neighbour.address, neighbour.dev): neighbour.mac for neighbour in neighbours}
-        anywhere = {neighbour.address: neighbour.mac for neighbour in neighbours if neighbour.dev is None}
-        if any(hop.dev is None for hop in self.hops):
-            anywhere |= {neighbour.address: neighbour.mac for neighbour in neighbours}
-        found = [macs.get((hop.via, hop.dev), anywhere.get(hop.via, 0)) if hop.via else 0 for hop in self.hops]
-        self.macs = self._with_room([0] * FIRST_HOP + found, "macs")
-        sources = [own.get(hop.dev, 0) if hop.dev else 0 for hop in self.hops]
-        self.sources = self._with_room([0] * FIRST_HOP + sources, "sources")
+        for address, link, hop in stations:
+            self.over[AF_INET if len(address) == 4 else AF_INET6][address, numbers[link]] = numbers[hop]
+        self.hops = {number: hop for hop, number in numbers.items()}
+        mac_of = mac_addresses(neighbours)
+        found, sources = ([0] * (max(self.hops, default=0) + 1) for _ in range(2))
+        for number, hop in self.hops.items():
+            found[number], sources[number] = mac_of(hop), own.get(hop.dev, 0) if hop.dev else 0
+        self.macs, self.sources = self._with_room(found, "macs"), self._with_room(sources, "sources")
         self.counters = 2 * len(self.macs)
+
+    def _numbered(self, hops: list[Hop]) -> dict[Hop, int]:
+        """The numbers of next hops, with those of before that are none any more, whose packets stay counted.
+
+        A number goes to another one only where there is no room for more.
+        """
+        if self.replaces is None:
+            self.numbers: dict[Hop, int] = {}
+            room = 0
+        else:
+            self.numbers, room = self.replaces.numbers, len(self.replaces.macs)
+        needed = dict.fromkeys(hops)
+        gone = [hop for hop in self.numbers if hop not in needed]
+        following = FIRST_HOP + len(self.numbers)
+        for hop in needed:
+            if hop in self.numbers:
+                continue
+            if room and following >= room and gone:
+                self.numbers[hop] = self.numbers.pop(gone.pop(0))
+            else:
+                self.numbers[hop] = following
+                following += 1
+        return dict(self.numbers)
 
     def _with_room(self, values: list[int] | NDArray[Any], name: str) -> NDArray[Any]:
         """An array that is as long as the one that it takes the place of, or has some room for more."""
@@ -153,6 +177,7 @@ class Router(NF):
 
     def _prefixes(self, routes: Routes, family: int) -> Prefixes:
         rows, over = routes.families[family], []
+        rows.values = self.renumbered[rows.values].tolist()
         for (address, link), value in self.over[family].items():
             rows.add(address, 8 * len(address), value)
             over.append(link)
@@ -187,8 +212,6 @@ class Router(NF):
                 hop += half if self.lower_firsts[hop + half] <= pkt.dst_low ^ SIGN else 0
             hop = self.lower_values[hop]
 
-        self.core.counts[2 * hop] += 1
-        self.core.counts[2 * hop + 1] += pkt.length
         if hop == NO_ROUTE:
             return pkt.drop("no route")
         if hop == BLACKHOLE:
@@ -207,14 +230,16 @@ class Router(NF):
             pkt.eth_dst = self.macs[hop]
         if self.names_source and self.sources[hop] != 0:
             pkt.eth_src = self.sources[hop]
+        self.core.counts[2 * hop] += 1
+        self.core.counts[2 * hop + 1] += pkt.length
         return PASS
 
     def summary(self, states: Any, core: dict[str, Any]) -> dict[str, Any]:
-        counts = core["counts"].reshape(-1, 2)[FIRST_HOP : FIRST_HOP + len(self.hops)].tolist()
-        used = [
-            hop.shown | {"packets": packets, "bytes": length}
-            for hop, (packets, length) in zip(self.hops, counts, strict=True)
-            if packets
+        counts = core["counts"].reshape(-1, 2)
+        used: list[dict[str, Any]] = [
+            hop.shown | {"packets": int(counts[number, 0]), "bytes": int(counts[number, 1])}
+            for number, hop in self.hops.items()
+            if counts[number, 0]
         ]
         used.sort(key=lambda row: -row["packets"])
         routes = {"routes_ipv4": self.counted_routes[AF_INET], "routes_ipv6": self.counted_routes[AF_INET6]}

@@ -15,13 +15,22 @@ IPV4_IN, IPV6_IN, GRE, UDP = 4, 41, 47, 17
 ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, UDP_BYTES = 14, 20, 40, 8
 #: IPv6 extension headers that may be before the tunnel's (RFC 8200, 4; RFC 2473, 4.1.1), and how many.
 EXTENSIONS, MAXIMUM_EXTENSIONS = (0, 43, 60), 4
+#: Of an IPv6 packet that ends with its header (RFC 8200, 4.7).
+NO_NEXT_HEADER = 59
 #: No capture has longer frames.
 LONGEST = 262_144
 #: Tags in front of an IP header that are stepped over.
 MAXIMUM_TAGS = 2
 #: GRE's flags (RFC 2784, 2.1; RFC 2890, 2): checksum, routing, key, sequence number, and the version.
 CHECKSUM, ROUTING, KEY, SEQUENCE, VERSION = 0x8000, 0x4000, 0x2000, 0x1000, 0x0007
-CONGESTION = 3  # RFC 3168, 5
+NOT_ECT, ECT_1, ECT_0, CE = range(4)  # RFC 3168, 5
+
+
+#: What makes a difference for one kind, or one mode, alone.
+_ONLY_FOR = {
+    "kind": {"gre_key": "gre", "vni": "vxlan", "port": "vxlan", "source_mac": "vxlan", "destination_mac": "vxlan"},
+    "mode": dict.fromkeys(("mtu", "ttl", "source_mac", "destination_mac"), "encapsulate"),
+}
 
 
 def _octets(value: int, count: int) -> list[int]:
@@ -32,19 +41,20 @@ class Tunnel(NF):
     """Puts packets into a tunnel, or takes them out: IP in IP, GRE or VXLAN, over IPv4 or IPv6.
 
     kind: ip_in_ip (RFC 2003, 2473, 4213), gre (RFC 2784, with gre_key RFC 2890) or vxlan (RFC 7348). mode: encapsulate
-    sends every IP packet, with vxlan every Ethernet frame, from local to remote; decapsulate takes out what comes from
-    remote to local, and lets all else pass. So each end names its own address as local.
+    sends every IP packet behind an Ethernet header and up to two VLAN tags, with vxlan every Ethernet frame, from local
+    to remote; decapsulate takes out what comes from remote to local, and lets all else pass. So each end names its own
+    address as local.
 
-    The outer packet has ttl, DSCP and ECN of the inner one (RFC 2983, uniform; RFC 6040), do not fragment, and by a
-    hash of the inner one's flow, with vxlan its source port, over IPv6 its flow label. What is longer than mtu, bytes
-    of the outer IP packet, is dropped as mtu exceeded, and what is too long for a capture as too long: nothing is
-    fragmented. The frame keeps its Ethernet header; vxlan's outer one leads from source_mac to destination_mac, left
-    out those of the inner one.
+    The outer packet has `ttl` as its time to live, DSCP and ECN of the inner one (RFC 6040), do not fragment, and by a
+    hash of the inner one's flow, with vxlan its source port, over IPv6 its flow label. The inner packet's DSCP stays
+    what it is, whatever becomes of the outer one's. What is longer than mtu, bytes of the outer IP packet, is dropped
+    as mtu exceeded, and what is too long for a capture as too long: nothing is fragmented. The frame keeps its Ethernet
+    header; vxlan's outer one leads from source_mac to destination_mac, left out those of the inner one.
 
     Taken out, congestion of the outer packet is marked on the inner one, which is dropped as congested if it knows no
-    such mark. Outer fragments are dropped as fragment, what is no such tunnel inside as malformed; another gre_key or
-    vni passes by. UDP's checksum is 0, which RFC 7348 and, over IPv6, RFC 6935 allow; GRE's is neither made nor
-    checked. Not for chains with inner: true, to which the packets inside are all there is.
+    such mark; so is ECT(1) on ECT(0). Outer fragments are dropped as fragment, what is no such tunnel inside as
+    malformed; another gre_key or vni passes by. UDP's checksum is 0, which RFC 7348 and, over IPv6, RFC 6935 allow;
+    GRE's is neither made nor checked. Not for chains with inner: true, to which the packets inside are all there is.
     """
 
     about = Layer.ETHERNET
@@ -70,8 +80,10 @@ class Tunnel(NF):
         local, remote = self._address("local"), self._address("remote")
         if local.version != remote.version:
             raise ValueError("local and remote are of different families; give two of one")
-        if self.gre_key is not None and self.kind != "gre":
-            raise ValueError("gre_key is for kind: gre; leave it out")
+        for what, needed in _ONLY_FOR.items():
+            for name, value in needed.items():
+                if self.given.get(name) is not None and getattr(self, what) != value:
+                    raise ValueError(f"{name} is for {what}: {value}; leave it out")
         self.over_ipv6, self.has_key, self.is_vxlan = local.version == 6, self.gre_key is not None, self.kind == "vxlan"
         self.key_number: int = self.gre_key or 0
         self.local_number, self.remote_number = int(local), int(remote)
@@ -99,8 +111,6 @@ class Tunnel(NF):
         made: list[int] = []
         for name in ("destination_mac", "source_mac"):
             given = getattr(self, name)
-            if given is not None and not self.is_vxlan:
-                raise ValueError(f"{name} is for kind: vxlan; leave it out")
             number = None if given is None else parse_mac(given)
             if given is not None and number is None:
                 raise ValueError(f"{name} is {given!r}, which is not a MAC address such as 02:00:00:00:00:01")
@@ -191,10 +201,13 @@ class Tunnel(NF):
         """How many bytes the tunnel carries: those of the IP packet, with vxlan of the frame."""
         if self.is_vxlan:
             return pkt.length
+        # A length of 0 is left to the network card.
         if kind == IPV6_TYPE:
-            return (pkt.frame[ip + 4] << 8 | pkt.frame[ip + 5]) + IPV6_BYTES
+            payload = pkt.frame[ip + 4] << 8 | pkt.frame[ip + 5]
+            is_known = payload != 0 or pkt.frame[ip + 6] == NO_NEXT_HEADER
+            return payload + IPV6_BYTES if is_known else pkt.length - ip
         length = pkt.frame[ip + 2] << 8 | pkt.frame[ip + 3]
-        return length if length != 0 else pkt.length - ip  # 0: left to the network card
+        return length if length != 0 else pkt.length - ip
 
     def flow_of(self, pkt: Packet, kind: int) -> int:
         ports = pkt.src_port << 16 | pkt.dst_port
@@ -241,7 +254,7 @@ class Tunnel(NF):
         elif self.kind == "gre":
             if pkt.protocol != GRE:
                 return PASS
-        elif pkt.protocol != UDP or pkt.dst_port != self.port:
+        elif pkt.protocol != UDP or pkt.flow_dst_port != self.port:
             return PASS
         if pkt.is_fragment:
             return pkt.drop("fragment")
@@ -271,7 +284,7 @@ class Tunnel(NF):
         flags = pkt.frame[begin] << 8 | pkt.frame[begin + 1]
         kind = pkt.frame[begin + 2] << 8 | pkt.frame[begin + 3]
         begin += 4
-        if flags & (ROUTING | VERSION) != 0 or kind not in (IPV4_TYPE, IPV6_TYPE):
+        if flags & (ROUTING | VERSION) != 0:
             return pkt.drop("malformed")
         if flags & CHECKSUM != 0:
             begin += 4
@@ -282,6 +295,8 @@ class Tunnel(NF):
             begin += 4
         if self.has_key != (flags & KEY != 0) or (self.has_key and key != self.key_number):
             return PASS
+        if kind not in (IPV4_TYPE, IPV6_TYPE):
+            return pkt.drop("malformed")
         if flags & SEQUENCE != 0:
             begin += 4
         return self.take_packet(pkt, at, begin, kind)
@@ -312,11 +327,14 @@ class Tunnel(NF):
         return self.taken(pkt, congestion)
 
     def taken(self, pkt: Packet, congestion: int) -> int:
-        """congestion: that of the outer packet (RFC 6040, 4.2)."""
-        if congestion == CONGESTION and (pkt.is_ipv4 or pkt.is_ipv6):
-            if pkt.ecn == 0:
-                return pkt.drop("congested")
-            pkt.ecn = CONGESTION
+        """congestion: that of the outer packet (RFC 6040, 4.2, figure 4)."""
+        if pkt.is_ipv4 or pkt.is_ipv6:
+            if congestion == CE:
+                if pkt.ecn == NOT_ECT:
+                    return pkt.drop("congested")
+                pkt.ecn = CE
+            elif congestion == ECT_1 and pkt.ecn == ECT_0:
+                pkt.ecn = ECT_1
         self.core.packets += 1
         self.core.bytes += pkt.length
         return PASS

@@ -181,7 +181,7 @@ class VirtualServer(NF):
                 if self.algorithms[service] == ROUND_ROBIN:
                     self.core.turns[service] = turn + 1
                 else:
-                    turn = hash_of(pkt.src, pkt.dst, pkt.src_port, pkt.dst_port, pkt.protocol)
+                    turn = hash_of(pkt.src, pkt.dst, pkt.flow_src_port, pkt.flow_dst_port, pkt.protocol)
                 number = self.places[self.first_places[service] + turn % self.place_counts[service]]
         state.number = number
         if number in (NO_SERVER, NO_CONNECTION):

@@ -15,7 +15,7 @@ from fajita.engine.rows import row_dtype, sort_rows
 from fajita.integers import wrap
 from fajita.key import Packing
 from fajita.lifetime import EXAMINED_PER_EVICTION, FIRST_CLOCK_NS, SWEPT_AT_ONCE, next_due
-from fajita.nf import EXPIRE_IN
+from fajita.nf import DRAINED, EVICTED, EXPIRE_IN, IDLE
 from fajita.plan import NFPlan, TablePlan
 from fajita.reference.flow_key import KeyValues, turned
 from fajita.reference.record import Record
@@ -115,11 +115,13 @@ class FlowTable:
         longest_ns = state.kept.get(EXPIRE_IN, 0) or nf.plan.timeout_ns
         return longest_ns is not None and wrap(clock_ns - entry.last_seen_ns) >= wrap(longest_ns)
 
-    def _end(self, entry: FlowEntry) -> None:
+    def _end(self, entry: FlowEntry, ended_by: int) -> None:
         """End all states of an entry, and it."""
         for nf in self.nfs:
             if nf.plan.index in entry.states:
+                nf.say_why(ended_by)
                 nf.call("expire", entry.states.pop(nf.plan.index))
+                nf.say_why(IDLE)
         self._remove(entry)
 
     def sweep(self, clock_ns: int) -> None:
@@ -155,7 +157,7 @@ class FlowTable:
                 entry.examined_ns = entry.last_seen_ns
         self._evictor = slot
         if victim is not None:
-            self._end(victim)
+            self._end(victim, EVICTED)
             self.counters.evicted += 1
 
     def _end_idle(self, entry: FlowEntry, clock_ns: int) -> None:
@@ -172,7 +174,7 @@ class FlowTable:
     def drain(self) -> None:
         """End all entries, in the order of their keys."""
         for entry in self._by_key():
-            self._end(entry)
+            self._end(entry, DRAINED)
             self.counters.expired += 1
 
     def _by_key(self) -> list[FlowEntry]:

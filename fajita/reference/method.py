@@ -10,7 +10,9 @@ import __future__
 import ast
 from collections.abc import Callable
 from functools import partial
+from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fajita.fixed_hash import hash_of
 from fajita.nf import NF
@@ -66,17 +68,31 @@ def _as_seen(value: Any) -> Any:
     return (lambda *numbers: Int64(hash_of(*numbers))) if value is hash_of else to_int64(value)
 
 
+#: What `_code_of` made of methods; each engine runs them again.
+_CODES: WeakKeyDictionary[Callable[..., Any], tuple[CodeType, dict[str, Int64]]] = WeakKeyDictionary()
+
+
+def _code_of(nf_class: type[NF], name: str, defined: Callable[..., Any]) -> tuple[CodeType, dict[str, Int64]]:
+    """Code that defines a method as it is here, and the literals in it."""
+    if defined not in _CODES:
+        method = find_method(nf_class, name)
+        assert method is not None
+        literals = _Literals()
+        module = ast.Module([literals.visit(method.tree)], [])
+        ast.increment_lineno(module, method.first_line - 1)
+        code = compile(module, method.file, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
+        _CODES[defined] = code, literals.values
+    return _CODES[defined]
+
+
 def load_method(nf: NF, name: str) -> Callable[..., Any] | None:
     """The method `name` of an NF as a function of (self, ...); None if the NF has none."""
-    method = find_method(type(nf), name)
-    if method is None:
+    defined = getattr(type(nf), name, None)
+    if defined is None:
         return None
-    literals = _Literals()
-    module = ast.Module([literals.visit(method.tree)], [])
-    ast.increment_lineno(module, method.first_line - 1)
-    code = compile(module, method.file, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
-    names = {global_name: _as_seen(value) for global_name, value in method.names.items()} | _BUILTINS | literals.values
+    code, literals = _code_of(type(nf), name, defined)
+    names = {global_name: _as_seen(value) for global_name, value in defined.__globals__.items()} | _BUILTINS | literals
     exec(code, names)
     # A class may have one method under two names.
-    function: Callable[..., Any] = names[method.tree.name]
+    function: Callable[..., Any] = names[defined.__name__]
     return function

@@ -50,11 +50,16 @@ class Payload(Sequence[Int64]):
 
 
 class FrameBytes(Payload):
-    """The captured bytes of the frame itself, which can be changed."""
+    """The captured bytes of the frame itself, which can be changed. changed: called after that."""
+
+    def __init__(self, data: memoryview, changed: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._changed = changed
 
     def __setitem__(self, index: int, value: int) -> None:
         if 0 <= index < len(self._data):
             self._data[index] = int(value) & 0xFF
+        self._changed()
 
 
 class PacketView:
@@ -103,6 +108,19 @@ class PacketView:
         return Int64(len(self._frame))
 
     @property
+    def ip_length(self) -> Int64:
+        """Bytes of the IP packet: what its header states, or the rest of the frame; 0 where there is none."""
+        if not self.has(Layer.IP):
+            return Int64(0)
+        ip = self._headers.ip
+        if self.has(Layer.IPV6):
+            stated = int.from_bytes(self._frame[ip + 4 : ip + 6], "big")
+            stated += 40 if stated else 0
+        else:
+            stated = int.from_bytes(self._frame[ip + 2 : ip + 4], "big")
+        return Int64(stated or max(0, self._wire - ip))
+
+    @property
     def time_ns(self) -> Int64:
         """The packet's own time, nanoseconds since 1970."""
         return Int64(self._time_ns)
@@ -110,7 +128,7 @@ class PacketView:
     @property
     def frame(self) -> FrameBytes:
         """The captured bytes."""
-        return FrameBytes(self._frame)
+        return FrameBytes(self._frame, self.look_again)
 
     def grow(self, at: int, count: int) -> None:
         """Insert zeros at an offset; nothing happens outside the frame, or if that would become too long."""

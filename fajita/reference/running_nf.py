@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from fajita.engine.counters import NFCounters
 from fajita.key import Packing
-from fajita.nf import BEFORE_LOOKUP, NF
+from fajita.nf import BEFORE_LOOKUP, ENDED_BY, NF
 from fajita.packet import Layer
 from fajita.plan import NFPlan
 from fajita.reference.flow_key import KeyValues
@@ -49,6 +49,11 @@ class RunningNF:
     def become(self, nf: NF) -> None:
         """Have the parameters of this one from now on."""
         self._self = NFView(nf, self.core, self.records.emit, self._lands_here, self._numbers)
+
+    def say_why(self, ended_by: int) -> None:
+        """Let `expire` know why states end from now on, if the NF asks."""
+        if ENDED_BY in type(self.plan.nf).core_fields:
+            self.core.kept[ENDED_BY] = ended_by
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a method if the NF has it."""

@@ -58,6 +58,16 @@ class Result:
 
 
 @dataclass
+class SuiteRun:
+    """What came of a suite. error: what ended it early; interrupted: somebody asked it to stop. Then results are what
+    was done before."""
+
+    results: list[Result]
+    error: InputError | None = None
+    interrupted: bool = False
+
+
+@dataclass
 class _Planned:
     """An experiment whose settings are checked. groups: of settings that are compared, measured in turn."""
 
@@ -67,25 +77,34 @@ class _Planned:
     groups: list[list[Any]]
 
 
-def run_suite(
-    suite: Suite, *, quick: bool = False, progress: Progress = lambda title, done, total: None
-) -> tuple[list[Result], bool]:
-    """The results, and whether all of the suite is done: after Ctrl-C they are what was done before.
+def run_suite(suite: Suite, *, quick: bool = False, progress: Progress = lambda title, done, total: None) -> SuiteRun:
+    """What is measured; an error in the middle, or Ctrl-C, ends it and is kept.
 
     InputError before anything is measured if a setting cannot be.
     """
     planned = [_plan(folder, experiment, quick=quick) for folder, experiment in suite.experiments]
     total = sum(each.kind.passes(setting) for each in planned for group in each.groups for setting in group)
-    done = iter(range(1, total + 1))
+    done, came = iter(range(1, total + 1)), SuiteRun([])
     try:
         for each in planned:
-            tell = partial(_tell, progress, each.result.experiment.title, done, total)
-            with watched() as each.result.load:
-                for group in each.groups:
-                    each.result.rows += each.kind.measure_group(each.folder, group, tell)
+            _measure(each, partial(_tell, progress, each.result.experiment.title, done, total))
     except KeyboardInterrupt:
-        return [_with_factors(each.result) for each in planned if each.result.rows], False
-    return [_with_factors(each.result) for each in planned], True
+        came.interrupted = True
+    except InputError as error:
+        came.error = error
+    came.results = [_with_factors(each.result) for each in planned if each.result.rows]
+    return came
+
+
+def _measure(planned: _Planned, tell: Callable[[], None]) -> None:
+    """Add the rows of an experiment to its result, group by group."""
+    try:
+        with watched() as planned.result.load:
+            for group in planned.groups:
+                planned.result.rows += planned.kind.measure_group(planned.folder, group, tell)
+    except MemoryError:
+        where = f"experiment {planned.result.experiment.name}"
+        raise InputError("not enough memory", where, "ask for fewer packets or flows") from None
 
 
 def _with_factors(result: Result) -> Result:

@@ -18,6 +18,7 @@ from fajita.packet import (
     FORWARD,
     FRAME,
     HEADER_FIELDS,
+    IP_LENGTH,
     METADATA,
     QUOTED,
     RELATED,
@@ -173,7 +174,7 @@ class Expressions:
             scope.used |= {"frame", "headers"}
             return Value(f"read_{name}(frame, headers)", "int")
         if name in FLOW_PORTS:
-            return self._flow_port(name)
+            return self._flow_port(node)
         if name in FLAGS:
             scope.used.add("headers")
             layer = int(FLAGS[name])
@@ -205,6 +206,9 @@ class Expressions:
             return Value(f"({name}(frame, headers, captured) != 0)", "bool")
         if name in _LENGTHS:
             return self.length(_LENGTHS[name])
+        if name == IP_LENGTH:
+            scope.used |= {"frame", "headers", "length"}
+            return Value("ip_length(frame, headers, length)", "int")
         if name in FACTS:
             argument = {"length": "length", "captured_length": "captured", "time_ns": "time_ns"}[name]
             scope.used.add(argument)
@@ -212,9 +216,13 @@ class Expressions:
         known = [*FIELDS, *QUOTED, *FACTS, *FLOW_PORTS, *FLAGS, *TESTS, FORWARD, RELATED, *METADATA, *SEQUENCES, FRAME]
         self.refuse(node, f"a packet has no field {name}", nearest(name, known))
 
-    def _flow_port(self, name: str) -> Value:
+    def _flow_port(self, node: ast.Attribute) -> Value:
         """A port of the packet's flow; where what is translated is a hint, the packet's own."""
-        scope, (field, _) = self.scope, FLOW_PORTS[name]
+        scope, name = self.scope, node.attr
+        field, _ = FLOW_PORTS[name]
+        if scope.is_changed:
+            what = f"`{ast.unparse(node)}` is asked for where the frame itself may have changed"
+            self.refuse(node, what, f"give it to a variable before: port = {ast.unparse(node)}")
         scope.reads.add(field)
         if scope.is_hint:
             scope.used |= {"frame", "headers"}

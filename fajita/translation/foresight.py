@@ -19,7 +19,7 @@ from fajita.translation.arrays import ArrayPlace, arrays_in
 from fajita.translation.expressions import Expressions
 from fajita.translation.maps import CHANGES, is_map_call
 from fajita.translation.prefetches import stored_names
-from fajita.translation.scope import AWAITS_CODE, Scope, Value
+from fajita.translation.scope import AWAITS_CODE, Scope, Value, head_of
 from fajita.translation.statements import Statements
 
 Node = TypeVar("Node", bound=ast.AST)
@@ -28,7 +28,7 @@ Node = TypeVar("Node", bound=ast.AST)
 _HARMLESS = re.compile(
     r"(read|load|hash_of|poke|prefetch|map_get)_\w+|minimum|maximum|absolute|bit_length"
     r"|floor_(divide|modulo)|(left|right)_shift"
-    r"|payload_length|is_error|lands_here|range"
+    r"|payload_length|ip_length|is_error|lands_here|range"
 )
 _CALL = re.compile(r"\b(\w+)\(")
 #: What there is of a packet before its NFs run.
@@ -135,7 +135,7 @@ class _FirstStatements(_ForesightStatements):
 
     def block(self, body: list[ast.stmt], level: int) -> bool:
         for statement in body:
-            if self._is_unknown(_head(statement)):
+            if self._is_unknown(head_of(statement)):
                 self._await(statement, level)
                 if isinstance(statement, ast.Return):
                     self._emit(level, f"return {AWAITS_CODE}")
@@ -178,13 +178,6 @@ class _FirstStatements(_ForesightStatements):
         super()._return(statement, level)
         self.lines[-1] = f"{self.lines[-1]} if awaits == 0 else {AWAITS_CODE}"
         return True
-
-
-def _head(statement: ast.stmt) -> ast.AST:
-    """What of a statement is evaluated whatever comes of it."""
-    if isinstance(statement, ast.If):
-        return statement.test
-    return statement.iter if isinstance(statement, ast.For) else statement
 
 
 def _parts(node: ast.AST, kind: type[Node]) -> list[Node]:

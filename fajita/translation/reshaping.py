@@ -1,15 +1,21 @@
-"""Frames that an NF makes longer or shorter: `pkt.grow(at, count)`, `pkt.shrink(at, count)`, `pkt.frame[i] = byte`."""
+"""Frames that an NF makes longer or shorter: `pkt.grow(at, count)`, `pkt.shrink(at, count)`, `pkt.frame[i] = byte`.
+
+Headers are found again after each of the first two, and after bytes were written where something asks for them: a
+length that was written is not believed before it is checked.
+"""
 
 import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fajita.packet import FIELDS, HALVES, MAXIMUM_GROWTH
+from fajita.packet import FACTS, FIELDS, FRAME, HALVES, MAXIMUM_GROWTH, METADATA, SEQUENCES
 
 if TYPE_CHECKING:
     from fajita.translation.expressions import Expressions
 
 CALLS = ("grow", "shrink")
+#: What is the same whatever the headers are.
+_WITHOUT_HEADERS = {FRAME, *METADATA, *CALLS, "drop"} | FACTS.keys() - {f"{name}_length" for name in SEQUENCES}
 #: What every header may be afterwards.
 _ALL_FIELDS = {*FIELDS, *HALVES.values()}
 
@@ -24,6 +30,22 @@ def reshaping_call(pkt: str | None, node: ast.expr) -> str:
 def is_frame(pkt: str | None, node: ast.expr) -> bool:
     """Whether an expression is `pkt.frame`."""
     return isinstance(node, ast.Attribute) and node.attr == "frame" and ast.unparse(node.value) == pkt
+
+
+def changes_frame(pkt: str | None, node: ast.AST) -> bool:
+    """Whether anything in it changes the frame itself."""
+    return any(
+        is_frame(pkt, part.value) and isinstance(part.ctx, ast.Store)
+        if isinstance(part, ast.Subscript)
+        else isinstance(part, ast.Call) and bool(reshaping_call(pkt, part))
+        for part in ast.walk(node)
+    )
+
+
+def asks_headers(pkt: str | None, node: ast.AST) -> bool:
+    """Whether something in it depends on where the frame's headers are."""
+    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
+    return any(part.attr not in _WITHOUT_HEADERS for part in attributes if ast.unparse(part.value) == pkt)
 
 
 def reshape(expressions: "Expressions", call: ast.Call, name: str) -> Iterator[str]:
@@ -61,7 +83,7 @@ def note_reshape(expressions: "Expressions", node: ast.expr) -> None:
     if scope.method.name != "packet" or scope.nf.granularity is not None:
         what = f"`{ast.unparse(node)}` changes the frame itself"
         expressions.refuse(node, what, "only packet of a network function without a key may")
-    scope.reshapes = True
+    scope.reshapes = scope.is_changed = True
     scope.writes |= _ALL_FIELDS
     scope.reads |= FIELDS.keys()
     scope.rewrites_per_flow = False

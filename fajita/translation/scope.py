@@ -1,5 +1,6 @@
 """What the names in an NF's method stand for, and what the method was seen to use."""
 
+import ast
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ class Scope:
     path. used: which of the kernel's arguments the translation needs. lists: the lists it indexes, by their name in the
     kernel. stored: the fields and arrays of the state it assigns. unstored: the fields that no method assigns.
     reshapes: it changes more of a frame than its fields. growth: by so many bytes at most it makes one longer.
+    is_changed: the frame itself may be another one by now. is_stale: since its headers were found.
     draws: it draws random numbers. emits: how often `self.emit(state)` stands in it. loops: how many loops are around
     what is translated now. is_hint: what is translated only asks for memory ahead, and may be wrong.
     rewrites_per_flow: every header field it writes gets, on every path, a value made of parameters and of the state's
@@ -54,6 +56,8 @@ class Scope:
     draws: bool = False
     reshapes: bool = False
     growth: int = 0
+    is_changed: bool = False
+    is_stale: bool = False
     locals: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
 
@@ -81,3 +85,10 @@ AWAITS_CODE = -2
 
 #: The reason counted for a plain `return DROP`.
 PLAIN_DROP = "dropped"
+
+
+def head_of(statement: ast.stmt) -> ast.AST:
+    """What of a statement is evaluated whatever comes of it."""
+    if isinstance(statement, ast.If):
+        return statement.test
+    return statement.iter if isinstance(statement, ast.For) else statement

@@ -8,8 +8,16 @@ from fajita.translation.arrays import arrays_in, element_at, target_of, write_el
 from fajita.translation.calls import asks_landing, has_effect
 from fajita.translation.expressions import Expressions, local_name
 from fajita.translation.maps import CHANGES, change_map, is_map_call, maps_in
-from fajita.translation.reshaping import is_frame, note_reshape, reshape, reshaping_call
-from fajita.translation.scope import VERDICTS_OF, Scope, Value
+from fajita.translation.reshaping import (
+    asks_headers,
+    changes_frame,
+    is_frame,
+    note_reshape,
+    reshape,
+    reshaping_call,
+    seen_anew,
+)
+from fajita.translation.scope import VERDICTS_OF, Scope, Value, head_of
 
 
 class Statements:
@@ -28,12 +36,20 @@ class Statements:
             if handler is None:
                 what = type(statement).__name__.lower()
                 self.refuse(statement, f"`{what}` is not supported in an NF", "assignments, if, for over range, return")
+            self._see_anew(statement, level)
             if handler(statement, level):
                 # What follows an `if` may be reached with other parameters.
                 if position + 1 < len(body) and not isinstance(statement, ast.If):
                     self.refuse(body[position + 1], "this line is never reached", "delete it")
                 return True
         return False
+
+    def _see_anew(self, statement: ast.stmt, level: int) -> None:
+        """Find the headers again where they are asked for after bytes of the frame have been written."""
+        if self.scope.is_stale and asks_headers(self.scope.pkt, head_of(statement)):
+            for line in seen_anew():
+                self._emit(level, line)
+            self.scope.is_stale = False
 
     def _emit(self, level: int, text: str) -> None:
         self.lines.append("    " * level + text)
@@ -52,6 +68,7 @@ class Statements:
         if isinstance(statement.value, ast.Call) and (name := reshaping_call(self.scope.pkt, statement.value)):
             for line in reshape(self.expressions, statement.value, name):
                 self._emit(level, line)
+            self.scope.is_stale = False
             return False
         if not (isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)):
             self.refuse(statement, f"`{ast.unparse(statement)}` has no effect", "assign or return it")
@@ -125,6 +142,7 @@ class Statements:
             note_reshape(self.expressions, target)
             index = self.expressions.integer(target.slice).text
             self._emit(level, f"write_frame({value.text}, frame, captured, {index})")
+            self.scope.is_stale = True
         elif isinstance(target, ast.Subscript):
             array = target_of(self.expressions, target)
             index = self.expressions.integer(target.slice).text
@@ -246,13 +264,15 @@ class Statements:
             chosen = statement.body if test.known else statement.orelse
             return self.block(chosen or [ast.Pass()], level)
         self._emit(level, f"if {test.text}:")
-        before = dict(self.scope.locals)
+        before, was_stale = dict(self.scope.locals), self.scope.is_stale
         body_ends = self.block(statement.body, level + 1)
+        body_is_stale, self.scope.is_stale = self.scope.is_stale and not body_ends, was_stale
         after_body, self.scope.locals = self.scope.locals, dict(before)
         else_ends = False
         if statement.orelse:
             self._emit(level, "else:")
             else_ends = self.block(statement.orelse, level + 1)
+        self.scope.is_stale = body_is_stale or (self.scope.is_stale and not else_ends)
         if else_ends:
             self.scope.locals = after_body
         elif not body_ends:
@@ -271,9 +291,13 @@ class Statements:
         before = dict(self.scope.locals)
         self._declare(target, "int")
         self._emit(level, f"for {local_name(target.id)} in range({', '.join(bound.text for bound in bounds)}):")
+        if changes_frame(self.scope.pkt, statement):  # by the turn before
+            self.scope.is_stale = self.scope.is_changed = True
+        was_stale = self.scope.is_stale
         self.scope.loops += 1
         self.block(statement.body, level + 1)
         self.scope.loops -= 1
+        self.scope.is_stale |= was_stale
         self.scope.locals = before
         return False
 

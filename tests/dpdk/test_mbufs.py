@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,12 +20,16 @@ from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.plan import Plan
-from tests.traffic import traffic
+from tests.reshaping_nfs import Squeeze, Stretch, Tag, Untag
+from tests.traffic import many_flows, traffic
 
 #: Bytes of a frame in an mbuf, and in one that takes a frame of several.
 ROOM, LARGE = 256, 1024
 HEADROOM = 128
 CHAIN = Chain([MacSwap(), FlowCounter(key="connection"), LoadBalancer(servers=["10.0.0.9"])], inner=True)
+
+#: Where frames become longer and shorter; beside the other, as its kernel has more to do.
+RESHAPING = Chain([Tag(), Stretch(), FlowCounter(key="vlan"), Untag(), Squeeze()])
 
 
 @dataclass
@@ -181,6 +186,30 @@ def test_frames_in_mbufs_of_any_shape_fare_as_frames_in_memory(
     assert pools.in_use() == 0
 
 
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+@given(mbufs=shapes(), room=st.integers(1, 64))
+def test_frames_that_become_longer_or_shorter_do_so_in_mbufs_as_in_memory(
+    pools: Pools, mbufs: list[Shape], room: int
+) -> None:
+    plan = RESHAPING.plan
+    nic = PlayedNIC([pools.mbuf(shape) for shape in mbufs], [32, 1], [32])
+    engine, counts = run_live(plan, nic, pools, room)
+    whole = [shape.frame for shape in mbufs if shape.frame and shape.fits]
+    made = passed(plan, whole)
+    assert nic.sent == [frame for frame in made if 0 < len(frame) <= HEADROOM + LARGE]
+    refused = len(mbufs) - len(whole) + len(made) - len(nic.sent)
+    assert counts.too_long + counts.malformed == refused
+    assert engine.counters().packets_out == len(made)
+    assert engine.counters().bytes_in == counts.in_bytes == sum(map(len, whole))
+    assert engine.counters().bytes_out == sum(map(len, made))
+    assert counts.out_bytes == sum(map(len, nic.sent))
+    assert pools.in_use() == 0
+
+
 @pytest.mark.parametrize(
     ("data_offset", "data_length", "packet_length", "is_malformed"),
     [
@@ -326,6 +355,7 @@ def test_one_that_has_not_as_many_segments_as_it_says_is_refused(
     library().lib.fajita_claim_mbuf(mbuf, claimed, 1)
     _, counts = run_live(COUNTER.plan, PlayedNIC([mbuf], [32], [32]), pools)
     assert (counts.malformed, counts.in_packets, counts.copied) == (1, 0, 0)
+    assert pools.in_use() == 0
 
 
 def test_where_there_is_no_mbuf_to_copy_to_that_is_counted_as_such(pools: Pools) -> None:
@@ -338,4 +368,49 @@ def test_where_there_is_no_mbuf_to_copy_to_that_is_counted_as_such(pools: Pools)
     assert (counts.no_memory, counts.too_long, counts.in_packets) == (1, 0, 0)
     lib.fajita_free_mbuf(held)
     lib.fajita_free_pool(few)
+    assert pools.in_use() == 0
+
+
+def test_a_peer_that_stops_reading_keeps_none_of_several_workers_from_ending(pools: Pools) -> None:
+    """Each waits in the driver for room, or for room in the other's ring."""
+    from fajita.dpdk.queue import Lane, WorkerQueue
+
+    lib, _ = library()
+    plan, is_full, is_hurried = Chain([FlowCounter()]).plan, Event(), Event()
+
+    class Hurried(WorkerQueue):
+        def hurry(self) -> None:
+            super().hurry()
+            is_hurried.set()
+
+    class FullNIC(PlayedNIC):
+        """Waits for room, as some drivers do, until it is told not to."""
+
+        def _transmit(self, port: int, queue: int, mbufs: Any, count: int) -> int:
+            is_full.set()
+            assert is_hurried.wait(10)
+            return 0
+
+    (block, *_) = many_flows(500, repeats=1).blocks()
+    frames = [bytes(block.frame(index)) for index in range(len(block))]
+    nics = [FullNIC([pools.mbuf(Shape(frame, [len(frame)])) for frame in frames], [32], [0]), FullNIC([], [1], [0])]
+    queues = [Hurried([Lane(port(0), port(1))], number, pools.large, [None], 64) for number in (0, 1)]
+    rings = [lib.fajita_make_ring(b"test %d" % number, 64, 0) for number in (0, 1)]
+    nothing = library().ffi.NULL
+    queues[0].connect([nothing, rings[0]], [nothing, rings[1]])
+    queues[1].connect([rings[1], nothing], [rings[0], nothing])
+    for queue, nic in zip(queues, nics, strict=True):
+        queue.words.lane[0].in_queue = 0
+        queue.words.lane[0].receive, queue.words.lane[0].transmit = nic.receive, nic.transmit
+    workers = LiveWorkers(live_engine(plan, 2), queues)
+    workers.start()
+    assert is_full.wait(10)
+    workers.stop()
+    received = sum(queue.counts()[0].in_packets for queue in queues)
+    assert 0 < received < len(frames)
+    assert sum(queue.counts()[0].unsent for queue in queues) == workers.packets_in == received
+    for mbuf in nics[0]._mbufs:
+        lib.fajita_free_mbuf(mbuf)
+    for ring in rings:
+        lib.fajita_free_ring(ring)
     assert pools.in_use() == 0

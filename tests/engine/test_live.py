@@ -18,6 +18,7 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.verify import verify_blocks
 from tests.fake_nic import BehindNIC, FakeNIC
+from tests.reshaping_nfs import Squeeze, Stretch, Tag, Untag
 from tests.traffic import Traffic, many_flows, traffic
 
 SERVERS = ["10.0.0.1", "10.0.0.9", "172.16.0.1"]
@@ -28,6 +29,9 @@ CHAINS = {
     ),
     "hosts that workers could share": Chain(
         [FlowCounter(timeout="1s"), SourceCounter(timeout="5us"), DestinationCounter(timeout="1ms")]
+    ),
+    "frames that become longer and shorter": Chain(
+        [Tag(), FlowCounter(key="vlan"), Untag(), Stretch(), Squeeze(), FlowCounter(name="after")], other="drop"
     ),
     "packets that are dropped": Chain([RateLimiter(rate="100kpps", burst=1), MacSwap()], other="drop", inner=True),
 }

@@ -11,12 +11,9 @@ from numba.core import caching, config
 
 from fajita import Chain, InputError
 from fajita.kernel import cache
-from fajita.kernel.bounds import CHECKED
 from fajita.kernel.generate import generate
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.source_counter import SourceCounter
-
-pytestmark = pytest.mark.skipif(CHECKED, reason="a kernel with bounds checks is never kept on disk")
 
 #: As small as a module of `generate` could be.
 SOURCE = """\

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from fajita.io.frames import ETHERNET
 from fajita.kernel.bounds import allow_only
 from fajita.kernel.entry import compiled
-from fajita.kernel.fields import PATCHERS, READERS, WRITERS, payload_length, read_list, read_payload, repair_segment
+from fajita.kernel.fields import (
+    PATCHERS,
+    READERS,
+    WRITERS,
+    ip_length,
+    payload_length,
+    read_list,
+    read_payload,
+    repair_segment,
+)
 from fajita.kernel.parse import parse
 from fajita.packet import FIELDS, IPV4_TYPE, TCP_PROTOCOL, UDP_PROTOCOL
 from fajita.reference.packet_view import PacketView
@@ -18,7 +27,7 @@ from fajita.reference.parse import parse as parse_by_reference
 from tests.kernel.callees import Callees
 from tests.traffic import frames, ipv4_packet, tcp_segment, udp_datagram, with_link
 
-OTHERS = (parse, payload_length, read_payload, read_list, repair_segment)
+OTHERS = (parse, ip_length, payload_length, read_payload, read_list, repair_segment)
 CALLEES = Callees(READERS | WRITERS | PATCHERS | {kernel.name: kernel for kernel in OTHERS})
 ENTER = CALLEES.enter
 WRITABLE = [name for name, field in FIELDS.items() if field.write_layer]
@@ -149,6 +158,14 @@ def test_the_payload_is_the_same(call, frame_and_link):
     for index in (-(1 << 63), -1, 0, 1, length - 1, length, length + 1, 1 << 40):
         found = call("read_payload", frame.address, frame.headers, frame.size, index)
         assert found == frame.view.payload[index], index
+
+
+@settings(max_examples=200)
+@given(frame_and_link=frames, wire=st.integers(0, (1 << 32) - 1))
+def test_the_length_of_the_ip_packet_is_the_same(call, frame_and_link, wire):
+    frame = Frame(call, *frame_and_link)
+    view = PacketView(frame.view.made[0], frame.view._headers, wire, 0)
+    assert call("ip_length", frame.address, frame.headers, wire) == view.ip_length
 
 
 def test_an_index_outside_a_list_reads_zero(call):

@@ -11,13 +11,14 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
-from fajita import NF, PASS, FrameBlock, Layer, Packet, connection, destination_port, five_tuple, u64
+from fajita import DROP, NF, PASS, FrameBlock, Layer, Packet, connection, destination_port, five_tuple, u64
 from fajita.engine.counters import FragmentCounters
 from fajita.key import find_key
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.source_counter import SourceCounter
+from fajita.nfs.virtual_server import VirtualServer
 from fajita.packet import MAXIMUM_DATAGRAMS, REMEMBERED_NS
 from fajita.reference import ReferenceEngine
 from tests.nfs.running import Result, both_engines, run
@@ -54,6 +55,39 @@ def parts_of_ipv6(
     transport = ICMPv6EchoRequest(id=1024, seq=53) if isinstance(transport, ICMP) else transport
     whole = IPv6(src=src, dst=dst) / IPv6ExtHdrFragment(id=number) / transport.copy() / DATA
     return [bytes(ethernet() / part) for part in fragment6(whole, 256)]
+
+
+class WithoutFirsts(NF):
+    """Drops first fragments."""
+
+    def packet(self, pkt: Packet) -> int:
+        return DROP if pkt.is_fragment and pkt.is_udp else PASS
+
+
+SERVERS = [f"10.0.0.{n}" for n in range(1, 6)]
+BALANCERS = {
+    "load_balancer, hash": lambda: LoadBalancer(servers=SERVERS, algorithm="hash"),
+    "load_balancer, maglev": lambda: LoadBalancer(servers=SERVERS, algorithm="maglev"),
+    "virtual_server, hash": lambda: VirtualServer(services=[SERVED | {"algorithm": "hash"}]),
+    "virtual_server, maglev": lambda: VirtualServer(services=[SERVED | {"algorithm": "maglev"}]),
+}
+SERVED = {"address": SERVICE, "port": 53, "protocol": "udp", "servers": [{"address": each} for each in SERVERS]}
+
+
+@both_engines
+@pytest.mark.parametrize("name", BALANCERS)
+def test_a_flow_that_a_later_fragment_begins_goes_where_its_first_would(engine: Any, name: str) -> None:
+    ports = range(1024, 1044)
+    transports = [UDP(sport=port, dport=53) for port in ports]
+    whole = run(
+        engine, BALANCERS[name](), [bytes(ethernet() / IP(src=CLIENT, dst=SERVICE) / each) for each in transports]
+    )
+    datagrams = [parts_of(each, number=number) for number, each in enumerate(transports)]
+    result = run(engine, [WithoutFirsts(), BALANCERS[name]()], [*concatenated(*datagrams)])
+    later = [frame[30:34] for frame, out in zip(result.frames, result.verdicts, strict=True) if out]
+    count = len(later) // len(ports)
+    assert later == [frame[30:34] for frame in whole.frames for _ in range(count)]
+    assert count == len(datagrams[0]) - 1
 
 
 def packets_by_flow(result: Result, nf: int = 0) -> dict[tuple[Any, ...], int]:

@@ -140,21 +140,35 @@ def test_a_flow_that_was_idle_for_long_has_its_turn_again(engine):
     assert (table.created, table.expired, table.active) == (2, 1, 1)
 
 
-def by_hash(src: str, src_port: int, dst_port: int) -> str:
-    """The server, by the definition in the NF's own words: addresses and ports mixed by a multiplication."""
-    mixed = (int(IPv4Address(src)) ^ src_port << 16 ^ dst_port) * 0x9E3779B1
-    return SERVERS[(mixed >> 16) % 2**32 % len(SERVERS)]
-
-
 @both_engines
 def test_the_hash_chooses_by_flow_alone(engine):
     flows = [(f"10.1.{n % 5}.{n}", 1024 + 7 * n, 80 + n % 2) for n in range(60)] + [("255.255.255.255", 65535, 65535)]
-    shuffled = Random(1).sample(flows, len(flows))
-    for order in (flows, shuffled):
+    chosen = []
+    for order in (flows, Random(1).sample(flows, len(flows))):
         frames = [udp_frame(src_port, dst_port, src=src) for src, src_port, dst_port in order]
         result = run(engine, LoadBalancer(servers=SERVERS, algorithm="hash"), frames)
-        assert [destination_of(frame) for frame in result.frames] == [by_hash(*flow) for flow in order]
+        chosen.append(dict(zip(order, map(destination_of, result.frames), strict=True)))
         assert min(result.summary()["flows"].values()) > 10
+    assert chosen[0] == chosen[1]
+
+
+#: By name: frames of 256 flows that differ in one field of the five-tuple.
+ONE_FIELD = {
+    "source": [udp_frame(src=f"10.{n}.0.1") for n in range(256)],
+    "destination": [udp_frame(dst=f"10.{n}.0.1") for n in range(256)],
+    "source port": [udp_frame(n, 53) for n in range(1, 257)],
+    "destination port": [udp_frame(53, n) for n in range(1, 257)],
+}
+
+
+@both_engines
+@pytest.mark.parametrize("algorithm", ["hash", "maglev"])
+@pytest.mark.parametrize("field", ONE_FIELD)
+def test_every_field_of_a_flow_spreads_them(engine, field, algorithm):
+    result = run(engine, LoadBalancer(servers=SERVERS, algorithm=algorithm), ONE_FIELD[field])
+    assert min(result.summary()["flows"].values()) > 50  # of 85, by chance a standard deviation of 8 less
+    by_source = run(engine, LoadBalancer(servers=SERVERS, algorithm=algorithm, key="source"), ONE_FIELD[field])
+    assert len(set(map(destination_of, by_source.frames))) == (3 if field == "source" else 1)
 
 
 def test_both_engines_and_every_run_agree_on_many_flows():

@@ -419,8 +419,9 @@ def test_errors_about_nothing_are_dropped(engine: Any) -> None:
     steps.then(error(ROUTER, EXTERNAL, udp(EXTERNAL, 5001, SERVER, 53)), "no mapping")
     steps.then(error(ROUTER, EXTERNAL, udp(EXTERNAL, 5000, SERVER, 54)), "no session")
     steps.then(error(ROUTER, EXTERNAL, tcp(EXTERNAL, 5000, SERVER, 53)), "no mapping")
-    steps.then(error(ROUTER, EXTERNAL, udp(OTHER, 5000, SERVER, 53)), "no mapping")
+    steps.then(error(ROUTER, EXTERNAL, udp(OTHER, 5000, SERVER, 53)), "no session")
     steps.then(error(ALICE, SERVER, udp(SERVER, 54, ALICE, 5000)), "no session")
+    steps.then(error(ALICE, OTHER, udp(SERVER, 53, ALICE, 5000)), "no session")  # it is for another
     steps.then(error(ROUTER, EXTERNAL, udp(EXTERNAL, 5000, SERVER, 53), bytes_after=2), "icmp type")
     steps.then(error(ROUTER, EXTERNAL, IP(src=EXTERNAL, dst=SERVER, proto=47) / Raw(b"x" * 8)), "protocol")
     assert steps.check(engine, nat()).summary()["sessions"] == 1

@@ -1,10 +1,12 @@
 """Frames that become longer and shorter: what comes out, where it lies, what is counted; what is refused."""
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Dot1Q
 from scapy.utils import RawPcapReader
@@ -22,8 +24,9 @@ from tests.command import write_capture
 from tests.nfs.running import both_engines, run
 from tests.nfs.scapy_frames import ethernet, udp_frame
 from tests.own_nf import load_own
-from tests.reshaping_nfs import Squeeze, Stretch, Tag, Untag
-from tests.traffic import many_flows
+from tests.reshaping_nfs import Rewrite, Squeeze, Stretch, Tag, Untag, Vanish
+from tests.test_differential import assert_engines_agree, given_traffic
+from tests.traffic import Traffic, many_flows, traffic
 
 
 def tagged(*vlans: int, dport: int = 53) -> bytes:
@@ -106,6 +109,28 @@ def test_frames_keep_their_neighbours_and_their_place_in_the_block(chain: list[N
     assert [bytes(block.frame(index)) for index in range(count)] == run(CompiledEngine, chain, frames).frames
 
 
+def test_what_is_taken_away_whole_and_grows_again_stays_in_its_room() -> None:
+    engine = CompiledEngine(Chain([Vanish()]).plan)
+    block = FrameBlock.from_frames([FRAME] * 40)
+    engine.process(block)
+    (room,) = block.grown
+    first, last = room.ctypes.data, room.ctypes.data + len(room)
+    assert all(first <= address and address + 4 <= last for address in block.address.tolist())
+    assert [bytes(block.frame(index)) for index in range(40)] == [b"\x04\0\0\0"] * 40
+
+
+@pytest.mark.parametrize("settings", [{}, {"fragments": "drop"}, {"inner": True}], ids=str)
+@given_traffic
+@given(packets=traffic())
+def test_engines_agree_on_what_headers_say_after_bytes_were_written(settings: Any, packets: Traffic) -> None:
+    assert_engines_agree(rewriting(**settings), packets)
+
+
+@cache
+def rewriting(**settings: Any) -> Chain:
+    return Chain([Rewrite(), FlowCounter(), Rewrite(name="again")], **settings)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_workers_leave_their_frames_in_the_block(workers: int) -> None:
     chain = Chain([FlowCounter(), Tag(), Stretch(), FlowCounter(name="after", key="vlan"), Squeeze()])
@@ -147,6 +172,8 @@ HEAD = "from fajita import NF, PASS, Layer, five_tuple\n\n\nclass Own(NF):\n"
         (["x = pkt.grow(0, 4)"], "pkt.grow cannot be called in an NF"),
         (["pkt.frame[0] += 1"], "`pkt.frame[0]` cannot be assigned to"),
         (["pkt.frame = 1"], "pkt.frame cannot be written"),
+        (["pkt.frame[0] = 1", "x = pkt.flow_dst_port"], "`pkt.flow_dst_port` is asked for where the frame itself may"),
+        (["for i in range(2):", "    x = pkt.flow_dst_port", "    pkt.shrink(0, 1)"], "may have changed; give it to a"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:

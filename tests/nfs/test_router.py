@@ -10,6 +10,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import ARP, Dot1Q
 
 from fajita import NF, Chain, FrameBlock, InputError, TextFileValue
+from fajita.change import changed_nf
 from fajita.engine.interface import Engine
 from fajita.nfs.router import Router
 from fajita.nfs.ttl import Ttl
@@ -270,6 +271,60 @@ def test_routes_and_neighbours_change_during_a_run(engine: type[Engine]) -> None
         change(result.engine, "router", routes=many)
 
 
+def counted(result: Any, params: dict[str, Any]) -> dict[str, int]:
+    """What the report says of next hops, as the NF with these parameters says it."""
+    plan = result.chain.plan.nfs[0]
+    rows = changed_nf(plan, plan.nf, params).nf.summary(None, result.engine.core(plan))["next_hops"]
+    return {row["via"]: row["packets"] for row in rows}
+
+
+@both_engines
+def test_counts_stay_with_their_next_hop_when_routes_come_and_go(engine: type[Engine]) -> None:
+    first, second, third = (f"10.{n}.0.0/16 via 10.0.0.{n} dev eth0" for n in (1, 2, 3))
+    result = run(engine, Router(routes=[first, second]), [to("10.1.0.1"), to("10.2.0.1"), to("10.2.0.1")])
+    routes: list[str] = []
+    for routes in ([second], [third, second], [second, third, first]):
+        change(result.engine, "router", routes=routes)
+        result.engine.process(FrameBlock.from_frames([to("10.2.0.1"), to("10.3.0.1")]))
+    assert counted(result, {"routes": routes}) == {"10.0.0.1": 1, "10.0.0.2": 5, "10.0.0.3": 2}
+    assert counted(result, {"routes": []}) == {"10.0.0.1": 1, "10.0.0.2": 5, "10.0.0.3": 2}
+
+
+@both_engines
+def test_next_hops_may_change_more_often_than_there_is_room_for(engine: type[Engine]) -> None:
+    routes = [f"10.0.{n}.0/24 via 10.1.{n}.1" for n in range(100)]
+    result = run(engine, Router(routes=routes), [to("10.0.7.1")])
+    for turn in range(2, 6):
+        routes = [f"10.0.{n}.0/24 via 10.1.{n}.{turn if n != 7 else 1}" for n in range(100)]
+        change(result.engine, "router", routes=routes)
+    assert counted(result, {"routes": routes}) == {"10.1.7.1": 1}
+
+
+@both_engines
+def test_next_hops_count_what_leaves(engine: type[Engine]) -> None:
+    routes = ["10.1.0.0/16 via 10.0.0.1 dev eth0", "10.2.0.0/16 via 10.0.0.99 dev eth0"]
+    frames = [to("10.1.0.1"), to("10.1.0.1", ttl=1), to("10.2.0.1")]
+    result = run(engine, Router(routes=routes, neighbours=neighbours(), decrement_ttl=True), frames)
+    assert result.verdicts == [1, 0, 0]
+    assert result.summary()["next_hops"] == [{"via": "10.0.0.1", "dev": "eth0", "packets": 1, "bytes": len(frames[0])}]
+
+
+@both_engines
+def test_a_gateway_of_an_interface_has_no_mac_address_of_another(engine: type[Engine]) -> None:
+    routes = [
+        "10.1.0.0/16 via fe80::1 dev eth0",
+        "10.2.0.0/16 via fe80::1 dev eth1",
+        "10.3.0.0/16 via fe80::1",
+        "10.4.0.0/16 via fe80::2 dev eth0",
+    ]
+    routes = [line.replace("via", "via inet6") for line in routes]
+    known = [f"fe80::1 dev eth1 lladdr {mac(0x31)}", f"fe80::2 lladdr {mac(0x32)}"]
+    frames = [to(f"10.{n}.0.1") for n in (1, 2, 3, 4)]
+    result = run(engine, Router(routes=routes, neighbours=known), frames)
+    made = [frame[5] * verdict for frame, verdict in zip(result.frames, result.verdicts, strict=True)]
+    assert made == [0, 0x31, 0x31, 0x32]
+
+
 def test_results_do_not_depend_on_engine_or_number_of_workers() -> None:
     chain, sent = Chain.load(CHAIN), many_flows(500, repeats=3)
     for workers in (1, 2, 3):
@@ -325,6 +380,8 @@ def test_the_example_sends_each_where_it_says(engine: type[Engine]) -> None:
         ("10.0.0.0/8 via", "column 12: nothing follows via"),
         ("10.0.0.0/8 dev", "column 12: nothing follows dev"),
         ("10.0.0.0/8 dev eth0 metric x", "column 28: 'x' is no metric; metric 100"),
+        ("10.0.0.0/8 dev eth0 metric 4294967296", "column 28: '4294967296' is no metric; metric 100"),
+        (f"10.0.0.0/8 dev eth0 metric {'9' * 20}", f"column 28: '{'9' * 20}' is no metric; metric 100"),
         ("10.0.0.0/8 through eth0", "column 12: 'through' is not known in a route; known: via, dev, metric, proto"),
         ("10.0.0.0/8 via fe80::1 dev eth0", "the gateway is of another family than the prefix; via inet6 ADDRESS"),
         ("default nexthop via 192.0.2.1 weight 1", "several next hops are not supported; one route with one via"),

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 from scapy.layers.l2 import ARP, GRE, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
@@ -142,6 +142,49 @@ def test_optional_fields_of_gre_and_extension_headers_are_stepped_over(engine: t
 
 
 @both_engines
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_fragments_of_a_tunnels_packet_are_dropped(engine: type[Engine], kind: str) -> None:
+    vxlan = UDP(sport=9, dport=4789) / VXLAN(vni=1) / ethernet()
+    inside = {"ip_in_ip": INSIDE, "gre": GRE() / INSIDE, "vxlan": vxlan / INSIDE}[kind]
+    whole = IP(src=ENDS["ipv4"][0], dst=ENDS["ipv4"][1], id=3) / inside / bytes(100)
+    frames = [bytes(ethernet() / part) for part in fragment(whole, fragsize=64)]
+    result = run(engine, tunnel(kind, "decapsulate", "ipv4"), frames)
+    assert len(frames) > 2
+    assert result.verdicts == [0] * len(frames)
+    assert result.counters.nfs[0].drops["fragment"] == len(frames)
+
+
+@both_engines
+@pytest.mark.parametrize("over", ENDS)
+@pytest.mark.parametrize("kind", ["ip_in_ip", "gre"])
+def test_a_length_left_to_the_network_card_is_what_is_there(engine: type[Engine], kind: str, over: str) -> None:
+    known = IPv6(src="2001:db8::a", dst="2001:db8::b") / TCP(sport=5, dport=6) / bytes(1200)
+    unknown = known.copy()
+    unknown.plen = 0
+    expected, made = run(
+        engine, tunnel(kind, "encapsulate", over), [bytes(ethernet() / known), bytes(ethernet() / unknown)]
+    ).frames
+    empty = bytes(ethernet() / IPv6(src="2001:db8::a", dst="2001:db8::b", nh=59))
+    (padded,) = run(engine, tunnel(kind, "encapsulate", over), [empty + bytes(6)]).frames
+    assert padded == run(engine, tunnel(kind, "encapsulate", over), [empty]).frames[0] + bytes(6)
+    at = 14 + (4 if over == "ipv6" else 2)  # the outer length
+    assert made[at : at + 2] == expected[at : at + 2]
+    assert len(made) == len(expected)
+    large = unknown / bytes(800)
+    result = run(engine, tunnel(kind, "encapsulate", over), [bytes(ethernet() / large)])
+    assert (result.verdicts, result.counters.nfs[0].drops["mtu exceeded"]) == ([0], 1)
+
+
+@both_engines
+def test_another_key_passes_by_whatever_is_inside(engine: type[Engine]) -> None:
+    frames = [wrapped(GRE(key_present=1, key=8, proto=0x6558), ethernet(), INSIDE), wrapped(GRE(proto=0x6558), b"x")]
+    result = run(engine, tunnel("gre", "decapsulate", "ipv4", gre_key=7), frames)
+    assert (result.verdicts, result.frames) == ([1, 1], frames)
+    mine = [wrapped(GRE(key_present=1, key=7, proto=0x6558), ethernet(), INSIDE)]
+    assert run(engine, tunnel("gre", "decapsulate", "ipv4", gre_key=7), mine).verdicts == [0]
+
+
+@both_engines
 def test_what_cannot_be_taken_out_is_dropped_and_counted(engine: type[Engine]) -> None:
     local, remote = ENDS["ipv6"]
     fragment6 = bytes(ethernet() / IPv6(src=local, dst=remote) / IPv6ExtHdrFragment(m=1, nh=47) / GRE() / INSIDE)
@@ -162,16 +205,25 @@ def test_what_cannot_be_taken_out_is_dropped_and_counted(engine: type[Engine]) -
         assert result.counters.nfs[0].drops[reason] == 1
 
 
+#: RFC 6040, figure 4: by the inner ECN (rows) and the outer one, what comes out; None: dropped.
+NOT_ECT, ECT_1, ECT_0, CE = range(4)
+OUTGOING = {
+    NOT_ECT: {NOT_ECT: NOT_ECT, ECT_0: NOT_ECT, ECT_1: NOT_ECT, CE: None},
+    ECT_0: {NOT_ECT: ECT_0, ECT_0: ECT_0, ECT_1: ECT_1, CE: CE},
+    ECT_1: {NOT_ECT: ECT_1, ECT_0: ECT_1, ECT_1: ECT_1, CE: CE},
+    CE: {NOT_ECT: CE, ECT_0: CE, ECT_1: CE, CE: CE},
+}
+
+
 @both_engines
-def test_congestion_on_the_way_is_marked_on_what_comes_out(engine: type[Engine]) -> None:
-    """RFC 6040, figure 4."""
+@pytest.mark.parametrize("inner", OUTGOING)
+def test_congestion_on_the_way_is_marked_on_what_comes_out(engine: type[Engine], inner: int) -> None:
     inside = {ecn: IP(src="10.0.0.1", dst="10.0.0.2", tos=0x28 | ecn) / UDP() / b"data" for ecn in range(4)}
-    frames = [wrapped(inside[ecn], tos=outside) for outside in range(4) for ecn in range(4)]
+    frames = [wrapped(inside[inner], tos=outside) for outside in OUTGOING[inner]]
     result = run(engine, tunnel("ip_in_ip", "decapsulate", "ipv4"), frames)
-    assert result.verdicts == [1] * 12 + [0, 1, 1, 1]
-    assert result.counters.nfs[0].drops["congested"] == 1
-    expected = [bytes(ethernet() / inside[ecn]) for ecn in (0, 1, 2, 3)] * 3 + [bytes(ethernet() / inside[3])] * 3
-    assert [frame for frame, out in zip(result.frames, result.verdicts, strict=True) if out] == expected
+    expected = [b"" if ecn is None else bytes(ethernet() / inside[ecn]) for ecn in OUTGOING[inner].values()]
+    assert [made * out for made, out in zip(result.frames, result.verdicts, strict=True)] == expected
+    assert result.counters.nfs[0].drops["congested"] == expected.count(b"")
 
 
 @both_engines
@@ -210,6 +262,18 @@ def test_tshark_reads_what_comes_out(tmp_path: Path, kind: str, over: str) -> No
         (
             {"kind": "vxlan", "destination_mac": "02:00"},
             "Tunnel: destination_mac is '02:00', which is not a MAC address such as 02:00:00:00:00:01",
+        ),
+        ({"vni": 1}, "Tunnel: vni is for kind: vxlan; leave it out"),
+        ({"kind": "gre", "port": 4789}, "Tunnel: port is for kind: vxlan; leave it out"),
+        ({"mode": "decapsulate", "mtu": 1500}, "Tunnel: mtu is for mode: encapsulate; leave it out"),
+        ({"mode": "decapsulate", "ttl": 64}, "Tunnel: ttl is for mode: encapsulate; leave it out"),
+        (
+            {"kind": "vxlan", "mode": "decapsulate", "source_mac": "02:00:00:00:00:01"},
+            "Tunnel: source_mac is for mode: encapsulate; leave it out",
+        ),
+        (
+            {"kind": "vxlan", "mode": "decapsulate", "destination_mac": "02:00:00:00:00:01"},
+            "Tunnel: destination_mac is for mode: encapsulate; leave it out",
         ),
         ({"kind": "sit"}, "parameter kind of Tunnel: Input should be 'ip_in_ip', 'gre' or 'vxlan'"),
         ({"mtu": 67}, "parameter mtu of Tunnel: Input should be greater than or equal to 68"),

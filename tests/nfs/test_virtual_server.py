@@ -97,8 +97,8 @@ class Running:
 
 
 @both_engines
-@pytest.mark.parametrize(("transport", "fields"), [(TCP, {}), (TCP, {"options": [("MSS", 1460)]})])
-def test_both_ways_of_a_connection_are_what_scapy_builds(engine: Any, transport: type[Packet], fields: Any) -> None:
+@pytest.mark.parametrize("fields", [{}, {"options": [("MSS", 1460)]}])
+def test_both_ways_of_a_connection_are_what_scapy_builds(engine: Any, fields: Any) -> None:
     sent = [to_service(1000, **fields), answer(1000, **fields), to_service(1000), to_service(2000), answer(2000, 1)]
     result = run(engine, VirtualServer(services=[WEB]), sent)
     assert result.frames == [
@@ -140,6 +140,15 @@ def test_what_is_of_no_service_passes(engine: Any) -> None:
     assert result.counters.nfs[0].received == 0
     assert result.counters.nfs[1].received == 7
     assert result.counters.tables[0].created == 0
+
+
+@both_engines
+@pytest.mark.parametrize("service", [WEB, NAMES, DIRECT])
+def test_an_endpoint_of_zeros_is_of_no_service(engine: Any, service: dict[str, Any]) -> None:
+    ends = [(CLIENT, "0.0.0.0"), ("0.0.0.0", CLIENT)]
+    sent = [bytes(ethernet() / IP(src=src, dst=dst, proto=0) / Raw(bytes(40))) for src, dst in ends]
+    result = run(engine, VirtualServer(services=[service]), sent)
+    assert (result.frames, result.verdicts) == (sent, [1, 1])
 
 
 @both_engines
@@ -185,7 +194,8 @@ def test_without_a_server_new_connections_are_dropped_until_there_is_one(engine:
 @both_engines
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_no_connection_moves_when_a_server_goes_and_new_ones_leave_it_out(engine: Any, algorithm: str) -> None:
-    running = Running(engine, WEB | {"algorithm": algorithm, "table_size": 251} if algorithm == "maglev" else WEB)
+    table = {"table_size": 251} if algorithm == "maglev" else {}
+    running = Running(engine, WEB | {"algorithm": algorithm} | table)
     known, new = ([to_service(port) for port in range(first, first + 60)] for first in (1000, 3000))
     before = running.send(*known)
     assert {server_of(made) for made in before} == set(SERVERS)

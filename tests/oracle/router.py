@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.namespaces import Namespaces, call, inside
-from tests.oracle.packets import IDENTIFICATION, with_identification
+from tests.oracle.packets import IDENTIFICATION, is_later_fragment, with_identification
 
 INSIDE, OUTSIDE = 0, 1
 #: Ends of the links: by side, of the host and of the router.
@@ -168,7 +168,8 @@ class Router(Namespaces):
                 packet = frame[14:]
                 if packet[9] == last[9] and _identification(packet) == 0:
                     break
-                came[_identification(packet)] = Came(packet, side)
+                if not is_later_fragment(packet) or _identification(packet) not in came:
+                    came[_identification(packet)] = Came(packet, side)
         return came
 
 

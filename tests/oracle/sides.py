@@ -6,14 +6,17 @@ An inside host sends as itself; to what comes from outside the packet's destinat
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 from tests.oracle.packets import header_length, is_fragment, with_header_checksum
 from tests.oracle.router import INSIDE, OUTSIDE, Sent
 from tests.oracle.traffic import ICMP, TCP, UDP, transport_checksum, with_icmp_checksum
 
 ICMP_ERRORS = (3, 4, 5, 11, 12)
-#: First addresses inside and outside.
+#: First addresses inside and outside, and what is added: no two captures have one in common, so that the kernel puts no
+#: fragment of one to those of another.
 _FIRST = (0x0A000001, 0x14000001)
+_GIVEN = count()
 _CHECKSUM_AT = {TCP: 16, UDP: 6}
 
 
@@ -139,5 +142,5 @@ class Sides:
     def _name(self, address: bytes) -> bytes:
         if address not in self.names:
             first = _FIRST[self.side.get(address, OUTSIDE)]
-            self.names[address] = (first + len(self.names)).to_bytes(4, "big")
+            self.names[address] = (first + next(_GIVEN)).to_bytes(4, "big")
         return self.names[address]

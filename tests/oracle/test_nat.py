@@ -52,8 +52,10 @@ def translating() -> Chain:
         filtering="address_and_port_dependent",
         allocation="preserve",
         parity=False,
+        other_protocols="translate",
+        strict=True,
     )
-    return Chain([nat])
+    return Chain([nat], other="drop", fragments="drop")
 
 
 @pytest.fixture(scope="module")

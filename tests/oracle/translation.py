@@ -202,9 +202,10 @@ def compare(router: Router, chain: Chain, packets: Sequence[Sent]) -> Iterator[t
 
 def difference(sent: Sent, theirs: Came | None, ours: Came | None) -> str:
     """How the kernel and fajita differ on a packet; empty if they do not."""
-    if theirs is not None and dscp(theirs.packet) == _INVALID:
+    is_invalid = theirs is not None and dscp(theirs.packet) == _INVALID
+    one, other = None if is_invalid else outcome(theirs, sent), outcome(ours, sent)
+    if is_invalid and ours is not None:
         return "invalid to the kernel"
-    one, other = outcome(theirs, sent), outcome(ours, sent)
     if one is None or other is None:
         why = on_purpose(sent.packet) or f"only {'fajita' if one is None else 'the kernel'} lets it through"
         return "" if one is other else why

@@ -3,7 +3,7 @@ import pytest
 from fajita.errors import InputError
 from fajita.suite import throughput
 from fajita.suite.definition import load_suite
-from fajita.suite.run import KINDS, run_suite
+from fajita.suite.run import KINDS, SuiteRun, run_suite
 from tests.suite.suites import THROUGHPUT, write
 
 OTHERS = {
@@ -26,8 +26,9 @@ def run(tmp_path, text=THROUGHPUT, **how):
 
 def test_every_setting_has_a_row(tmp_path):
     told = []
-    (result,), is_whole = run(tmp_path, progress=lambda *what: told.append(what))
-    assert is_whole
+    whole = run(tmp_path, progress=lambda *what: told.append(what))
+    (result,) = whole.results
+    assert (whole.error, whole.interrupted) == (None, False)
     assert [(row["flows"], row["tuning"]) for row in result.rows] == [
         (flows, tuning) for flows in (3, 20) for tuning in ("everything", "without prefetch")
     ]
@@ -44,7 +45,7 @@ def test_every_setting_has_a_row(tmp_path):
 def test_every_kind_measures(tmp_path, kind):
     experiment = f"  - name: it\n    title: It\n    kind: {kind}\n    {SETTINGS[kind]}\n    figure: {OTHERS[kind]}\n"
     told = []
-    (result,), _ = run(tmp_path, f"title: A\nexperiments:\n{experiment}", progress=lambda *what: told.append(what))
+    (result,) = run(tmp_path, f"title: A\nexperiments:\n{experiment}", progress=lambda *what: told.append(what)).results
     assert [done for _, done, _ in told] == list(range(1, told[-1][2] + 1))
     figure = result.experiment.figure
     assert [row[figure.x] for row in result.rows] == (
@@ -56,7 +57,7 @@ def test_every_kind_measures(tmp_path, kind):
 def test_percentiles_of_latency_are_in_order_and_loads_are_shares_of_capacity(tmp_path):
     vary = "vary: {load: [0.1, 3.0]}\n    fixed: {chain: one.yaml, packets: 20000, flows: 9, repeat: 3}"
     text = f"title: A\nexperiments:\n  - name: it\n    title: It\n    kind: latency\n    {vary}\n"
-    (result,), _ = run(tmp_path, text + "    figure: {x: load, y: p99_us}\n")
+    (result,) = run(tmp_path, text + "    figure: {x: load, y: p99_us}\n").results
     for row in result.rows:
         assert 0 <= row["p50_us"] <= row["p99_us"] <= row["p99_9_us"] <= row["longest_us"] + 0.1
         assert 0 <= row["machine_p99_us"] <= row["machine_longest_us"] + 0.1
@@ -91,8 +92,31 @@ def test_what_was_measured_before_an_interruption_is_kept(tmp_path):
         if done == 8:
             raise KeyboardInterrupt
 
-    (result,), is_whole = run(tmp_path, progress=progress)
-    assert not is_whole
+    came = run(tmp_path, progress=progress)
+    (result,) = came.results
+    assert (came.error, came.interrupted) == (None, True)
+    assert [row["flows"] for row in result.rows] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (InputError("a table grew"), "a table grew"),
+        (MemoryError(), "experiment few-flows: not enough memory; ask for fewer packets or flows"),
+    ],
+)
+def test_what_was_measured_before_an_error_is_kept(tmp_path, monkeypatch, raised, message):
+    measure = throughput.measure_group
+
+    def fails_with_many_flows(folder, settings, progress):
+        if settings[0].flows == 20:
+            raise raised
+        return measure(folder, settings, progress)
+
+    monkeypatch.setattr(throughput, "measure_group", fails_with_many_flows)
+    came = run(tmp_path)
+    (result,) = came.results
+    assert (str(came.error), came.interrupted) == (message, False)
     assert [row["flows"] for row in result.rows] == [3, 3]
 
 
@@ -100,7 +124,7 @@ def test_an_interruption_before_the_first_row_leaves_nothing(tmp_path):
     def progress(title, done, total):
         raise KeyboardInterrupt
 
-    assert run(tmp_path, progress=progress) == ([], False)
+    assert run(tmp_path, progress=progress) == SuiteRun([], interrupted=True)
 
 
 def test_kinds_are_those_of_the_files():
@@ -108,7 +132,7 @@ def test_kinds_are_those_of_the_files():
 
 
 def test_a_factor_is_to_the_figure_before_in_the_same_line_and_stands_beside_the_papers(tmp_path):
-    (result,), _ = run(tmp_path, THROUGHPUT.rstrip() + "\n    paper_factors: {without prefetch: 1.6}\n")
+    (result,) = run(tmp_path, THROUGHPUT.rstrip() + "\n    paper_factors: {without prefetch: 1.6}\n").results
     assert result.experiment.figure.lines == "tuning"
     figures = {}
     for row in result.rows:
@@ -120,7 +144,7 @@ def test_a_factor_is_to_the_figure_before_in_the_same_line_and_stands_beside_the
 
 def test_the_papers_factor_is_that_of_the_x(tmp_path):
     text = THROUGHPUT.replace("x: flows", "x: tuning").replace("lines: tuning", "lines: flows")
-    (result,), _ = run(tmp_path, text.rstrip() + "\n    paper_factors: {without prefetch: 1.6}\n")
+    (result,) = run(tmp_path, text.rstrip() + "\n    paper_factors: {without prefetch: 1.6}\n").results
     assert [row["paper_factor"] for row in result.rows] == [
         1.6 if row["tuning"] == "without prefetch" else None for row in result.rows
     ]
