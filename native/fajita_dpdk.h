@@ -119,13 +119,13 @@ struct fajita_queue {
     struct rte_mbuf **outgoing;
     struct rte_mempool *large; /* for frames that are joined */
     int64_t clock_offset_ns;   /* from the monotonic clock to nanoseconds since 1970 */
-    uint64_t busy_cycles, busy_since; /* from packets' coming to when the next are asked for */
+    uint64_t busy_cycles, busy_since; /* from packets' coming to their going; 0: none are at work */
     uint64_t stamp_flag;
     int stamp_offset;
     uint32_t room, pending, lanes, next, retries;
     struct fajita_lane lane[2];
     /* Of several workers: whose packets are whose, and rings by which each hands the others' over; NULL for its own. */
-    uint32_t worker, workers;
+    uint32_t worker, workers, turn;
     uint8_t *buckets;
     const uint8_t *indirection;
     struct rte_ring **to, **come_from;

@@ -263,8 +263,6 @@ int64_t fajita_receive(int64_t at, int64_t most)
     struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
     uint32_t count = 0, limit = (uint32_t)RTE_MIN((int64_t)room_of_others(queue), most);
 
-    if (queue->busy_since != 0)
-        queue->busy_cycles += rte_get_tsc_cycles() - queue->busy_since;
     for (uint32_t i = 0; i < queue->lanes; i++)
         count = receive_lane(queue, (queue->next + i) % queue->lanes, count, limit);
     /* In turn, so that neither side starves the other. */
@@ -272,6 +270,13 @@ int64_t fajita_receive(int64_t at, int64_t most)
     queue->pending = count;
     queue->busy_since = count > 0 ? rte_get_tsc_cycles() : 0;
     return count;
+}
+
+void fajita_rest(struct fajita_queue *queue)
+{
+    if (queue->busy_since != 0)
+        queue->busy_cycles += rte_get_tsc_cycles() - queue->busy_since;
+    queue->busy_since = 0;
 }
 
 uint64_t fajita_cycles_per_second(void)

@@ -120,7 +120,7 @@ class WorkerQueue:
         lib.fajita_end_thread()
 
     def busy_seconds(self) -> float:
-        """How long packets were at work since it began: from when some came to when the next were asked for."""
+        """How long packets were at work since it began: from when some came to when they had gone."""
         return float(self.words.busy_cycles / library().lib.fajita_cycles_per_second())
 
     def now_ns(self) -> int | None:

@@ -6,6 +6,7 @@ from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -368,6 +369,79 @@ def test_where_there_is_no_mbuf_to_copy_to_that_is_counted_as_such(pools: Pools)
     assert (counts.no_memory, counts.too_long, counts.in_packets) == (1, 0, 0)
     lib.fajita_free_mbuf(held)
     lib.fajita_free_pool(few)
+    assert pools.in_use() == 0
+
+
+class Handing:
+    """Queues that hand packets over to each other, polled by the test; all packets are the last one's."""
+
+    def __init__(self, nics: list[PlayedNIC], pools: Pools, room: int) -> None:
+        from fajita.dpdk.queue import Lane, WorkerQueue
+
+        self._lib, ffi = library()
+        self._nics, numbers = nics, range(len(nics))
+        self.queues = [WorkerQueue([Lane(port(0), port(1))], n, pools.large, [None], room) for n in numbers]
+        self.rings = {
+            (a, b): self._lib.fajita_make_ring(b"test %d %d" % (a, b), 64, 0)
+            for a in numbers
+            for b in numbers
+            if a != b
+        }
+        for number, (queue, nic) in enumerate(zip(self.queues, nics, strict=True)):
+            to = [self.rings.get((number, other), ffi.NULL) for other in numbers]
+            queue.connect(to, [self.rings.get((other, number), ffi.NULL) for other in numbers])
+            queue.spread(number, np.full(128, len(nics) - 1, np.uint8))
+            lane = queue.words.lane[0]
+            lane.in_queue, lane.receive, lane.transmit = 0, nic.receive, nic.transmit
+
+    def poll(self, number: int) -> list[bytes]:
+        """What a worker gets at a time."""
+        queue = self.queues[number]
+        count = self._lib.fajita_receive(queue.queue, len(queue.block))
+        count = self._lib.fajita_exchange(queue.queue, count)
+        frames = [bytes(queue.block.frame(index)) for index in range(count)]
+        queue.block.verdict[:count] = 1
+        if count:
+            self._lib.fajita_transmit(queue.queue, count)
+        return frames
+
+    def close(self) -> None:
+        for ring in self.rings.values():
+            self._lib.fajita_free_ring(ring)
+
+
+def test_of_several_who_hand_packets_over_each_gets_a_turn(pools: Pools) -> None:
+    def nic(number: int, frames: int) -> PlayedNIC:
+        return PlayedNIC([pools.mbuf(Shape(bytes([number]) * 60, [60])) for _ in range(frames)], [32], [32])
+
+    handing = Handing([nic(0, 32), nic(1, 32), nic(2, 0)], pools, room=8)
+    got = []
+    for _ in range(4):
+        assert handing.poll(0) == handing.poll(1) == []
+        got += [frame[0] for frame in handing.poll(2)]
+    assert (got.count(0), got.count(1)) == (16, 16)
+    handing.close()
+    assert pools.in_use() == 0
+
+
+def test_time_is_busy_also_for_who_hands_all_over_and_until_the_last_packet_has_gone(pools: Pools) -> None:
+    nics = [PlayedNIC([pools.mbuf(Shape(FRAME, [60]))], [32], [32]), PlayedNIC([], [32], [32])]
+    handing = Handing(nics, pools, room=8)
+    assert (handing.poll(0), handing.poll(1)) == ([], [FRAME])
+    for queue in handing.queues:
+        assert queue.busy_seconds() > 0
+        assert queue.words.busy_since == 0
+    handing.close()
+    assert pools.in_use() == 0
+
+
+def test_in_a_hurry_a_port_gets_a_burst_once(pools: Pools) -> None:
+    nic = PlayedNIC([pools.mbuf(Shape(FRAME, [60])) for _ in range(8)], [32], [1])
+    handing = Handing([nic], pools, room=8)
+    handing.queues[0].hurry()
+    assert len(handing.poll(0)) == 8
+    (counts,) = handing.queues[0].counts()
+    assert (counts.out_packets, counts.unsent) == (1, 7)
     assert pools.in_use() == 0
 
 
