@@ -137,7 +137,7 @@ def _of_ports(ports: Sequence[dict[str, Any]]) -> Iterator[Family]:
     ):
         yield Family(name, text, ("port",), [((p["port"],), p[column]) for p in ports])
     for name, text, label, column in (
-        ("fajita_port_refused_packets_total", "Packets that were not believed.", "reason", "refused"),
+        ("fajita_port_refused_packets_total", "Packets not believed, or without room.", "reason", "refused"),
         ("fajita_port_errors_total", "Errors that a device counts.", "direction", "errors"),
     ):
         counts = [((p["port"], what), count) for p in ports for what, count in p[column].items()]
