@@ -112,6 +112,7 @@ def _of_port(session: Session, port: Port) -> dict[str, Any]:
         "refused": {
             "malformed": sum(each.malformed for each in came),
             "too long": sum(each.too_long for each in came),
+            "no memory": sum(each.no_memory for each in came),
         },
         "spreads": port.is_spreading,
         "handed_over": sum(each.handed for each in came),

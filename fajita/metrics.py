@@ -133,11 +133,11 @@ def _of_ports(ports: Sequence[dict[str, Any]]) -> Iterator[Family]:
         ("fajita_port_unsent_packets_total", "Packets that a port did not take.", "unsent"),
         ("fajita_port_missed_packets_total", "Packets that came while a queue was full.", "missed"),
         ("fajita_port_no_memory_packets_total", "Packets that came while there was no mbuf.", "no_memory"),
-        ("fajita_port_copied_packets_total", "Packets that came in pieces and were put together.", "copied"),
+        ("fajita_port_copied_packets_total", "Packets in pieces, or that others see, copied into one piece.", "copied"),
     ):
         yield Family(name, text, ("port",), [((p["port"],), p[column]) for p in ports])
     for name, text, label, column in (
-        ("fajita_port_refused_packets_total", "Packets that were not believed.", "reason", "refused"),
+        ("fajita_port_refused_packets_total", "Packets not believed, or without room.", "reason", "refused"),
         ("fajita_port_errors_total", "Errors that a device counts.", "direction", "errors"),
     ):
         counts = [((p["port"], what), count) for p in ports for what, count in p[column].items()]

@@ -76,20 +76,24 @@ static uint32_t close_ranks(struct fajita_queue *queue, uint32_t received)
 int64_t fajita_exchange(int64_t at, int64_t received)
 {
     struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
-    uint32_t kept = received, others = 0;
+    uint32_t kept = received, differs = 0, others = queue->workers - 1;
 
     for (uint32_t i = 0; i < received; i++)
-        others |= owner_of(queue, i) ^ queue->worker;
-    if (others != 0) {
+        differs |= owner_of(queue, i) ^ queue->worker;
+    if (differs != 0) {
         for (uint32_t worker = 0; worker < queue->workers; worker++)
             if (worker != queue->worker)
                 hand_over(queue, worker, received);
         kept = close_ranks(queue, received);
     }
-    for (uint32_t worker = 0; worker < queue->workers; worker++)
-        if (worker != queue->worker)
-            kept = take_over(queue, worker, kept);
+    /* In turn, so that one of whom many come does not starve the others. */
+    for (uint32_t i = 0; i < others; i++)
+        kept = take_over(queue, (queue->worker + 1 + (queue->turn + i) % others) % queue->workers, kept);
+    queue->turn++;
     queue->pending = kept;
-    queue->busy_since = kept > 0 ? rte_get_tsc_cycles() : 0;
+    if (kept == 0)
+        fajita_rest(queue);
+    else if (queue->busy_since == 0)
+        queue->busy_since = rte_get_tsc_cycles();
     return kept;
 }

@@ -56,7 +56,6 @@ struct fajita_setup {
 };
 
 struct fajita_counts {
-    uint64_t in_packets, in_bytes, out_packets, out_bytes;
     uint64_t missed;     /* came while there was no room in a queue */
     uint64_t in_errors;  /* of the device */
     uint64_t out_errors; /* handed over and not sent */
@@ -64,7 +63,6 @@ struct fajita_counts {
 };
 
 int fajita_list_ports(uint16_t *ports, int room);
-int fajita_find_port(const char *name);
 int fajita_describe_port(uint16_t port, struct fajita_port *description);
 int fajita_set_up_port(uint16_t port, const struct fajita_setup *setup);
 /* Fill in the table of indirection of a port that runs. */
@@ -104,6 +102,7 @@ struct fajita_lane {
     uint64_t unsent;    /* the port did not take them */
     uint64_t malformed; /* mbufs that contradict themselves: refused */
     uint64_t too_long;  /* refused: no room to join its segments, or for what it has become */
+    uint64_t no_memory; /* refused: no mbuf to copy it to */
     uint64_t copied;    /* into one piece of its own */
     uint64_t handed;    /* to another worker */
 };
@@ -120,13 +119,13 @@ struct fajita_queue {
     struct rte_mbuf **outgoing;
     struct rte_mempool *large; /* for frames that are joined */
     int64_t clock_offset_ns;   /* from the monotonic clock to nanoseconds since 1970 */
-    uint64_t busy_cycles, busy_since; /* from packets' coming to when the next are asked for */
+    uint64_t busy_cycles, busy_since; /* from packets' coming to their going; 0: none are at work */
     uint64_t stamp_flag;
     int stamp_offset;
     uint32_t room, pending, lanes, next, retries;
     struct fajita_lane lane[2];
     /* Of several workers: whose packets are whose, and rings by which each hands the others' over; NULL for its own. */
-    uint32_t worker, workers;
+    uint32_t worker, workers, turn;
     uint8_t *buckets;
     const uint8_t *indirection;
     struct rte_ring **to, **come_from;
@@ -164,6 +163,11 @@ void fajita_play_alone(fajita_burst receive, fajita_burst transmit, uint16_t por
 struct rte_mbuf *fajita_make_mbuf(struct rte_mempool *pool, const uint8_t *bytes, const uint16_t *lengths,
                                   uint16_t segments, uint16_t headroom);
 void fajita_bend_mbuf(struct rte_mbuf *mbuf, uint16_t data_offset, uint16_t data_length, uint32_t packet_length);
+/* It says of itself that it has so many segments, and that so many hold it; and that the device took a tag out. */
+void fajita_claim_mbuf(struct rte_mbuf *mbuf, uint16_t segments, uint16_t holders);
+void fajita_strip_tag(struct rte_mbuf *mbuf, uint16_t tag);
+/* An mbuf whose bytes lie outside, in memory that is freed with it; NULL if there is no memory. */
+struct rte_mbuf *fajita_make_external_mbuf(struct rte_mempool *pool, const uint8_t *bytes, uint16_t length);
 struct rte_mbuf *fajita_clone_mbuf(struct rte_mbuf *mbuf, struct rte_mempool *pool);
 void fajita_free_mbuf(struct rte_mbuf *mbuf);
 /* Bytes of it, at most `room` of which are put there. */

@@ -3,6 +3,7 @@
 #include "fajita_dpdk.h"
 #include "shared.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <rte_ethdev.h>
@@ -114,6 +115,44 @@ void fajita_bend_mbuf(struct rte_mbuf *mbuf, uint16_t data_offset, uint16_t data
     mbuf->data_off = data_offset;
     mbuf->data_len = data_length;
     mbuf->pkt_len = packet_length;
+}
+
+void fajita_claim_mbuf(struct rte_mbuf *mbuf, uint16_t segments, uint16_t holders)
+{
+    mbuf->nb_segs = segments;
+    rte_mbuf_refcnt_set(mbuf, holders);
+}
+
+void fajita_strip_tag(struct rte_mbuf *mbuf, uint16_t tag)
+{
+    mbuf->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+    mbuf->vlan_tci = tag;
+}
+
+static void free_outside(void *address, void *unused)
+{
+    (void)unused;
+    free(address);
+}
+
+struct rte_mbuf *fajita_make_external_mbuf(struct rte_mempool *pool, const uint8_t *bytes, uint16_t length)
+{
+    uint16_t size = RTE_PKTMBUF_HEADROOM + length + sizeof(struct rte_mbuf_ext_shared_info) + sizeof(uintptr_t);
+    struct rte_mbuf *mbuf = rte_pktmbuf_alloc(pool);
+    uint8_t *outside = malloc(size);
+    struct rte_mbuf_ext_shared_info *shared;
+
+    if (mbuf == NULL || outside == NULL ||
+        (shared = rte_pktmbuf_ext_shinfo_init_helper(outside, &size, free_outside, NULL)) == NULL) {
+        rte_pktmbuf_free(mbuf);
+        free(outside);
+        return NULL;
+    }
+    rte_pktmbuf_attach_extbuf(mbuf, outside, RTE_BAD_IOVA, size, shared);
+    mbuf->data_off = RTE_PKTMBUF_HEADROOM;
+    mbuf->data_len = mbuf->pkt_len = length;
+    memcpy(rte_pktmbuf_mtod(mbuf, void *), bytes, length);
+    return mbuf;
 }
 
 struct rte_mbuf *fajita_clone_mbuf(struct rte_mbuf *mbuf, struct rte_mempool *pool)

@@ -35,13 +35,6 @@ int fajita_list_ports(uint16_t *ports, int room)
     return count;
 }
 
-int fajita_find_port(const char *name)
-{
-    uint16_t port;
-    int status = rte_eth_dev_get_port_by_name(name, &port);
-    return status < 0 ? status : port;
-}
-
 int fajita_describe_port(uint16_t port, struct fajita_port *description)
 {
     struct rte_eth_dev_info info;
@@ -195,10 +188,6 @@ int fajita_count_port(uint16_t port, struct fajita_counts *counts)
     if (status < 0)
         return status;
     *counts = (struct fajita_counts){
-        .in_packets = stats.ipackets,
-        .in_bytes = stats.ibytes,
-        .out_packets = stats.opackets,
-        .out_bytes = stats.obytes,
         .missed = stats.imissed,
         .in_errors = stats.ierrors,
         .out_errors = stats.oerrors,

@@ -17,15 +17,35 @@
 
 /* Receiving: nothing that an mbuf says of itself is believed before it is looked at. */
 
+static int64_t read_clock(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* From the monotonic clock to nanoseconds since 1970. */
+static int64_t clock_offset(void)
+{
+    int64_t offset = 0, least = INT64_MAX;
+
+    /* The thread may be put aside between two looks: of some tries the one that took least is the best. */
+    for (int i = 0; i < 8; i++) {
+        int64_t before = read_clock(CLOCK_MONOTONIC), real = read_clock(CLOCK_REALTIME);
+        int64_t taken = read_clock(CLOCK_MONOTONIC) - before;
+        if (taken < least) {
+            least = taken;
+            offset = real - before - taken / 2;
+        }
+    }
+    return offset;
+}
+
 void fajita_begin_queue(struct fajita_queue *queue)
 {
-    struct timespec real, monotonic;
     int flag = rte_mbuf_dynflag_lookup(RTE_MBUF_DYNFLAG_RX_TIMESTAMP_NAME, NULL);
 
-    clock_gettime(CLOCK_MONOTONIC, &monotonic);
-    clock_gettime(CLOCK_REALTIME, &real);
-    queue->clock_offset_ns =
-        (real.tv_sec - monotonic.tv_sec) * INT64_C(1000000000) + real.tv_nsec - monotonic.tv_nsec;
+    queue->clock_offset_ns = clock_offset();
     queue->stamp_offset = rte_mbuf_dynfield_lookup(RTE_MBUF_DYNFIELD_TIMESTAMP_NAME, NULL);
     queue->stamp_flag = flag < 0 || queue->stamp_offset < 0 ? 0 : UINT64_C(1) << flag;
     for (uint32_t i = 0; i < queue->lanes; i++) {
@@ -40,9 +60,7 @@ void fajita_begin_queue(struct fajita_queue *queue)
 /* Since 1970, and never going back: the clock of the machine may be set while this runs. */
 uint64_t fajita_now(const struct fajita_queue *queue)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec + queue->clock_offset_ns;
+    return read_clock(CLOCK_MONOTONIC) + queue->clock_offset_ns;
 }
 
 static int lies_within_buffer(const struct rte_mbuf *segment)
@@ -68,6 +86,16 @@ static inline uint64_t oddity(const struct rte_mbuf *mbuf)
     return is_wrong | ((uint32_t)(word >> 16) ^ 0x00010001) | (mbuf->ol_flags & flags) | (mbuf->pkt_len ^ length);
 }
 
+/* A segment that nobody has is in its pool: to free it would have it there twice. */
+static int has_free(const struct rte_mbuf *mbuf)
+{
+    const struct rte_mbuf *segment = mbuf;
+    for (uint32_t i = 0; i < mbuf->nb_segs && segment != NULL; i++, segment = segment->next)
+        if (rte_mbuf_refcnt_read(segment) == 0)
+            return 1;
+    return rte_mbuf_refcnt_read(mbuf) == 0;
+}
+
 /* Whether the segments are as many and as long as is said. A frame without a byte stops some devices that get it. */
 static int is_sound(const struct rte_mbuf *mbuf)
 {
@@ -80,6 +108,18 @@ static int is_sound(const struct rte_mbuf *mbuf)
     return segments == mbuf->nb_segs && length == mbuf->pkt_len && length > 0;
 }
 
+/* A tag that the device took out belongs to the frame. */
+static int lacks_tag(const struct rte_mbuf *mbuf)
+{
+    return (mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0;
+}
+
+/* DPDK puts a tag only there where there is room for it in memory of the mbuf's own. */
+static int can_have_tag(const struct rte_mbuf *mbuf)
+{
+    return RTE_MBUF_DIRECT(mbuf) && rte_pktmbuf_headroom(mbuf) >= sizeof(struct rte_vlan_hdr);
+}
+
 static int is_shared(const struct rte_mbuf *mbuf)
 {
     if (rte_mbuf_refcnt_read(mbuf) > 1 || RTE_MBUF_CLONED(mbuf))
@@ -87,28 +127,39 @@ static int is_shared(const struct rte_mbuf *mbuf)
     return RTE_MBUF_HAS_EXTBUF(mbuf) && rte_mbuf_ext_refcnt_read(mbuf->shinfo) > 1;
 }
 
+/* The frame in one piece of its own; NULL if there is no room for it, which is counted. The mbuf is freed. */
+static struct rte_mbuf *copied(struct fajita_queue *queue, struct fajita_lane *lane, struct rte_mbuf *mbuf)
+{
+    struct rte_mbuf *copy = NULL;
+
+    if (mbuf->pkt_len + RTE_PKTMBUF_HEADROOM > rte_pktmbuf_data_room_size(queue->large))
+        lane->too_long++;
+    else if ((copy = rte_pktmbuf_copy(mbuf, queue->large, 0, UINT32_MAX)) == NULL)
+        lane->no_memory++;
+    else
+        lane->copied++;
+    rte_pktmbuf_free(mbuf);
+    return copy;
+}
+
 /* The same frame as a plain mbuf; NULL if it was refused, counted and freed. */
 static struct rte_mbuf *made_plain(struct fajita_queue *queue, struct fajita_lane *lane, struct rte_mbuf *mbuf)
 {
+    if (has_free(mbuf)) {
+        lane->malformed++;
+        return NULL;
+    }
     if (!is_sound(mbuf)) {
         lane->malformed++;
         rte_pktmbuf_free(mbuf);
         return NULL;
     }
-    if (is_shared(mbuf) || (mbuf->nb_segs > 1 && rte_pktmbuf_linearize(mbuf) < 0)) {
-        struct rte_mbuf *copy = NULL;
-        if (mbuf->pkt_len + RTE_PKTMBUF_HEADROOM <= rte_pktmbuf_data_room_size(queue->large))
-            copy = rte_pktmbuf_copy(mbuf, queue->large, 0, UINT32_MAX);
-        rte_pktmbuf_free(mbuf);
-        if (copy == NULL) {
-            lane->too_long++;
+    if (is_shared(mbuf) || (mbuf->nb_segs > 1 && rte_pktmbuf_linearize(mbuf) < 0) ||
+        (lacks_tag(mbuf) && !can_have_tag(mbuf))) {
+        if ((mbuf = copied(queue, lane, mbuf)) == NULL)
             return NULL;
-        }
-        lane->copied++;
-        mbuf = copy;
     }
-    /* A tag that the device took out belongs to the frame. */
-    if ((mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && rte_vlan_insert(&mbuf) < 0) {
+    if (lacks_tag(mbuf) && rte_vlan_insert(&mbuf) < 0) {
         lane->malformed++;
         rte_pktmbuf_free(mbuf);
         return NULL;
@@ -212,8 +263,6 @@ int64_t fajita_receive(int64_t at, int64_t most)
     struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
     uint32_t count = 0, limit = (uint32_t)RTE_MIN((int64_t)room_of_others(queue), most);
 
-    if (queue->busy_since != 0)
-        queue->busy_cycles += rte_get_tsc_cycles() - queue->busy_since;
     for (uint32_t i = 0; i < queue->lanes; i++)
         count = receive_lane(queue, (queue->next + i) % queue->lanes, count, limit);
     /* In turn, so that neither side starves the other. */
@@ -221,6 +270,13 @@ int64_t fajita_receive(int64_t at, int64_t most)
     queue->pending = count;
     queue->busy_since = count > 0 ? rte_get_tsc_cycles() : 0;
     return count;
+}
+
+void fajita_rest(struct fajita_queue *queue)
+{
+    if (queue->busy_since != 0)
+        queue->busy_cycles += rte_get_tsc_cycles() - queue->busy_since;
+    queue->busy_since = 0;
 }
 
 uint64_t fajita_cycles_per_second(void)

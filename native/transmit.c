@@ -20,6 +20,9 @@ static void send_all(const struct fajita_queue *queue, struct fajita_lane *lane,
     while (done < count) {
         uint16_t taken = lane->transmit(lane->out_port, lane->out_queue, mbufs + done, (uint16_t)(count - done));
         done += taken;
+        /* In a hurry it gets a burst once: it might wait for room for each packet. */
+        if (queue->retries == 0)
+            break;
         if (taken == 0) {
             if (tries++ >= queue->retries)
                 break;
@@ -47,8 +50,10 @@ static int make_space(struct rte_mbuf *mbuf, uint32_t length)
     return 1;
 }
 
-/* Have the mbuf of a frame say where that lies now, or copy it there; NULL if there is no room for it: it is freed. */
-static struct rte_mbuf *with_frame(struct fajita_queue *queue, struct rte_mbuf *mbuf, uint64_t address, uint32_t length)
+/* Have the mbuf of a frame say where that lies now, or copy it there; NULL if there is no room for it, which is counted:
+   it is freed. */
+static struct rte_mbuf *with_frame(struct fajita_queue *queue, struct fajita_lane *lane, struct rte_mbuf *mbuf,
+                                   uint64_t address, uint32_t length)
 {
     uint64_t floor = (uint64_t)(uintptr_t)mbuf->buf_addr;
 
@@ -59,6 +64,8 @@ static struct rte_mbuf *with_frame(struct fajita_queue *queue, struct rte_mbuf *
             rte_pktmbuf_free(mbuf);
             mbuf = rte_pktmbuf_alloc(queue->large);
             if (!make_space(mbuf, length)) {
+                lane->no_memory += mbuf == NULL;
+                lane->too_long += mbuf != NULL;
                 rte_pktmbuf_free(mbuf);
                 return NULL;
             }
@@ -76,17 +83,16 @@ static uint32_t take_shape(struct fajita_queue *queue, uint32_t count)
     uint32_t kept = 0;
 
     for (uint32_t i = 0; i < count; i++) {
+        struct fajita_lane *lane = &queue->lane[queue->lane_of[i]];
         struct rte_mbuf *mbuf = queue->held[i];
         uint32_t length = queue->captured[i];
         if (queue->verdict[i] == 1 && length == 0) {
-            queue->lane[queue->lane_of[i]].malformed++;
+            lane->malformed++;
             rte_pktmbuf_free(mbuf);
             continue;
         }
-        if (queue->verdict[i] == 1 && (mbuf = with_frame(queue, mbuf, queue->address[i], length)) == NULL) {
-            queue->lane[queue->lane_of[i]].too_long++;
+        if (queue->verdict[i] == 1 && (mbuf = with_frame(queue, lane, mbuf, queue->address[i], length)) == NULL)
             continue;
-        }
         queue->held[kept] = mbuf;
         queue->lane_of[kept] = queue->lane_of[i];
         queue->captured[kept] = length;
@@ -156,5 +162,6 @@ int64_t fajita_transmit(int64_t at, int64_t frames)
         free_dropped(queue, count);
     }
     queue->pending = 0;
+    fajita_rest(queue);
     return 0;
 }

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from fajita.doctor.finding import Finding, missing, ok, warning
 from fajita.doctor.machine import Machine
-from fajita.dpdk.build import COMMAND, OLDEST, PACKAGES, version_numbers
+from fajita.dpdk.build import COMMAND, INSTALL, OLDEST, is_too_old
 from fajita.errors import InputError
-
-_INSTALL = f"apt-get install {PACKAGES}"
 
 
 def loaded_version() -> str:
@@ -43,7 +41,7 @@ def check_what_builds(machine: Machine, is_built: bool, modules: Callable[[str],
     elif is_built:
         findings.append(ok("C compiler", f"no {', '.join(absent)}, not needed any more"))
     else:
-        findings.append(missing("C compiler", f"no {', '.join(absent)}", _INSTALL))
+        findings.append(missing("C compiler", f"no {', '.join(absent)}", INSTALL))
     lacking = " ".join(name for name in ("cffi", "setuptools") if not has_module(name))
     if lacking and not is_built:
         findings.append(missing("cffi", f"no {lacking}", f"{sys.executable} -m pip install {lacking}"))
@@ -54,11 +52,11 @@ def _library(machine: Machine, is_built: bool) -> Finding:
     what, version = "libdpdk", machine.output(["pkg-config", "--modversion", "libdpdk"])
     if version is None:
         found = "pkg-config does not find it"
-        return ok(what, f"{found}, not needed any more") if is_built else missing(what, found, _INSTALL)
-    if version_numbers(version) < version_numbers(OLDEST):
+        return ok(what, f"{found}, not needed any more") if is_built else missing(what, found, INSTALL)
+    if is_too_old(version):
         if is_built:
             return ok(what, f"{version} is too old, not needed any more")
-        return missing(what, f"{version} is too old", f"DPDK {OLDEST} or newer, such as Debian 12's: {_INSTALL}")
+        return missing(what, f"{version} is too old", f"DPDK {OLDEST} or newer, such as Debian 12's: {INSTALL}")
     return ok(what, version)
 
 

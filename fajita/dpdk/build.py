@@ -17,7 +17,8 @@ from fajita.errors import InputError
 COMMAND = f"{sys.executable} -m fajita.dpdk.build"
 MODULE = "_shim"
 OLDEST = "22.11"
-PACKAGES = "libdpdk-dev pkg-config gcc python3-dev"
+INSTALL = "apt-get install libdpdk-dev pkg-config gcc python3-dev"
+INSTALL_PYTHON = f"{sys.executable} -m pip install cffi setuptools"
 
 _HERE = Path(__file__).parent
 
@@ -46,11 +47,11 @@ def build(folder: Path = _HERE) -> Path:
     """Compile the module into a folder; InputError, with the command that would help, if something is missing."""
     for tool in ("pkg-config", "gcc"):
         if shutil.which(tool) is None:
-            raise InputError(f"{tool} is not installed", right=f"apt-get install {PACKAGES}")
+            raise InputError(f"{tool} is not installed", right=INSTALL)
     try:
         from cffi import FFI
     except ImportError:
-        raise InputError("cffi is not installed", right=f"{sys.executable} -m pip install cffi setuptools") from None
+        raise InputError("cffi is not installed", right=INSTALL_PYTHON) from None
     compile_arguments, link_arguments = _pkg_config("--cflags").split(), _pkg_config("--libs").split()
     ffi = FFI()
     ffi.cdef(f"{declarations()}\nextern const char fajita_fingerprint[];")
@@ -81,24 +82,26 @@ def _compile(ffi: "object", scratch: str) -> Path:
     try:
         return Path(ffi.compile(tmpdir=scratch))  # type: ignore[attr-defined]
     except (VerificationError, ImportError) as error:
-        right = f"apt-get install {PACKAGES}; {sys.executable} -m pip install cffi setuptools"
+        right = f"{INSTALL}; {INSTALL_PYTHON}"
         raise InputError(f"the module for DPDK does not compile: {error}", str(sources()), right) from None
 
 
 def _pkg_config(option: str) -> str:
     found = subprocess.run(["pkg-config", "--modversion", "libdpdk"], capture_output=True, text=True, check=False)
     if found.returncode:
-        raise InputError(
-            "pkg-config does not find libdpdk", right=f"apt-get install {PACKAGES}, or set PKG_CONFIG_PATH"
-        )
+        raise InputError("pkg-config does not find libdpdk", right=f"{INSTALL}, or set PKG_CONFIG_PATH")
     version = found.stdout.strip()
-    if version_numbers(version) < version_numbers(OLDEST):
+    if is_too_old(version):
         raise InputError(f"DPDK {version} is too old", right=f"DPDK {OLDEST} or newer")
     return subprocess.run(["pkg-config", option, "libdpdk"], capture_output=True, text=True, check=True).stdout
 
 
-def version_numbers(version: str) -> tuple[int, ...]:
-    """The year and the month of a version of DPDK's, which can be compared."""
+def is_too_old(version: str) -> bool:
+    """Whether a version of DPDK's, such as 22.11.4, which are a year and a month first, is older than the oldest."""
+    return _numbers(version) < _numbers(OLDEST)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 

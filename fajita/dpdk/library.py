@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any, NamedTuple
 
-from fajita.dpdk.build import COMMAND, PACKAGES, fingerprint
+from fajita.dpdk.build import COMMAND, INSTALL, INSTALL_PYTHON, fingerprint
 from fajita.errors import InputError
 
 
@@ -21,9 +21,7 @@ def library() -> Library:
         from fajita.dpdk import _shim  # type: ignore[attr-defined]
     except ModuleNotFoundError as error:
         what = "the module for DPDK has not been built" if error.name != "_cffi_backend" else "cffi is not installed"
-        raise InputError(
-            what, right=f"apt-get install {PACKAGES}, pip install cffi setuptools, then {COMMAND}"
-        ) from None
+        raise InputError(what, right=f"{INSTALL}; {INSTALL_PYTHON}; {COMMAND}") from None
     except ImportError as error:
         raise InputError(f"DPDK cannot be loaded: {error}", right=f"install it, then {COMMAND}") from None
     built_from = _shim.ffi.string(_shim.lib.fajita_fingerprint).decode()

@@ -31,12 +31,8 @@ class Description:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a port has counted. missed: for want of room in a queue; no_memory: for want of mbufs."""
+    """What a port has counted that fajita does not. missed, no_memory: for want of room in a queue, of mbufs."""
 
-    in_packets: int
-    in_bytes: int
-    out_packets: int
-    out_bytes: int
     missed: int
     in_errors: int
     out_errors: int

@@ -34,9 +34,9 @@ class Lane:
 class LaneCounts(Addable):
     """What went along a lane, of all workers.
 
-    unsent: the port did not take them. malformed, too_long: refused when they came, or for what the chain has made of
-    them: nothing, or more than fits an mbuf. copied: into one piece.
-    handed: over to another worker.
+    unsent: the port did not take them. malformed, too_long, no_memory: refused when they came, or for what the chain
+    has made of them: nothing, or more than fits an mbuf. copied: into one piece, for which there was no room in their
+    first. handed: over to another worker.
     """
 
     in_packets: int = 0
@@ -46,6 +46,7 @@ class LaneCounts(Addable):
     unsent: int = 0
     malformed: int = 0
     too_long: int = 0
+    no_memory: int = 0
     copied: int = 0
     handed: int = 0
 
@@ -119,7 +120,7 @@ class WorkerQueue:
         lib.fajita_end_thread()
 
     def busy_seconds(self) -> float:
-        """How long packets were at work since it began: from when some came to when the next were asked for."""
+        """How long packets were at work since it began: from when some came to when they had gone."""
         return float(self.words.busy_cycles / library().lib.fajita_cycles_per_second())
 
     def now_ns(self) -> int | None:

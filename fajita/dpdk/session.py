@@ -17,12 +17,13 @@ from fajita.rss import HashFields
 
 #: Bytes of a frame that an mbuf holds, unless the port's frames are larger; of Ethernet and two tags beside the MTU.
 _ROOM, _FRAMING = 2048, 22
-#: Frames in several segments are put together in mbufs of this size, so many per worker.
-_LARGE_ROOM, _LARGE_MBUFS = 16 << 10, 511
+#: Frames in several segments are put together in mbufs of this size, so many per worker: as many as may wait in a queue
+#: that transmits, and a block beside. More would take more memory than all others.
+_LARGE_ROOM, _LARGE_MBUFS = 16 << 10, 2047
 #: Packets on their way from a worker to another, at most.
 _HANDED = 1024
-#: Mbufs in the caches of threads.
-_CACHED = 512
+#: Mbufs in the cache that a thread has of a pool, at most.
+_CACHED = 384
 
 #: DPDK has one space of names for all sessions of a process.
 _numbers = count()
@@ -55,9 +56,7 @@ class Session:
 
     def _set_up(self, workers: int, fields: HashFields | None) -> list[WorkerQueue]:
         room = max([_ROOM, *(port.description.mtu + _FRAMING for port in self.ports)])
-        under_way = len(self.lanes) * 2 * DESCRIPTORS + BLOCK + _CACHED + (workers - 1) * _HANDED
-        # A power of two less one is what a pool stores best.
-        mbufs = (1 << under_way.bit_length()) - 1
+        mbufs = mbufs_needed(len(self.lanes), workers)
         socket = self.lanes[0].source.description.socket
         pools = [self._pool(f"frames {number}", mbufs, room, socket) for number in range(workers)]
         large = [self._pool(f"large {number}", _LARGE_MBUFS, _LARGE_ROOM, socket) for number in range(workers)]
@@ -67,11 +66,13 @@ class Session:
         for port in self.ports:
             most = port.description.transmit_queues
             locks[port.number] = None if workers <= most else np.zeros(1, np.uint32)
-            transmit = 0 if port.number not in targets else min(workers, most) if workers <= most else 1
+            transmit = 0 if port.number not in targets else workers if workers <= most else 1
             receive = min(workers, port.description.receive_queues) if port.number in sources else 0
             port.set_up(pools[:receive], transmit, fields)
         lane_locks = [locks[lane.target.number] for lane in self.lanes]
         queues = [self._make_queue(self.lanes, number, large[number], lane_locks) for number in range(workers)]
+        for queue in queues:  # no worker's clock is behind another's
+            queue.words.clock_offset_ns = queues[0].words.clock_offset_ns
         if workers > 1:
             self._connect(queues, socket)
         return queues
@@ -150,6 +151,16 @@ class Session:
         for queue in self.queues:
             totals = [total + counts for total, counts in zip(totals, queue.counts(), strict=True)]
         return totals
+
+
+def mbufs_needed(lanes: int, workers: int) -> int:
+    """How many a worker receives into, so that some are left though each worker has handed-over ones of them.
+
+    A queue that transmits keeps mbufs until it needs their places, even if they have been sent long ago.
+    """
+    under_way = lanes * DESCRIPTORS * (1 + workers) + workers * (BLOCK + _CACHED) + (workers - 1) * _HANDED
+    # A power of two less one is what a pool stores best.
+    return (1 << under_way.bit_length()) - 1
 
 
 def _clock_time() -> str:

@@ -42,20 +42,21 @@ def test_what_comes_in_on_either_side_goes_out_on_the_other(environment: None, t
 
 
 def test_it_ends_after_the_duration(environment: None) -> None:
+    """However few packets come by then: none, on a busy machine."""
     done = call_process("run", THREE, "--dpdk", NULLS, "--in", "0", "--out", "1", "--duration", "10ms", "--json", "-")
     assert (done.status, done.err) == (0, "")
     report = json.loads(done.out)
-    assert report["packets"]["in"] == report["packets"]["other"] > 0
+    assert report["packets"]["in"] == report["packets"]["other"]
     assert [port["port"] for port in report["ports"]] == ["net_null0", "net_null1"]
 
 
 def test_nothing_stays_between_workers_at_the_end(environment: None) -> None:
-    ends = ("--in", "0", "--out", "1", "--duration", "50ms", "--cores", "2")
+    ends = ("--in", "0", "--out", "1", "--limit", 20_000, "--cores", "2")
     done = call_process("run", THREE, "--dpdk", NULLS, *ends, "--json", "-")
     assert (done.status, done.err) == (0, "")
     report = json.loads(done.out)
     first, second = report["ports"]
-    assert first["in"]["packets"] == second["out"]["packets"] == report["packets"]["in"]
+    assert first["in"]["packets"] == second["out"]["packets"] == report["packets"]["in"] == 20_000
     # The driver takes key, fields and table; its frames, which are empty, are the first worker's all the same.
     assert first["spreads"]
     assert [shard["packets"] for shard in report["shards"]] == [report["packets"]["in"], 0]

@@ -6,6 +6,7 @@ from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -278,6 +279,170 @@ def test_a_queue_that_is_used_again_begins_anew(pools: Pools) -> None:
         workers.stop()
     assert queue.words.retries == RETRIES
     assert [load.busy_seconds for load in engine.loads()] == [0]
+
+
+COUNTER = Chain([FlowCounter()])
+FRAME = bytes(range(60))
+
+
+def external(pools: Pools) -> Any:
+    return library().lib.fajita_make_external_mbuf(pools.frames, FRAME, len(FRAME))
+
+
+@pytest.mark.parametrize(
+    ("make", "copied"),
+    [
+        (lambda pools: pools.mbuf(Shape(FRAME, [60])), 0),
+        (lambda pools: pools.mbuf(Shape(FRAME, [60], headroom=4)), 0),
+        (lambda pools: pools.mbuf(Shape(FRAME, [60], headroom=3)), 1),
+        (lambda pools: pools.mbuf(Shape(FRAME, [60], is_shared=True)), 1),
+        (lambda pools: pools.mbuf(Shape(FRAME, [20, 40])), 0),
+        (lambda pools: pools.mbuf(Shape(FRAME, [20, 40], headroom=0)), 1),
+        (external, 1),
+    ],
+)
+def test_a_tag_that_the_device_took_out_is_put_back(pools: Pools, make: Any, copied: int) -> None:
+    mbuf = make(pools)
+    library().lib.fajita_strip_tag(mbuf, 0x2123)
+    nic = PlayedNIC([mbuf], [32], [32])
+    _, counts = run_live(COUNTER.plan, nic, pools)
+    assert nic.sent == [FRAME[:12] + b"\x81\x00\x21\x23" + FRAME[12:]]
+    assert (counts.copied, counts.malformed) == (copied, 0)
+    assert pools.in_use() == 0
+
+
+def test_a_frame_outside_of_its_mbuf_is_taken_as_it_lies_unless_others_see_it(pools: Pools) -> None:
+    lib, _ = library()
+    alone, seen = external(pools), external(pools)
+    clone = lib.fajita_clone_mbuf(seen, pools.clones)
+    nic = PlayedNIC([alone, seen], [32], [32])
+    _, counts = run_live(Chain([MacSwap()]).plan, nic, pools)
+    assert counts.copied == 1
+    assert nic.sent == [FRAME[6:12] + FRAME[:6] + FRAME[12:]] * 2
+    assert read(clone) == FRAME
+    lib.fajita_free_mbuf(clone)
+    assert pools.in_use() == 0
+
+
+def test_a_frame_that_somebody_else_has_too_is_copied(pools: Pools) -> None:
+    lib, _ = library()
+    mbuf = pools.mbuf(Shape(FRAME, [60]))
+    lib.fajita_claim_mbuf(mbuf, 1, 2)
+    nic = PlayedNIC([mbuf], [32], [32])
+    _, counts = run_live(Chain([MacSwap()]).plan, nic, pools)
+    assert (counts.copied, read(mbuf)) == (1, FRAME)
+    lib.fajita_free_mbuf(mbuf)
+    assert pools.in_use() == 0
+
+
+def test_an_mbuf_that_nobody_has_is_refused_and_not_given_back_a_second_time(pools: Pools) -> None:
+    lib, _ = library()
+    mbuf = pools.mbuf(Shape(FRAME, [60]))
+    lib.fajita_claim_mbuf(mbuf, 1, 0)
+    _, counts = run_live(COUNTER.plan, PlayedNIC([mbuf], [32], [32]), pools)
+    assert (counts.malformed, counts.in_packets) == (1, 0)
+    lib.fajita_claim_mbuf(mbuf, 1, 1)
+    lib.fajita_free_mbuf(mbuf)
+    assert pools.in_use() == 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "claimed"), [([60], 0), ([60], 2), ([20, 40], 1), ([20, 40], 3), ([20, 20, 20], 2)]
+)
+def test_one_that_has_not_as_many_segments_as_it_says_is_refused(
+    pools: Pools, lengths: list[int], claimed: int
+) -> None:
+    mbuf = pools.mbuf(Shape(FRAME, lengths))
+    library().lib.fajita_claim_mbuf(mbuf, claimed, 1)
+    _, counts = run_live(COUNTER.plan, PlayedNIC([mbuf], [32], [32]), pools)
+    assert (counts.malformed, counts.in_packets, counts.copied) == (1, 0, 0)
+    assert pools.in_use() == 0
+
+
+def test_where_there_is_no_mbuf_to_copy_to_that_is_counted_as_such(pools: Pools) -> None:
+    lib, _ = library()
+    few = lib.fajita_make_pool(b"test few", 1, LARGE, 0)
+    held = lib.fajita_make_mbuf(few, FRAME, [60], 1, HEADROOM)
+    assert held != library().ffi.NULL
+    nic = PlayedNIC([pools.mbuf(Shape(FRAME, [60], is_shared=True))], [32], [32])
+    _, counts = run_live(COUNTER.plan, nic, SimpleNamespace(large=few))
+    assert (counts.no_memory, counts.too_long, counts.in_packets) == (1, 0, 0)
+    lib.fajita_free_mbuf(held)
+    lib.fajita_free_pool(few)
+    assert pools.in_use() == 0
+
+
+class Handing:
+    """Queues that hand packets over to each other, polled by the test; all packets are the last one's."""
+
+    def __init__(self, nics: list[PlayedNIC], pools: Pools, room: int) -> None:
+        from fajita.dpdk.queue import Lane, WorkerQueue
+
+        self._lib, ffi = library()
+        self._nics, numbers = nics, range(len(nics))
+        self.queues = [WorkerQueue([Lane(port(0), port(1))], n, pools.large, [None], room) for n in numbers]
+        self.rings = {
+            (a, b): self._lib.fajita_make_ring(b"test %d %d" % (a, b), 64, 0)
+            for a in numbers
+            for b in numbers
+            if a != b
+        }
+        for number, (queue, nic) in enumerate(zip(self.queues, nics, strict=True)):
+            to = [self.rings.get((number, other), ffi.NULL) for other in numbers]
+            queue.connect(to, [self.rings.get((other, number), ffi.NULL) for other in numbers])
+            queue.spread(number, np.full(128, len(nics) - 1, np.uint8))
+            lane = queue.words.lane[0]
+            lane.in_queue, lane.receive, lane.transmit = 0, nic.receive, nic.transmit
+
+    def poll(self, number: int) -> list[bytes]:
+        """What a worker gets at a time."""
+        queue = self.queues[number]
+        count = self._lib.fajita_receive(queue.queue, len(queue.block))
+        count = self._lib.fajita_exchange(queue.queue, count)
+        frames = [bytes(queue.block.frame(index)) for index in range(count)]
+        queue.block.verdict[:count] = 1
+        if count:
+            self._lib.fajita_transmit(queue.queue, count)
+        return frames
+
+    def close(self) -> None:
+        for ring in self.rings.values():
+            self._lib.fajita_free_ring(ring)
+
+
+def test_of_several_who_hand_packets_over_each_gets_a_turn(pools: Pools) -> None:
+    def nic(number: int, frames: int) -> PlayedNIC:
+        return PlayedNIC([pools.mbuf(Shape(bytes([number]) * 60, [60])) for _ in range(frames)], [32], [32])
+
+    handing = Handing([nic(0, 32), nic(1, 32), nic(2, 0)], pools, room=8)
+    got = []
+    for _ in range(4):
+        assert handing.poll(0) == handing.poll(1) == []
+        got += [frame[0] for frame in handing.poll(2)]
+    assert (got.count(0), got.count(1)) == (16, 16)
+    handing.close()
+    assert pools.in_use() == 0
+
+
+def test_time_is_busy_also_for_who_hands_all_over_and_until_the_last_packet_has_gone(pools: Pools) -> None:
+    nics = [PlayedNIC([pools.mbuf(Shape(FRAME, [60]))], [32], [32]), PlayedNIC([], [32], [32])]
+    handing = Handing(nics, pools, room=8)
+    assert (handing.poll(0), handing.poll(1)) == ([], [FRAME])
+    for queue in handing.queues:
+        assert queue.busy_seconds() > 0
+        assert queue.words.busy_since == 0
+    handing.close()
+    assert pools.in_use() == 0
+
+
+def test_in_a_hurry_a_port_gets_a_burst_once(pools: Pools) -> None:
+    nic = PlayedNIC([pools.mbuf(Shape(FRAME, [60])) for _ in range(8)], [32], [1])
+    handing = Handing([nic], pools, room=8)
+    handing.queues[0].hurry()
+    assert len(handing.poll(0)) == 8
+    (counts,) = handing.queues[0].counts()
+    assert (counts.out_packets, counts.unsent) == (1, 7)
+    assert pools.in_use() == 0
 
 
 def test_a_peer_that_stops_reading_keeps_none_of_several_workers_from_ending(pools: Pools) -> None:

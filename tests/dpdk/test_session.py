@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from fajita import InputError
-from fajita.dpdk.port import Port, find_port, list_ports
-from fajita.dpdk.queue import Lane
-from fajita.dpdk.session import Session
+from fajita.dpdk.port import DESCRIPTORS, Port, find_port, list_ports
+from fajita.dpdk.queue import BLOCK, Lane
+from fajita.dpdk.session import Session, mbufs_needed
 from fajita.rss import SHARD_KEYS
 from tests.command import some_capture
 
@@ -57,4 +57,17 @@ def test_a_port_whose_driver_hashes_is_told_key_fields_and_table(add_device: Add
     session.start()
     assert source.is_spreading
     assert not target.is_spreading
+    session.close()
+
+
+@pytest.mark.parametrize(("lanes", "workers"), [(1, 1), (2, 1), (1, 2), (2, 8)])
+def test_a_pool_lasts_though_every_queue_is_full_of_its_frames(lanes: int, workers: int) -> None:
+    queues = lanes * DESCRIPTORS * (1 + workers)
+    assert mbufs_needed(lanes, workers) >= queues + workers * BLOCK + (workers - 1) * 1024
+
+
+def test_all_workers_have_one_clock(add_device: AddDevice) -> None:
+    port = find_port(add_device("net_null"), "--in")
+    session = Session([Lane(port, port)], 3, SHARD_KEYS["source"])
+    assert len({queue.words.clock_offset_ns for queue in session.queues}) == 1
     session.close()

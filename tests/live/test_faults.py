@@ -11,7 +11,8 @@ from tests.command import CHAINS
 from tests.live.network import ADDRESSES, BETWEEN, INSIDE, OUTSIDE, Between, Network, until, why_not_here
 from tests.namespaces import call
 
-_TOOLS = {"ping": "iputils-ping", "tc": "iproute2"}
+_TOOLS = {"ping": "iputils-ping", "tc": "iproute2", "curl": "curl"}
+_METRICS = "9400"
 #: Where DPDK leaves things for other processes.
 _COMMON_PLACES = (Path("/dev/shm"), Path("/var/run/dpdk"), Path("/dev/hugepages"))
 
@@ -32,17 +33,24 @@ def left_behind() -> set[Path]:
 
 def test_links_that_go_and_come_are_told_and_do_not_end_a_run(network, tmp_path):
     """Nor does one that is down keep it from ending."""
-    between = Between(network, CHAIN, tmp_path / "report.json")
+    pytest.importorskip("prometheus_client")
+    between = Between(network, CHAIN, tmp_path / "report.json", "--metrics", _METRICS)
+
+    def until_told(port: str, link: str) -> None:
+        line = f'fajita_port_up{{port="{port}"}} {"1.0" if link == "up" else "0.0"}'
+        where = f"http://127.0.0.1:{_METRICS}/metrics"
+        until(lambda: line in network.run(BETWEEN, "curl", "-s", where).stdout, lambda: between.process.poll() is None)
+
     between.wait_until_it_runs()
     assert is_promiscuous(network, "inside")
     network.set_port("inside", "down")
-    for _ in range(2):  # a second each
-        assert not network.answers()
+    until_told("net_af_packet0", "down")
+    assert not network.answers()
     network.set_port("inside", "up")
+    until_told("net_af_packet0", "up")
     until(network.answers, lambda: between.process.poll() is None)
     network.set_port("outside", "down")
-    for _ in range(2):
-        assert not network.answers()
+    until_told("net_af_packet1", "down")
     status, complaints = between.stop()
     assert status == 143, complaints
     report = between.report()
