@@ -27,7 +27,7 @@ class Vlan(NF):
     the priority of the inner one.
 
     The outermost tag counts. VLAN 4095 is reserved and never passes. Drops are counted as vlan, untagged, reserved,
-    and cut tag where the capture ends within it. Without strip, service and a number for untagged, frames keep their
+    cut tag where the capture ends within it, and too long where there is no room for another. Without strip, service and a number for untagged, frames keep their
     lengths, which is faster.
     """
 
