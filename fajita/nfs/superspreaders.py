@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fajita import NF, PASS, Array, Max, Min, Packet, hash_of, u8, u32, u64
 from fajita.nfs._distinct import HASH_BITS, distinct
-from fajita.nfs._sketch_keys import MAPPED, address_of, check_size
+from fajita.nfs._sketch_keys import MAPPED, address_of, check_memory
 
 LOW = 0xFFFFFFFF
 TCP, SYN, SYN_OR_ACK = 6, 0x02, 0x12
@@ -56,7 +56,7 @@ class Superspreaders(NF):
         self.cells = self.rows * self.width
         self.ranks_size, self.halves = self.cells * self.registers, self.cells * 4
         self.bytes = ALL + self.ranks_size + self.cells * 4 + self.halves * 8
-        check_size(self.bytes, "a larger error or fewer registers")
+        check_memory(self.bytes, "a larger error or fewer registers")
         self.bits = self.registers.bit_length() - 1
 
     def packet(self, pkt: Packet) -> int:
