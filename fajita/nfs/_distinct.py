@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 #: Registers go up to one more than the bits of a hash of 32 that do not choose the register.
 HASH_BITS = 32
+#: So many registers are looked at together, as each takes 8 bytes and more then.
+TOGETHER = 1 << 16
 
 
 def distinct(registers: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -16,6 +18,12 @@ def distinct(registers: NDArray[np.uint8]) -> NDArray[np.float64]:
     Without bias from none to far beyond as many things as registers: O. Ertl, New cardinality estimation algorithms for
     HyperLogLog sketches, 2017, algorithm 6. Its standard error is 1.04 / sqrt(registers in a row).
     """
+    rows = max(1, TOGETHER // registers.shape[1])
+    parts = [_distinct(registers[first : first + rows]) for first in range(0, len(registers), rows)]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _distinct(registers: NDArray[np.uint8]) -> NDArray[np.float64]:
     rows, size = registers.shape
     longest = HASH_BITS - (size.bit_length() - 1)
     kinds = longest + 2

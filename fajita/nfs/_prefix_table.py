@@ -97,7 +97,7 @@ def prefix_table(
         return PrefixTable(direct, ranges)
     is_long = prefixes.lengths > width
     short, long = prefixes.those(~is_long), prefixes.those(is_long)
-    halves = distinct(long.upper)
+    halves = distinct_values(long.upper)
     numbers = np.arange(len(halves), dtype=np.int64)
     upper = _ranges(short, width)
     # What is at the upper half by itself is what the lower one has where no longer prefix says more.
@@ -113,7 +113,7 @@ def prefix_table(
     return PrefixTable(direct, ranges, entries, (lower.firsts ^ _SIGN).view(np.int64)[places], lower.values[places])
 
 
-def distinct(numbers: NDArray[Any]) -> NDArray[Any]:
+def distinct_values(numbers: NDArray[Any]) -> NDArray[Any]:
     """The numbers in order, each once. Of millions numpy's own way takes several times as long."""
     ordered = np.sort(numbers)
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
@@ -127,7 +127,7 @@ def _ranges(prefixes: Prefixes, width: int) -> Ranges:
     """The ranges of upper halves, or addresses of IPv4. A length of more than `width` is one of this number alone."""
     lasts = prefixes.upper | _rest(np.maximum(width - prefixes.lengths, 0))
     after = lasts[lasts < np.uint64((1 << width) - 1)] + np.uint64(1)
-    firsts = distinct(np.concatenate([np.zeros(1, np.uint64), prefixes.upper, after]))
+    firsts = distinct_values(np.concatenate([np.zeros(1, np.uint64), prefixes.upper, after]))
     begins = np.searchsorted(firsts, prefixes.upper)
     ends = np.searchsorted(firsts, lasts, "right")
     values = _painted(len(firsts), begins, ends, prefixes)
@@ -140,7 +140,7 @@ def _lower_ranges(long: Prefixes, beneath: Prefixes) -> Ranges:
     lasts = long.lower | _rest(128 - long.lengths)
     after = lasts[lasts < _LAST] + np.uint64(1)
     # All of the numbers that occur, so that a group and the place of a number are one integer together.
-    numbers = distinct(np.concatenate([np.zeros(1, np.uint64), long.lower, after]))
+    numbers = distinct_values(np.concatenate([np.zeros(1, np.uint64), long.lower, after]))
     size = len(numbers)
 
     def key(groups: Values, places: Values) -> Values:
@@ -149,7 +149,7 @@ def _lower_ranges(long: Prefixes, beneath: Prefixes) -> Ranges:
     begins_of = key(groups, np.searchsorted(numbers, long.lower))
     lasts_of = key(groups, np.searchsorted(numbers, lasts, "right") - 1)
     after_of = key(groups[lasts < _LAST], np.searchsorted(numbers, after))
-    keys = distinct(np.concatenate([key(np.arange(len(beneath)), np.zeros(1, np.int64)), begins_of, after_of]))
+    keys = distinct_values(np.concatenate([key(np.arange(len(beneath)), np.zeros(1, np.int64)), begins_of, after_of]))
     begins, ends = np.searchsorted(keys, begins_of), np.searchsorted(keys, lasts_of, "right")
     values = _painted(len(keys), begins, ends, long, beneath.values[keys // size])
     return _merged(Ranges(keys // size, numbers[keys % size], values))
@@ -203,7 +203,7 @@ def _direct(
     direct = (ranges.values << STEP_BITS).astype(np.uint32)[at_begin]
     inside = np.flatnonzero(ranges.firsts & rest)
     places = (ranges.firsts[inside] >> shift).astype(np.int64)
-    divided = distinct(places)
+    divided = distinct_values(places)
     groups = np.concatenate([divided, places])
     firsts = np.concatenate([np.zeros(len(divided), np.int64), (ranges.firsts[inside] & rest).astype(np.int64)])
     numbers = (firsts << value_bits) | ranges.values[np.concatenate([at_begin[divided], inside])]

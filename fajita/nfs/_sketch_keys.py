@@ -18,7 +18,7 @@ def address_of(high: int, low: int) -> IPv4Address | IPv6Address:
     return IPv6Address((high & HALF) << 64 | low & HALF)
 
 
-def check_size(size: int, what: str) -> None:
+def check_memory(size: int, what: str) -> None:
     """ValueError for a sketch that is too large."""
     if size > MAXIMUM_BYTES:
         raise ValueError(f"a sketch of {size:,} bytes; at most {MAXIMUM_BYTES:,} are possible: give {what}")

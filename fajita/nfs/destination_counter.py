@@ -6,7 +6,11 @@ from fajita import NF, PASS, Packet, Sum, destination, u64
 
 
 class DestinationCounter(NF):
-    """Counts the packets and bytes of every destination address."""
+    """Counts the packets and bytes of every destination address.
+
+    The summary is of the addresses that are there: not of those that a timeout has ended, as workers that each have a
+    part of an address's counts could not say once that it ends.
+    """
 
     key = destination
 

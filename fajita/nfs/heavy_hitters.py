@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fajita import NF, PASS, Array, Min, Packet, Sum, hash_of, u32, u64
-from fajita.nfs._sketch_keys import HALF, MAPPED, address_of, check_size
+from fajita.nfs._sketch_keys import HALF, MAPPED, address_of, check_memory
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
 LOW = 0xFFFFFFFF
@@ -66,7 +66,7 @@ class HeavyHitters(NF):
         self.counters, self.parts = self.rows * self.width, self.rows * self.narrow
         self.halves = self.parts * self.words * 2
         self.bytes = self.counters * 8 + self.parts * 4 + self.halves * 8
-        check_size(self.bytes, "a larger error or fewer of the top")
+        check_memory(self.bytes, "a larger error or fewer of the top")
         self.mask = LOW & ~(LOW >> self.prefix)
         mask_v6 = (1 << 128) - (1 << 128 - self.prefix_v6)
         self.mask_high, self.mask_low = mask_v6 >> 64, mask_v6 & HALF

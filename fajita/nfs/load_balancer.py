@@ -70,6 +70,12 @@ class LoadBalancer(NF):
         self.by_source = self.granularity == source
         self.is_down = [int(server in self.down) for server in self.servers]
         self.counted = len(self.servers) if self.algorithm == "least_connections" else 1
+        if self.replaces is not None and self.replaces.algorithm != self.algorithm:
+            what = f"algorithm was {self.replaces.algorithm} when the chain began to run, and stays so"
+            raise ValueError(f"{what}; weights and down can change")
+        if self.algorithm == "least_connections" and len(set(self.servers)) < len(self.servers):
+            twice = next(each for each in self.servers if self.servers.count(each) > 1)
+            raise ValueError(f"{IPv4Address(twice)} stands twice in servers; give it a weight of 2")
         if self.counted > MAXIMUM_COUNTED:
             raise ValueError(f"{self.counted:,} servers; least_connections takes at most {MAXIMUM_COUNTED:,}")
         if self.algorithm == "least_connections":

@@ -71,6 +71,8 @@ class PortScanDetector(NF):
     def prepare(self) -> None:
         if self.wait <= 0:
             raise ValueError("wait is 0; give the time in which an answer comes, such as 3s")
+        if "mark" in self.given and self.action != "mark":
+            raise ValueError(f"mark is for action: mark; leave it out for {self.action}")
         if self.scanner_answered >= self.benign_answered:
             raise ValueError("scanner_answered is not below benign_answered; give less")
         self.failure = round(SCALE * log((1 - self.scanner_answered) / (1 - self.benign_answered)))

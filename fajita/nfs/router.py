@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita import NF, PASS, Array, Packet, Sum, TextFile, TextFileValue, u64
-from fajita.nfs._prefix_table import MAXIMUM_PLACES, STEP_BITS, Prefixes, direct_bits, distinct, prefix_table
+from fajita.nfs._prefix_table import MAXIMUM_PLACES, STEP_BITS, Prefixes, direct_bits, distinct_values, prefix_table
 from fajita.nfs._routes import (
     BLACKHOLE,
     FIRST_HOP,
@@ -143,7 +143,7 @@ class Router(NF):
     def _make_tables(self, routes: Routes) -> None:
         self.counted_routes = {family: len(routes.families[family].lengths) for family in WIDTHS}
         prefixes = {family: self._prefixes(routes, family) for family in WIDTHS}
-        long_halves = len(distinct(prefixes[AF_INET6].upper[prefixes[AF_INET6].lengths > 64]))
+        long_halves = len(distinct_values(prefixes[AF_INET6].upper[prefixes[AF_INET6].lengths > 64]))
         #: Greater values than those of next hops are upper halves of IPv6 of which the lower one decides.
         self.first_long = len(self.macs)
         self._choose_bits({family: len(prefixes[family]) for family in WIDTHS}, self.first_long + long_halves)

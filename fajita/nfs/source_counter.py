@@ -6,7 +6,11 @@ from fajita import NF, PASS, Packet, Sum, source, u64
 
 
 class SourceCounter(NF):
-    """Counts the packets and bytes of every source address."""
+    """Counts the packets and bytes of every source address.
+
+    The summary is of the addresses that are there: not of those that a timeout has ended, as workers that each have a
+    part of an address's counts could not say once that it ends.
+    """
 
     key = source
 

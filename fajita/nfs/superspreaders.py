@@ -8,10 +8,10 @@ from pydantic import Field
 
 from fajita import NF, PASS, Array, Max, Min, Packet, hash_of, u8, u32, u64
 from fajita.nfs._distinct import HASH_BITS, distinct
-from fajita.nfs._sketch_keys import MAPPED, address_of, check_size
+from fajita.nfs._sketch_keys import MAPPED, address_of, check_memory
 
 LOW = 0xFFFFFFFF
-SYN, SYN_OR_ACK = 0x02, 0x12
+TCP, SYN, SYN_OR_ACK = 6, 0x02, 0x12
 #: Registers for all pairs of addresses together.
 ALL = 4096
 ALL_BITS = ALL.bit_length() - 1
@@ -33,7 +33,8 @@ class Superspreaders(NF):
     goes unseen in d rows of w with a probability of at most (1 / (w s)) ** d. All this depends neither on the order of
     packets nor on the number of workers. The hashes have no key: who knows them can send what collides.
 
-    A server sends to all its clients; with attempts only a SYN without ACK counts of TCP, so that it is none.
+    A server sends to all its clients; with attempts only a SYN without ACK counts of TCP, so that it is
+    none; later fragments, and what was captured without its whole TCP header, do not.
     """
 
     class Params:
@@ -55,11 +56,11 @@ class Superspreaders(NF):
         self.cells = self.rows * self.width
         self.ranks_size, self.halves = self.cells * self.registers, self.cells * 4
         self.bytes = ALL + self.ranks_size + self.cells * 4 + self.halves * 8
-        check_size(self.bytes, "a larger error or fewer registers")
+        check_memory(self.bytes, "a larger error or fewer registers")
         self.bits = self.registers.bit_length() - 1
 
     def packet(self, pkt: Packet) -> int:
-        if self.attempts and pkt.is_tcp and pkt.tcp_flags & SYN_OR_ACK != SYN:
+        if self.attempts and pkt.protocol == TCP and (not pkt.is_tcp or pkt.tcp_flags & SYN_OR_ACK != SYN):
             return PASS
         src_high = 0 if pkt.is_ipv4 else pkt.src_high
         src_low = MAPPED | pkt.src if pkt.is_ipv4 else pkt.src_low

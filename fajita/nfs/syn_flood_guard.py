@@ -29,7 +29,8 @@ SYN, RST, ACK = 0x02, 0x04, 0x10
 NUMBERS, WINDOW = 0xFFFFFFFF, 0xFFFF
 #: A SYN that was lost is sent again after a second (RFC 6298, 2.1), which may be measured short.
 RETRANSMITTED_MS = 500
-#: So many SYNs that were dropped are known at a time.
+#: So long, and so many at a time, SYNs that were dropped are known.
+REFUSED_MS = 30_000
 REFUSED = 1 << 20
 MILLISECOND, LOW = 10**6, 0xFFFFFFFF
 
@@ -40,10 +41,12 @@ class SynFloodGuard(NF):
     A connection is half-open from its SYN on until its client acknowledges the server's SYN, until a reset, or until
     neither has sent anything for `wait` or, at most, a sixth more. A destination is an address or, per service, an
     address and port. source_limit, if not 0, is for half-open connections of one source; spoofed ones have one each.
-    What is no SYN passes, so that connections that are there survive. A SYN that is dropped takes no memory.
+    What is no SYN passes, so that connections that are there survive. A SYN that is dropped takes no memory. At the
+    limit that of a connection that is half-open already is dropped too when it comes again.
 
-    With retries a SYN that was dropped passes when it comes again after half a second or more, as those of clients do
-    and those of most floods do not; the limit is then one of what comes for the first time.
+    With retries a SYN that was dropped passes when it comes again after half a second or more, and before half a minute
+    is over, as those of clients do and those of most floods do not; the limit is then one of what comes for the first
+    time.
 
     Both directions are looked at, by one worker: an ACK counts if it acknowledges the server's number, which who
     spoofs does not know. With `key: five_tuple` only what goes to the destination is, any ACK counts, and a connection
@@ -91,13 +94,14 @@ class SynFloodGuard(NF):
     def prepare(self) -> None:
         if self.wait <= 0:
             raise ValueError("wait is 0; give the time in which a handshake ends, such as 30s")
+        if "sources" in self.given and not self.source_limit:
+            raise ValueError("sources is for a source_limit; give that too, or leave sources out")
         self.both_ways = self.granularity == connection
         self.limits_sources = self.source_limit > 0
         self.most_sources = self.sources if self.limits_sources else 1
         self.most_refused = REFUSED if self.retries else 1
         # Half of it is how much later than that a state may end: a sixth of the time.
         self.shortest_expire_in = max(self.wait // 3, 1)
-        self.wait_ms = self.wait // MILLISECOND
         self.together = everything if self.both_ways or self.limits_sources else destination
 
     def before_lookup(self, pkt: Packet) -> int:
@@ -122,7 +126,7 @@ class SynFloodGuard(NF):
             now_ms = pkt.time_ns // MILLISECOND & LOW
             known = self.core.refused[place]
             age_ms = now_ms - known & LOW
-            if known >> 32 != whose or age_ms >= self.wait_ms:
+            if known >> 32 != whose or age_ms >= REFUSED_MS:
                 self.core.refused[place] = whose << 32 | now_ms
                 return pkt.drop("destination limit")
             if age_ms < RETRANSMITTED_MS:

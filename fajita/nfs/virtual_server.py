@@ -48,7 +48,8 @@ class VirtualServer(NF):
 
     A connection stays with its server until it is idle for `timeout`, or for closed_timeout after a RST or a FIN of
     both sides. Servers that are down get no new ones; with drop_down what they have is dropped too. down, and weights
-    and algorithms of services, can change while a chain runs, from Python.
+    and algorithms of services, can change while a chain runs, from Python; to least_connections if a service had it
+    when the run began, to maglev with a table_size for which there is room, 1,021 at least.
     """
 
     key = connection
@@ -107,7 +108,13 @@ class VirtualServer(NF):
     def _choose(self) -> None:
         """Make the lists by which a service's next server is chosen."""
         self.algorithms = [ALGORITHMS.index(service.algorithm) for service in self.services]
+        before = self.replaces
         self.counts_connections = LEAST_CONNECTIONS in self.algorithms
+        if before is not None and self.counts_connections != before.counts_connections:
+            if self.counts_connections:
+                what = f"service {self.services[self.algorithms.index(LEAST_CONNECTIONS)]}: algorithm least_connections"
+                raise ValueError(f"{what} is for chains that began to run with it for a service; give another")
+            self.counts_connections = True
         self.server_counts = [len(service.servers) for service in self.services]
         self.first_servers = [1 + sum(self.server_counts[:number]) for number in range(self.service_count)]
         tables = [self._places_of(*each) for each in zip(self.services, self.first_servers, strict=True)]
@@ -116,9 +123,12 @@ class VirtualServer(NF):
             max(len(table), service.table_size if service.algorithm == "maglev" else USUAL_ROOM)
             for service, table in zip(self.services, tables, strict=True)
         ]
-        before = self.replaces
         self.rooms = rooms if before is None or len(before.rooms) != len(rooms) else before.rooms
         self.first_places = [sum(self.rooms[:number]) for number in range(self.service_count)]
+        for service, table, room in zip(self.services, tables, self.rooms, strict=True):
+            if service.algorithm == "maglev" and len(table) > room:
+                what = f"service {service}: there is no room for a table_size of {len(table):,}"
+                raise ValueError(f"{what}; give at most {room:,} while the chain runs")
         filled = [with_room(table, room) for table, room in zip(tables, self.rooms, strict=True)]
         self.places = [number for table in filled for number in table]
 

@@ -26,9 +26,9 @@ class Vlan(NF):
     the tags of these VLANs off (the untagged set, 8.8.2), and service adds an outer tag with that VLAN (802.1ad), with
     the priority of the inner one.
 
-    The outermost tag counts. VLAN 4095 is reserved and never passes. Drops are counted as vlan, untagged, reserved,
-    and cut tag where the capture ends within it. Without strip, service and a number for untagged, frames keep their
-    lengths, which is faster.
+    The outermost tag counts. VLAN 4095 is reserved and never passes. Drops are counted as vlan, untagged, reserved, cut
+    tag where the capture ends within it, and too long where there is no room for another. Without strip, service and a
+    number for untagged, frames keep their lengths, which is faster.
     """
 
     about = Layer.ETHERNET

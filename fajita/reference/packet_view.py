@@ -94,7 +94,7 @@ class PacketView:
         self.forward = True
         #: In `error`, whether the flow that the error is about has a state; set before each NF.
         self.related = True
-        #: Of a later fragment that has found its first: the ports for its keys. An NF does not see them.
+        #: Of a later fragment that has found its first: the ports for its keys, flow_src_port and flow_dst_port.
         self.ports_of_first: dict[str, int] | None = None
 
     @property

@@ -52,6 +52,7 @@ def test_an_address_that_was_idle_for_the_timeout_begins_anew(engine):
     )
     assert result.rows()[0][1] == 2
     assert result.counters.tables[0].expired == 1
+    assert result.summary() == {"destinations": 1, "packets": 2, "bytes": 2 * len(udp_frame())}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Estimates from HyperLogLog registers: exact for none and one, without bias, as far off as stated."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,18 @@ def test_the_error_is_as_stated_and_has_no_bias(size, share):
     expected = 1.04 / size**0.5
     assert errors.std() < 1.2 * expected
     assert abs(errors.mean()) < 4 * expected / trials**0.5 + 0.005
+
+
+def test_many_rows_take_little_more_memory_than_their_registers():
+    rows = np.tile(registers_of(100, 64, 50), (4000, 1))
+    tracemalloc.start()
+    try:
+        estimates = distinct(rows)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert estimates.tolist() == distinct(rows[:50]).tolist() * 4000
+    assert most < rows.nbytes / 2
 
 
 def test_registers_that_are_all_full_are_more_than_can_be_told():

@@ -216,6 +216,10 @@ PARAMETERS = "its parameters: servers, algorithm, weights, table_size, down, dro
             "LoadBalancer: 1,025 servers; least_connections takes at most 1,024",
         ),
         (
+            {"servers": ["10.0.0.1", "10.0.0.2", "10.0.0.1"], "algorithm": "least_connections"},
+            "LoadBalancer: 10.0.0.1 stands twice in servers; give it a weight of 2",
+        ),
+        (
             {"servers": ["10.0.0.1"], "key": "destination"},
             "LoadBalancer cannot be keyed by 'destination'; one of five_tuple, source",
         ),

@@ -155,6 +155,20 @@ def test_weights_that_have_no_room_are_refused_while_the_chain_runs() -> None:
     change(running(ReferenceEngine, weights=[1000, 999, 2]), "load_balancer", weights=[1, 1, 1])
 
 
+@pytest.mark.parametrize("before", ALGORITHMS)
+@pytest.mark.parametrize("after", ALGORITHMS)
+def test_the_algorithm_stays_while_the_chain_runs(before: str, after: str) -> None:
+    engine = running(ReferenceEngine, algorithm=before)
+    if before == after:
+        change(engine, "load_balancer", algorithm=after)
+        return
+    with pytest.raises(InputError) as caught:
+        change(engine, "load_balancer", algorithm=after)
+    assert str(caught.value) == (
+        f"LoadBalancer: algorithm was {before} when the chain began to run, and stays so; weights and down can change"
+    )
+
+
 def test_flows_of_a_server_that_is_gone_are_still_counted() -> None:
     run = Chain([LoadBalancer(servers=SERVERS)]).run(
         [FrameBlock.from_frames([udp_frame(port) for port in range(first, first + 30)]) for first in (1000, 2000)],

@@ -359,6 +359,7 @@ def test_the_meaning_of_the_parameters_is_as_documented():
     [
         ({"action": "reject"}, "parameter action of PortScanDetector: Input should be 'pass', 'drop' or 'mark'"),
         ({"mark": -1}, "parameter mark of PortScanDetector: Input should be greater than or equal to 0"),
+        ({"mark": 5}, "PortScanDetector: mark is for action: mark; leave it out for pass"),
         ({"wait": "0s"}, "PortScanDetector: wait is 0; give the time in which an answer comes, such as 3s"),
         ({"wait": "3"}, "parameter wait of PortScanDetector: '3' is not a quantity such as 30s"),
         ({"false_alarms": 0.5}, "parameter false_alarms of PortScanDetector: Input should be less than 0.5"),

@@ -50,6 +50,7 @@ def test_an_address_that_was_idle_for_the_timeout_begins_anew(engine):
     result = run(engine, SourceCounter(timeout="1us"), [udp_frame(port) for port in range(4)], [0, 999, 1999, 2998])
     assert result.rows()[0][1] == 2
     assert result.counters.tables[0].expired == 1
+    assert result.summary() == {"sources": 1, "packets": 2, "bytes": 2 * len(udp_frame())}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scapy.layers.inet import TCP
+from scapy.layers.inet import TCP, fragment
 from scapy.layers.inet6 import IPv6
 
 from fajita import Chain, FrameBlock, InputError
@@ -81,6 +81,18 @@ def test_with_attempts_answers_and_data_do_not_count(engine):
         for attempts in (False, True)
     ]
     assert [sorted(each) for each in found] == [["10.0.0.1", "10.0.0.2", "10.0.0.3"], ["10.0.0.2", "10.0.0.3"]]
+
+
+@both_engines
+def test_with_attempts_tcp_that_cannot_be_read_does_not_count(engine):
+    frames = []
+    for number in range(1, 31):
+        segment = ip_packet(TCP(flags="A") / bytes(100), src="10.0.0.1", dst=f"10.1.0.{number}")
+        frames += [bytes(ethernet() / part) for part in fragment(segment, fragsize=64)]
+        frames.append(bytes(ethernet() / segment)[:40])
+    for attempts, found in ((False, ["10.0.0.1"]), (True, [])):
+        summary = run(engine, Superspreaders(threshold=25, attempts=attempts), frames).summary()
+        assert list(summary["largest"]) == found
 
 
 @both_engines

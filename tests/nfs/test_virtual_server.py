@@ -235,6 +235,43 @@ def test_weights_and_algorithms_of_services_change(engine: Any) -> None:
 
 
 @both_engines
+def test_what_algorithms_can_change_to(engine: Any) -> None:
+    running = Running(engine, WEB)
+    for service, message in (
+        (
+            WEB | {"algorithm": "least_connections"},
+            "algorithm least_connections is for chains that began to run with it for a service; give another",
+        ),
+        (
+            WEB | {"algorithm": "maglev"},
+            "there is no room for a table_size of 65,537; give at most 1,024 while the chain runs",
+        ),
+    ):
+        with pytest.raises(InputError) as caught:
+            change(running.engine, "virtual_server", services=[service])
+        assert str(caught.value) == f"VirtualServer: service 203.0.113.10:80/tcp: {message}"
+    maglev = WEB | {"algorithm": "maglev", "table_size": 1021}
+    change(running.engine, "virtual_server", services=[maglev])
+    sent = [*map(to_service, range(1000, 1100))]
+    assert running.send(*sent) == run(engine, VirtualServer(services=[maglev]), sent).frames
+
+
+@both_engines
+@pytest.mark.parametrize("algorithm", ["round_robin", "hash"])
+def test_from_least_connections_to_others_and_back(engine: Any, algorithm: str) -> None:
+    least = WEB | {"algorithm": "least_connections"}
+    running = Running(engine, least)
+    running.send(to_service(1000))
+    change(running.engine, "virtual_server", services=[WEB | {"algorithm": algorithm}])
+    made = running.send(*map(to_service, range(1001, 1100)))
+    change(running.engine, "virtual_server", services=[least])
+    made += running.send(*map(to_service, range(2000, 2200)))
+    counts = Counter(map(server_of, made))
+    counts[SERVERS[0]] += 1
+    assert counts == dict.fromkeys(SERVERS, 100)
+
+
+@both_engines
 def test_least_connections_counts_what_goes_on(engine: Any) -> None:
     weighted = [server | {"weight": weight} for server, weight in zip(WEB["servers"], (2, 1, 1), strict=True)]
     running = Running(engine, WEB | {"algorithm": "least_connections", "servers": weighted})

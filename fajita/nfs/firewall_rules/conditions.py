@@ -91,13 +91,12 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: of each part the numbers that match, what it does, and where it stands. comment: its own, or empty."""
+    """A rule: of each part the numbers that match, what it does, and where it stands."""
 
     parts: dict[str, Spans]
     accepts: bool
     text: str
     line: int
-    comment: str = ""
 
     def spans(self, part: str, bits: int) -> Spans:
         """The numbers, of so many bits, that a part may be."""

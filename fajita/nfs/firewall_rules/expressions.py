@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fajita.nfs.firewall_rules.reader import Reader
-from fajita.nfs.firewall_rules.spans import Spans, union
+from fajita.nfs.firewall_rules.spans import Spans
 from fajita.nfs.firewall_rules.tokens import Token
 from fajita.nfs.firewall_rules.values import Kind
 
@@ -142,10 +142,6 @@ class Evaluation:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-
-    def spans(self, elements: Iterator[Element] | tuple[Element, ...], kind: Kind) -> Spans:
-        """The numbers that are one of the elements."""
-        return union(self.span(element, kind) for element in elements)
 
     def span(self, element: Element, kind: Kind) -> tuple[int, int]:
         """The first and the last number of an element."""

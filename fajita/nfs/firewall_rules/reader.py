@@ -27,11 +27,6 @@ class Reader:
         self.token = self._tokens[self._at]
         return token
 
-    @property
-    def before(self) -> Token:
-        """The word before the next."""
-        return self._tokens[self._at - 1]
-
     def at(self, *texts: str) -> bool:
         """Whether the next word is one of these; what stands in quotes is none."""
         return self.token.text in texts and self.token.kind != "string"

@@ -46,8 +46,9 @@ class RuleReader:
             self._counter()
         verdict = self._verdict()
         text = reader.source(first, verdict)
-        comment = reader.quoted() if reader.skip("comment") else ""
-        return Rule(conditions.parts, verdict.text == "accept", text, first.line, comment)
+        if reader.skip("comment"):
+            reader.quoted()
+        return Rule(conditions.parts, verdict.text == "accept", text, first.line)
 
     def _compare(self, conditions: Conditions) -> None:
         """`ip saddr != 10.0.0.0/8`, added to the conditions."""
