@@ -41,6 +41,7 @@ from fajita.nfs._nat_packets import (
     REPLIES,
     RESET,
     TCP,
+    UDP,
 )
 from fajita.nfs._nat_parameters import FAR, INSIDE, MULTICAST, octets, port_range, ranges_apart, static_mappings
 from fajita.nfs._tcp_states import (
@@ -220,8 +221,9 @@ class Nat(NF):
                 if self.inside_first[i] <= pkt.dst <= self.inside_last[i]:
                     return PASS
 
-        kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
+        kind = TCP if pkt.is_tcp else UDP
         if not pkt.is_tcp and not pkt.is_udp:
+            kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
             if kind == OTHER and self.other_protocols == "drop":
                 return pkt.drop("protocol")
             if kind == ICMP and not pkt.is_error:
