@@ -75,8 +75,10 @@ class Nat(NF):
 
     What comes from inside (prefixes) gets an external address (addresses and prefixes) and a port of `ports`; what
     goes to an external address is translated back or dropped; everything else passes, multicast and what stays inside
-    too. Of ICMP, echo and timestamp queries from inside are translated by their identifier, and errors with the
-    packet that they quote; other protocols and messages are dropped. The TTL is left alone.
+    too. Of ICMP, queries from inside are translated by their identifier, and errors with the packet that they quote;
+    other messages are dropped. other_protocols: dropped, or their addresses are translated: a remote's packets go to
+    one host. strict drops what no connection has, as rules do that drop what Linux finds invalid: lengths and flags
+    that cannot be, segments that the state of a connection does not allow. The TTL is left alone.
 
     mapping: an inside address and port has one external endpoint for all destinations, or one for each. All mappings
     of a host have the same external address as long as that has ports. filtering says who may send to a mapping:
