@@ -109,6 +109,7 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
             "allocation": "random",
             "static": [{"external": "192.0.2.7:53/udp", "inside": "10.0.0.1:53"}],
         },
+        {"inside": ["10.0.0.0/8"], "external": ["192.0.2.6/31"], "other_protocols": "translate", "strict": True},
     ],
     "Policer": [
         {"rate": "10Mbps", "burst": "64kB"},

@@ -41,6 +41,7 @@ from fajita.nfs._nat_packets import (
     REPLIES,
     RESET,
     TCP,
+    UDP,
 )
 from fajita.nfs._nat_parameters import FAR, INSIDE, MULTICAST, octets, port_range, ranges_apart, static_mappings
 from fajita.nfs._tcp_states import (
@@ -74,8 +75,10 @@ class Nat(NF):
 
     What comes from inside (prefixes) gets an external address (addresses and prefixes) and a port of `ports`; what
     goes to an external address is translated back or dropped; everything else passes, multicast and what stays inside
-    too. Of ICMP, echo and timestamp queries from inside are translated by their identifier, and errors with the
-    packet that they quote; other protocols and messages are dropped. The TTL is left alone.
+    too. Of ICMP, queries from inside are translated by their identifier, and errors with the packet that they quote;
+    other messages are dropped. other_protocols: dropped, or their addresses are translated: a remote's packets go to
+    one host. strict drops what no connection has, as rules do that drop what Linux finds invalid: lengths and flags
+    that cannot be, segments that the state of a connection does not allow. The TTL is left alone.
 
     mapping: an inside address and port has one external endpoint for all destinations, or one for each. All mappings
     of a host have the same external address as long as that has ports. filtering says who may send to a mapping:
@@ -220,8 +223,9 @@ class Nat(NF):
                 if self.inside_first[i] <= pkt.dst <= self.inside_last[i]:
                     return PASS
 
-        kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
+        kind = TCP if pkt.is_tcp else UDP
         if not pkt.is_tcp and not pkt.is_udp:
+            kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
             if kind == OTHER and self.other_protocols == "drop":
                 return pkt.drop("protocol")
             if kind == ICMP and not pkt.is_error:

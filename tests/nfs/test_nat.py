@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import GRE, Ether
+from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.packet import Packet, Raw
 
 from fajita import Chain, FrameBlock, InputError
@@ -330,6 +331,155 @@ def test_other_protocols_are_refused(engine: Any) -> None:
     steps.check(engine, nat())
 
 
+def gre(src: str, dst: str) -> Packet:
+    return IP(src=src, dst=dst) / GRE() / IP(src="192.0.2.1", dst="192.0.2.2") / b"inner"
+
+
+def esp(src: str, dst: str) -> Packet:
+    return IP(src=src, dst=dst, proto=50) / Raw(b"\0\0\0\7" + b"x" * 20)
+
+
+def sctp(src: str, sport: int, dst: str, dport: int) -> Packet:
+    return IP(src=src, dst=dst) / SCTP(sport=sport, dport=dport, tag=0) / SCTPChunkInit()
+
+
+@both_engines
+def test_other_protocols_are_translated_by_address(engine: Any) -> None:
+    steps = Steps()
+    for make in (gre, esp):
+        steps.then(make(SERVER, EXTERNAL), "no mapping")
+        steps.then(make(ALICE, SERVER), make(EXTERNAL, SERVER)).then(make(SERVER, EXTERNAL), make(SERVER, ALICE))
+        steps.then(make(OTHER, EXTERNAL), "no mapping")
+        steps.then(make(BOB, OTHER), make(EXTERNAL, OTHER)).then(make(OTHER, EXTERNAL), make(OTHER, BOB))
+        steps.then(make(BOB, EXTERNAL), "no mapping")  # not between hosts inside
+    result = steps.check(engine, nat(other_protocols="translate"))
+    assert result.summary() == {"sessions": 4, "tcp_mappings": 0, "udp_mappings": 0, "icmp_mappings": 0}
+
+
+@both_engines
+def test_sctp_keeps_its_ports_and_its_checksum(engine: Any) -> None:
+    steps = Steps()
+    for port in (5000, 5001):
+        steps.then(sctp(ALICE, port, SERVER, 80), sctp(EXTERNAL, port, SERVER, 80))
+        steps.then(sctp(SERVER, 80, EXTERNAL, port), sctp(SERVER, 80, ALICE, port))
+    steps.check(engine, nat(other_protocols="translate"))
+
+
+@both_engines
+def test_a_remote_has_one_host_for_a_protocol_and_address_until_that_has_no_session(engine: Any) -> None:
+    steps = Steps().then(sctp(ALICE, 1, SERVER, 2), sctp(EXTERNAL, 1, SERVER, 2))
+    steps.then(sctp(ALICE, 3, SERVER, 2), sctp(EXTERNAL, 3, SERVER, 2), after=150)
+    steps.then(sctp(BOB, 4, SERVER, 2), "no port").then(gre(BOB, SERVER), gre(EXTERNAL, SERVER))
+    steps.others(after=200)  # one of two sessions is over
+    steps.then(sctp(BOB, 4, SERVER, 2), "no port").others(after=301)
+    steps.then(sctp(BOB, 4, SERVER, 2), sctp(EXTERNAL, 4, SERVER, 2))
+    steps.then(sctp(SERVER, 2, EXTERNAL, 4), sctp(SERVER, 2, BOB, 4))
+    steps.check(engine, nat(other_protocols="translate"))
+
+
+@both_engines
+def test_another_host_has_another_address_of_a_pool(engine: Any) -> None:
+    hosts = [f"10.0.0.{number}" for number in range(1, 6)]
+    result = run(
+        engine,
+        nat(external=["203.0.113.0/30"], other_protocols="translate"),
+        frames_of([gre(host, SERVER) for host in hosts]),
+    )
+    assert result.verdicts == [1, 1, 1, 1, 0]
+    assert {Ether(frame)[IP].src for frame in result.frames[:4]} == {f"203.0.113.{number}" for number in range(4)}
+
+
+@both_engines
+def test_errors_about_other_protocols_are_translated(engine: Any) -> None:
+    steps = Steps().then(esp(ALICE, SERVER), esp(EXTERNAL, SERVER))
+    steps.then(error(ROUTER, EXTERNAL, esp(EXTERNAL, SERVER)), error(ROUTER, ALICE, esp(ALICE, SERVER)))
+    steps.then(error(ROUTER, EXTERNAL, esp(EXTERNAL, OTHER)), "no mapping")
+    steps.then(error(INSIDE_ROUTER, SERVER, esp(SERVER, ALICE)), error(EXTERNAL, SERVER, esp(SERVER, EXTERNAL)))
+    steps.check(engine, nat(other_protocols="translate"))
+
+
+@both_engines
+@pytest.mark.parametrize(("asked", "answered"), [(8, 0), (13, 14), (15, 16), (17, 18)])
+def test_queries_of_all_types_are_answered(engine: Any, asked: int, answered: int) -> None:
+    steps = Steps().then(echo(ALICE, SERVER, 7, asked), echo(EXTERNAL, SERVER, 7, asked))
+    steps.then(echo(SERVER, EXTERNAL, 7, answered), echo(SERVER, ALICE, 7, answered))
+    steps.check(engine, nat(strict=True))
+
+
+@both_engines
+def test_redirects_are_dropped(engine: Any) -> None:
+    steps = Steps().then(udp(ALICE, 5000, SERVER, 53), udp(EXTERNAL, 5000, SERVER, 53))
+    steps.then(error(ROUTER, EXTERNAL, udp(EXTERNAL, 5000, SERVER, 53), type=5, code=1), "icmp type")
+    steps.check(engine, nat())
+
+
+@both_engines
+@pytest.mark.parametrize("flags", ["", "F", "SF", "SR", "PU", "FR", "SAF"])
+def test_strict_drops_flags_that_no_segment_has(engine: Any, flags: str) -> None:
+    Steps().then(tcp(ALICE, 5000, SERVER, 80, flags), "malformed").check(engine, nat(strict=True))
+
+
+@both_engines
+@pytest.mark.parametrize(
+    "packet",
+    [
+        tcp(ALICE, 5000, SERVER, 80, "S", dataofs=4),
+        tcp(ALICE, 5000, SERVER, 80, "S", dataofs=7),
+        udp(ALICE, 5000, SERVER, 53, len=7),
+        udp(ALICE, 5000, SERVER, 53, len=25),
+        udp(ALICE, 5000, SERVER, 53, len=0),
+    ],
+)
+def test_strict_drops_lengths_that_contradict(engine: Any, packet: Packet) -> None:
+    Steps().then(packet, "malformed").check(engine, nat(strict=True))
+
+
+@both_engines
+def test_strict_drops_errors_that_quote_too_little(engine: Any) -> None:
+    about = udp(EXTERNAL, 5000, SERVER, 53)
+    steps = Steps().then(udp(ALICE, 5000, SERVER, 53), about)
+    steps.then(error(ROUTER, EXTERNAL, about, bytes_after=7), "malformed")
+    steps.then(error(ROUTER, EXTERNAL, about), error(ROUTER, ALICE, udp(ALICE, 5000, SERVER, 53)))
+    steps.check(engine, nat(strict=True))
+
+
+@both_engines
+@pytest.mark.parametrize("flags", ["R", "RA", "FA", "SA"])
+def test_strict_lets_no_connection_begin_so(engine: Any, flags: str) -> None:
+    steps = Steps().then(tcp(ALICE, 5000, SERVER, 80, flags), "invalid")
+    result = steps.check(engine, nat(strict=True))
+    assert result.summary()["tcp_mappings"] == 0
+
+
+@both_engines
+def test_strict_lets_a_connection_through_that_is_one(engine: Any) -> None:
+    steps = Steps()
+    for from_alice, flags in ((1, "S"), (0, "SA"), (1, "A"), (1, "PA"), (0, "A"), (0, "FA"), (1, "FA"), (0, "A")):
+        if from_alice:
+            steps.then(tcp(ALICE, 5000, SERVER, 80, flags), tcp(EXTERNAL, 5000, SERVER, 80, flags))
+        else:
+            steps.then(tcp(SERVER, 80, EXTERNAL, 5000, flags), tcp(SERVER, 80, ALICE, 5000, flags))
+    steps.check(engine, nat(strict=True))
+
+
+@both_engines
+def test_strict_wants_a_syn_answered(engine: Any) -> None:
+    steps = Steps().then(tcp(ALICE, 5000, SERVER, 80, "S"), tcp(EXTERNAL, 5000, SERVER, 80, "S"))
+    steps.then(tcp(ALICE, 5000, SERVER, 80, "A"), "invalid").then(tcp(SERVER, 80, EXTERNAL, 5000, "FA"), "invalid")
+    steps.then(tcp(SERVER, 80, EXTERNAL, 5000, "RA"), tcp(SERVER, 80, ALICE, 5000, "RA"))
+    steps.then(tcp(SERVER, 80, EXTERNAL, 5000, "SA"), "invalid")  # the reset was the end of it
+    steps.then(tcp(ALICE, 5000, SERVER, 80, "S"), tcp(EXTERNAL, 5000, SERVER, 80, "S"))
+    steps.check(engine, nat(strict=True))
+
+
+@both_engines
+def test_strict_lets_in_only_answers_to_what_was_asked(engine: Any) -> None:
+    steps = Steps().then(echo(ALICE, SERVER, 7), echo(EXTERNAL, SERVER, 7))
+    steps.then(echo(SERVER, EXTERNAL, 7, type=14), "invalid")
+    steps.then(echo(SERVER, EXTERNAL, 7, type=0), echo(SERVER, ALICE, 7, type=0))
+    steps.check(engine, nat(strict=True))
+
+
 @both_engines
 def test_hairpin(engine: Any) -> None:
     steps = Steps().then(udp(BOB, 2000, SERVER, 53), udp(EXTERNAL, 2000, SERVER, 53))
@@ -519,6 +669,15 @@ def test_later_fragments_of_icmp_are_not_let_through(engine: Any) -> None:
 
 
 @both_engines
+def test_no_fragment_leaves_whose_first_did_not(engine: Any) -> None:
+    tiny = IP(src=ALICE, dst=SERVER, id=77) / TCP(sport=5000, dport=80) / (b"x" * 100)
+    result = run(engine, nat(), frames_of([IP(bytes(part)) for part in fragment(tiny, 16)]))
+    assert not any(result.verdicts)
+    assert result.counters.nfs[0].drops["header not captured"] == 1
+    assert result.counters.nfs[0].drops["fragment"] == len(result.verdicts) - 1
+
+
+@both_engines
 def test_headers_that_are_cut_off_are_not_let_through(engine: Any) -> None:
     whole = bytes(ethernet() / tcp(ALICE, 5000, SERVER, 80))
     result = run(engine, nat(), [whole[:40], whole[:50]], wire=[len(whole)] * 2)
@@ -576,8 +735,10 @@ _ports = st.sampled_from((53, 80, 2000, 2001, 2002, 2003, 2004))
 _ids = st.sampled_from((0, 3, 2000, 2001, 2004))
 _packets = st.one_of(
     st.builds(udp, _hosts, _ports, _hosts, _ports),
-    st.builds(tcp, _hosts, _ports, _hosts, _ports, st.sampled_from(("S", "SA", "A", "FA", "R"))),
+    st.builds(tcp, _hosts, _ports, _hosts, _ports, st.sampled_from(("S", "SA", "A", "FA", "R", "SF"))),
     st.builds(echo, _hosts, _hosts, _ids, st.sampled_from((8, 0, 13))),
+    st.builds(gre, _hosts, _hosts),
+    st.builds(sctp, _hosts, _ports, _hosts, _ports),
 )
 _errors = st.builds(error, _hosts, _hosts, _packets, bytes_after=st.sampled_from((4, 8, 20)))
 _gaps = st.sampled_from((0, 1, SECOND, 61 * SECOND, 301 * SECOND))
@@ -588,6 +749,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"ports": "2000-2003", "filtering": "endpoint_independent", "allocation": "random", "parity": False},
     {"external": ["203.0.113.6/31"], "ports": "2000-2001", "mapping": "address_and_port_dependent", **STATIC},
     {"ports": "2000-2003", "allocation": "sequential", "filtering": "address_and_port_dependent"},
+    {"external": ["203.0.113.6/31"], "ports": "2000-2003", "other_protocols": "translate", "strict": True, **STATIC},
+    {"ports": "2000-2003", "other_protocols": "translate", "strict": True, "filtering": "endpoint_independent"},
 ]
 CHAINS = [Chain([nat(**params)], fragments="drop") for params in VARIANTS]
 CHAINS[1:2] = [Chain([nat(**VARIANTS[1])], capacity=4, full="evict")]

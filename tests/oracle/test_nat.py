@@ -27,24 +27,19 @@ has_captures = pytest.mark.skipif(not CAPTURES.is_dir(), reason="the real captur
 
 MOST_PACKETS = 20_000
 AGREEMENT = 0.995
-#: The kernel as one that translates and does not judge, as nat does not.
+SEEDS = 8
+#: A translator looks at no windows. Transport checksums of fragments are not those of the renamed addresses.
 SETTINGS = {"net.netfilter.nf_conntrack_checksum": 0, "net.netfilter.nf_conntrack_tcp_be_liberal": 1}
-#: What the two do differently on purpose; docs/nat.md says why.
-EXPECTED = {
-    "invalid to the kernel",
-    "of a session invalid to the kernel",
-    "another port",
-    "another protocol",
-    "another ICMP message",
-    "a fragment",
-    "a redirect",
-    "an error that quotes too little",
-}
+#: Both choose a port where the host's own is taken or not to be had, each in its way.
+AGREED = {"", "another port"}
 
 
 @cache
 def translating() -> Chain:
-    """A chain that translates as the kernel does: a port for each session, the host's own if it is free."""
+    """A chain that translates as the kernel does: a port for each session, the host's own if it is free.
+
+    Of what cannot be it drops what the kernel finds invalid, and frames and fragments that have no session.
+    """
     nat = Nat(
         inside=["10.0.0.0/8"],
         external=[EXTERNAL],
@@ -72,16 +67,16 @@ def on_capture(router: Router, path: Path) -> Counter[str]:
     return counted(compare(router, translating(), list(Sides().sent(packets))))
 
 
-def unexpected(counts: Counter[str]) -> int:
-    """Packets that differ in a way that is not on purpose."""
-    return sum(count for how, count in counts.items() if how and how not in EXPECTED)
+def agree(counts: Counter[str]) -> bool:
+    """Whether so many packets are the same."""
+    return sum(counts[how] for how in AGREED) >= AGREEMENT * counts.total()
 
 
 @has_captures
 @pytest.mark.parametrize("name", sorted(path.name for path in CAPTURES.glob("*.pcap*")) if CAPTURES.is_dir() else [])
 def test_a_capture_is_translated_as_the_kernel_does(name: str, router: Router) -> None:
     counts = on_capture(router, CAPTURES / name)
-    assert unexpected(counts) <= (1 - AGREEMENT) * counts.total(), counts
+    assert agree(counts), counts
 
 
 @has_captures
@@ -89,11 +84,12 @@ def test_small_captures_are_translated_as_the_kernel_does(router: Router) -> Non
     counts = Counter[str]()
     for path in sorted((CAPTURES / "small").glob("*.pcap*")):
         counts += on_capture(router, path)
-    assert unexpected(counts) <= (1 - AGREEMENT) * counts.total(), counts
+    assert agree(counts), counts
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_difficult_traffic_is_translated_as_the_kernel_does(seed: int, router: Router) -> None:
-    packets = [with_identification(packet, 1 + number) for number, packet in enumerate(traffic(seed, 5_000))]
-    counts = counted(compare(router, translating(), list(Sides().sent(packets))))
-    assert unexpected(counts) <= (1 - AGREEMENT) * counts.total(), counts
+def test_difficult_traffic_is_translated_as_the_kernel_does(router: Router) -> None:
+    counts = Counter[str]()
+    for seed in range(SEEDS):
+        packets = [with_identification(packet, 1 + number) for number, packet in enumerate(traffic(seed, 5_000))]
+        counts += counted(compare(router, translating(), list(Sides().sent(packets))))
+    assert agree(counts), counts

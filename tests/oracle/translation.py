@@ -29,8 +29,8 @@ _EXTERNAL = socket.inet_aton(EXTERNAL)
 _INVALID = 1
 #: ICMP types: echo and timestamp, asked and answered; redirect.
 QUERIES, REDIRECT = (b"\x00", b"\x08", b"\x0d", b"\x0e"), b"\x05"
-#: The kernel as a translator. What it finds invalid it does not translate: that is marked. What comes from outside and
-#: is of no session goes nowhere.
+#: The kernel as a translator. What it finds invalid it does not translate, so that a rule has to drop it: here that is
+#: marked and taken for dropped, to know why it is. What comes from outside and is of no session goes nowhere.
 RULES = f"""
 table ip translator {{
 chain source {{
@@ -202,10 +202,9 @@ def compare(router: Router, chain: Chain, packets: Sequence[Sent]) -> Iterator[t
 
 def difference(sent: Sent, theirs: Came | None, ours: Came | None) -> str:
     """How the kernel and fajita differ on a packet; empty if they do not."""
-    is_invalid = theirs is not None and dscp(theirs.packet) == _INVALID
-    one, other = None if is_invalid else outcome(theirs, sent), outcome(ours, sent)
-    if is_invalid and ours is not None:
-        return "invalid to the kernel"
+    if theirs is not None and dscp(theirs.packet) == _INVALID:
+        return "" if ours is None else "invalid to the kernel"
+    one, other = outcome(theirs, sent), outcome(ours, sent)
     if one is None or other is None:
         why = on_purpose(sent.packet) or f"only {'fajita' if one is None else 'the kernel'} lets it through"
         return "" if one is other else why
