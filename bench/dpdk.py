@@ -49,6 +49,11 @@ class TimedQueue(WorkerQueue):
         super().begin()
         self._start, self._faults = time.thread_time(), _faults()
 
+    def clock(self) -> int:
+        """That of the thread that polls."""
+        assert self._thread is not None
+        return time.pthread_getcpuclockid(self._thread)
+
     def end(self) -> None:
         self.seconds, self.faults = time.thread_time() - self._start, _faults() - self._faults
         super().end()

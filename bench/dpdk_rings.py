@@ -167,12 +167,17 @@ class Round:
 
     def pass_ns(self) -> float:
         """A while; ns per packet, in which all workers are at work, or wait for one another."""
-        before = self._workers.packets_in
         self._workers.start()
+        self._workers.wait(0.02)  # until they are at it
+        before, start = self._workers.packets_in, self._seconds()
         self._workers.wait(LIVE_SECONDS)
+        packets, seconds = self._workers.packets_in - before, self._seconds() - start
         self._workers.stop()
-        seconds = statistics.mean(queue.seconds for queue in self._queues)
-        return seconds / (self._workers.packets_in - before) * 1e9
+        return seconds / packets * 1e9
+
+    def _seconds(self) -> float:
+        """The processor time of the workers' threads, on average."""
+        return statistics.mean(time.clock_gettime(queue.clock()) for queue in self._queues)
 
     def check(self) -> None:
         """Nothing was lost and no flow was new: what was measured is what is meant."""

@@ -185,7 +185,7 @@ class CompiledEngine:
         self._context[CONTEXT["position"] // 8] = 0
         if self.plan.reshapes:
             # What nobody touches takes no memory.
-            self._lie_longer(np.empty(frames * (longest + self.plan.headroom + GAP), np.uint8), floors)
+            self._lie_longer(np.empty(frames * (longest + self.plan.headroom + GAP) + 1, np.uint8), floors)
 
     def run_live(self, live: Sequence[NDArray[Any]], block: FrameBlock) -> int:
         """Let the loop of fajita.kernel.live run until it asks for something, and do that, as far as it is an engine's.
@@ -237,7 +237,7 @@ class CompiledEngine:
         if not all(getattr(block, name).flags.writeable for name in RESHAPED):
             raise ValueError(f"{', '.join(RESHAPED)} have to be writable: the chain makes frames longer or shorter")
         size = int(block.captured.sum()) + len(block) * (self.plan.headroom + GAP) if self.plan.headroom else 0
-        self._lie_longer(np.empty(max(size, 1), np.uint8) if size < _LARGE_ROOM else huge_pages(size))
+        self._lie_longer(np.empty(size + 1, np.uint8) if size < _LARGE_ROOM else huge_pages(size + 1))
         block.grown.append(self._room)
         return block.wire.copy()
 

@@ -46,7 +46,8 @@ def link_of(context, packet):
 def _has_room(context, packet, address, count):
     """Whether a frame may grow by so many bytes where it lies: it has been copied, or its mbuf begins as far down."""
     floors = load_i64(context + _FLOORS)
-    if load_i64(context + _ROOM_FIRST) <= address and address < load_i64(context + _ROOM):
+    # At the end of what has been copied is a frame of which nothing is left; no other is, as the area is longer.
+    if load_i64(context + _ROOM_FIRST) <= address and address <= load_i64(context + _ROOM):
         return 1
     return floors != 0 and address - count >= load_i64(floors + 8 * packet)
 

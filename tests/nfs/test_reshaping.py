@@ -193,3 +193,25 @@ def test_an_nf_with_a_key_may_not(tmp_path: Path) -> None:
     assert "`pkt.shrink(0, 1)` changes the frame itself; only packet of a network function without a key" in str(
         caught.value
     )
+
+
+class Replace(NF):
+    """Another frame of as many bytes."""
+
+    about = Layer.ETHERNET
+
+    def packet(self, pkt: Packet) -> int:
+        pkt.grow(0, 100)
+        pkt.shrink(0, pkt.length)
+        pkt.grow(0, 60)
+        return PASS
+
+
+def test_a_frame_of_which_nothing_was_left_grows_where_it_lies() -> None:
+    engine = CompiledEngine(Chain([Replace()]).plan)
+    block = FrameBlock.from_frames([udp_frame()] * 200)
+    engine.process(block)
+    assert [bytes(block.frame(index)) for index in range(200)] == [bytes(60)] * 200
+    (area,) = block.grown
+    ends = block.address + block.captured
+    assert int(ends.max()) <= area.ctypes.data + area.nbytes
