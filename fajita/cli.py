@@ -6,6 +6,7 @@ What is imported at the top is what every command needs; the rest, numba above a
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -346,7 +347,9 @@ def _usage(error: typer.TyperException) -> str:
 def _invoke() -> int:
     """Not through typer's own main, which would end in its own way at Ctrl-C and at a pipe that nobody reads."""
     command = typer.main.get_command(app)
-    with command.make_context("fajita", sys.argv[1:]) as context:
+    # What help says does not go through `console.say`.
+    writing = console.standard_output() if "--help" in sys.argv else nullcontext()
+    with writing, command.make_context("fajita", sys.argv[1:]) as context:
         status: int = command.invoke(context)
         return status
 
