@@ -19,6 +19,7 @@ from fajita.bench_command import bench
 from fajita.chain import Chain
 from fajita.ends import Ends
 from fajita.errors import InputError
+from fajita.interruption import interruptible, status_of
 from fajita.io.frames import FrameBlock
 from fajita.options import (
     Balance,
@@ -112,7 +113,6 @@ def run(
     strict: Strict = False,
 ) -> int:
     """Run a chain over a capture, or live between ports of DPDK: packets, report and state out."""
-    from fajita.interruption import interruptible
     from fajita.metrics import serving_blocks, serving_live
     from fajita.run import execute
 
@@ -306,7 +306,6 @@ def gen(
     quiet: Quiet = False,
 ) -> int:
     """Make a trace of TCP and UDP over IPv4."""
-    from fajita.interruption import interruptible
     from fajita.io.generate_trace import generate_trace
 
     with (
@@ -356,7 +355,7 @@ def _invoke() -> int:
 
 def main() -> None:
     """Run a command; the exit status is 0, 1 (verify found a difference), 2 (the input is at fault), 130
-    (Ctrl-C) or 141 (nobody reads the output; as of a program that SIGPIPE ends)."""
+    (Ctrl-C), 143 (SIGTERM) or 141 (nobody reads the output; as of a program that SIGPIPE ends)."""
     console.prepare_streams()
     try:
         status = _invoke()
@@ -368,9 +367,9 @@ def main() -> None:
     except typer.TyperException as error:
         console.complain(_usage(error))
         status = 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         console.complain("interrupted")
-        status = 130
+        status = status_of(interrupt)
     except console.ReaderGoneError:
         status = 128 + signal.SIGPIPE
     sys.exit(status)
