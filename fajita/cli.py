@@ -6,6 +6,7 @@ What is imported at the top is what every command needs; the rest, numba above a
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from fajita.bench_command import bench
 from fajita.chain import Chain
 from fajita.ends import Ends
 from fajita.errors import InputError
+from fajita.interruption import interruptible, status_of
 from fajita.io.frames import FrameBlock
 from fajita.options import (
     Balance,
@@ -115,7 +117,6 @@ def run(
     strict: Strict = False,
 ) -> int:
     """Run a chain over a capture, or live between ports of DPDK: packets, report and state out."""
-    from fajita.interruption import interruptible
     from fajita.metrics import serving_blocks, serving_live
     from fajita.run import execute
 
@@ -325,7 +326,6 @@ def gen(
     quiet: Quiet = False,
 ) -> int:
     """Make a trace of TCP and UDP over IPv4."""
-    from fajita.interruption import interruptible
     from fajita.io.generate_trace import generate_trace
 
     with (
@@ -366,14 +366,16 @@ def _usage(error: typer.TyperException) -> str:
 def _invoke() -> int:
     """Not through typer's own main, which would end in its own way at Ctrl-C and at a pipe that nobody reads."""
     command = typer.main.get_command(app)
-    with command.make_context("fajita", sys.argv[1:]) as context:
+    # What help says does not go through `console.say`.
+    writing = console.standard_output() if "--help" in sys.argv else nullcontext()
+    with writing, command.make_context("fajita", sys.argv[1:]) as context:
         status: int = command.invoke(context)
         return status
 
 
 def main() -> None:
     """Run a command; the exit status is 0, 1 (verify found a difference), 2 (the input is at fault), 130
-    (Ctrl-C) or 141 (nobody reads the output; as of a program that SIGPIPE ends)."""
+    (Ctrl-C), 143 (SIGTERM) or 141 (nobody reads the output; as of a program that SIGPIPE ends)."""
     console.prepare_streams()
     try:
         status = _invoke()
@@ -385,9 +387,9 @@ def main() -> None:
     except typer.TyperException as error:
         console.complain(_usage(error))
         status = 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         console.complain("interrupted")
-        status = 130
+        status = status_of(interrupt)
     except console.ReaderGoneError:
         status = 128 + signal.SIGPIPE
     sys.exit(status)

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -43,8 +43,15 @@ class ReaderGoneError(Exception):
 
 def say(text: str) -> None:
     """Plain text to standard output; InputError if that is full, ReaderGoneError if it is a pipe that nobody reads."""
-    try:
+    with standard_output():
         print(text, flush=True)
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """While the body runs, all OSErrors are those of writing to standard output."""
+    try:
+        yield
     except OSError as error:
         # Python would try again at exit and complain in its own way.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,8 +79,9 @@ def _show(*parts: RenderableType) -> None:
 
 
 def complain(text: str) -> None:
-    """One line to standard error, whatever the message has in it."""
-    print(f"fajita: {' '.join(text.split())}", file=sys.stderr)
+    """One line to standard error, whatever the message has in it; where nothing can be written, the status tells."""
+    with suppress(OSError):
+        print(f"fajita: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 @contextmanager

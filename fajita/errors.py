@@ -1,7 +1,8 @@
 """The one error a user sees: what is wrong, where, and what would be right, in one line."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,23 @@ class InputError(Exception):
         self.what, self.where, self.right = what, where, right
         message = f"{where}: {what}" if where else what
         super().__init__(f"{message}; {right}" if right else message)
+
+
+@contextmanager
+def errors_at_the_end() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Gives what keeps the InputErrors of several bodies from costing the others; raises the first when all is done."""
+    errors: list[InputError] = []
+
+    @contextmanager
+    def kept() -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            errors.append(error)
+
+    yield kept
+    if errors:
+        raise errors[0]
 
 
 def with_article(noun: str) -> str:

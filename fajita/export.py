@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fajita.engine.interface import Engine
 from fajita.engine.rows import state_column
-from fajita.errors import InputError
+from fajita.errors import InputError, errors_at_the_end
 from fajita.key import Packing
 from fajita.plan import NFPlan, Plan
 
@@ -69,17 +69,27 @@ def _states(engine: Engine, plan: Plan) -> Iterator[tuple[NFPlan, list[NDArray[n
 
 
 def export_state(engine: Engine, plan: Plan, folder: str | Path) -> list[Path]:
-    """Write one Parquet file per NF with state, named after the NF, whole or not at all; InputError on failure."""
+    """Write one Parquet file per NF with state, named after the NF, whole or not at all.
+
+    InputError for the first that cannot be written, after all that can.
+    """
     written = []
-    for nf, sides in _states(engine, plan):
-        path = Path(folder) / f"{nf.nf.name}.parquet"
-        partial = path.with_suffix(".partial")
-        try:
-            pq.write_table(rows_table(plan, nf, sides), partial)
-            os.replace(partial, path)
-        except OSError as error:
-            raise InputError(f"cannot write: {error.strerror or error}", str(path), "name a folder with room") from None
-        finally:
-            partial.unlink(missing_ok=True)
-        written.append(path)
+    with errors_at_the_end() as unless_refused:
+        for nf, sides in _states(engine, plan):
+            path = Path(folder) / f"{nf.nf.name}.parquet"
+            with unless_refused():
+                _write_whole(rows_table(plan, nf, sides), path)
+                written.append(path)
     return written
+
+
+def _write_whole(table: pa.Table, path: Path) -> None:
+    """Under another name until it is whole."""
+    partial = path.with_suffix(".partial")
+    try:
+        pq.write_table(table, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror or error}", str(path), "name a folder with room") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -31,8 +31,8 @@ class Interruption:
         self._is_immediate = True
         try:
             # After the line above: a signal just before it would be noticed only at the end of the body.
-            if self.requested():
-                raise KeyboardInterrupt
+            if self.signal_number is not None:
+                raise KeyboardInterrupt(self.signal_number)
             yield
         finally:
             self._is_immediate = False
@@ -43,12 +43,18 @@ class Interruption:
         if is_first:
             self.signal_number = number
         if (self._is_immediate or not is_first) and not self.is_deferred:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(self.signal_number)
 
     @property
     def exit_status(self) -> int:
         """What a shell expects of a program that a signal ended: 130 after Ctrl-C."""
         return 128 + (self.signal_number or signal.SIGINT)
+
+
+def status_of(interrupt: KeyboardInterrupt) -> int:
+    """The exit status after one of `Interruption`, which has its signal's number, or of Python's own at Ctrl-C."""
+    number: int = interrupt.args[0] if interrupt.args else signal.SIGINT
+    return 128 + number
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The records that NFs emit, on their way out of a run: kept in memory, or written to Parquet files as they come."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.interface import Engine
-from fajita.errors import InputError
+from fajita.errors import InputError, errors_at_the_end
 from fajita.plan import NFPlan, Plan
 
 if TYPE_CHECKING:
@@ -38,30 +38,13 @@ def hand_over(engine: Engine, plan: Plan, sink: RecordSink | None) -> None:
 
     InputError for the first NF whose records the sink does not take, after it was given the others'.
     """
-    with _errors_at_the_end() as unless_refused:
+    with errors_at_the_end() as unless_refused:
         for nf in plan.nfs:
             if nf.translated.may_emit:
                 sides = engine.take_records(nf)
                 if sink is not None:
                     with unless_refused():
                         sink.write(nf, sides)
-
-
-@contextmanager
-def _errors_at_the_end() -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Gives what keeps the InputErrors of several bodies from costing the others; raises the first when all is done."""
-    errors: list[InputError] = []
-
-    @contextmanager
-    def kept() -> Iterator[None]:
-        try:
-            yield
-        except InputError as error:
-            errors.append(error)
-
-    yield kept
-    if errors:
-        raise errors[0]
 
 
 class _Waiting:
@@ -123,7 +106,7 @@ class RecordFiles:
     def close(self) -> None:
         """Finish the files; InputError for the first that cannot be, after all that can."""
         try:
-            with _errors_at_the_end() as unless_refused:
+            with errors_at_the_end() as unless_refused:
                 for file in self._files.values():
                     with unless_refused():
                         file.close()
@@ -199,14 +182,14 @@ class SeveralSinks:
 
     def write(self, nf: NFPlan, sides: Sides) -> None:
         """Give them to each; InputError for the first that does not take them."""
-        with _errors_at_the_end() as unless_refused:
+        with errors_at_the_end() as unless_refused:
             for sink in self._sinks:
                 with unless_refused():
                     sink.write(nf, sides)
 
     def close(self) -> None:
         """The run has ended for each; InputError for the first that cannot be finished."""
-        with _errors_at_the_end() as unless_refused:
+        with errors_at_the_end() as unless_refused:
             for sink in self._sinks:
                 with unless_refused():
                     sink.close()

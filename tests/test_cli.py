@@ -437,3 +437,23 @@ def test_kernel_without_prefetches_of_elements(capsys, tmp_path):
     assert ["prefetch_array_1(state" in source for source in sources] == [True, False]
     options = ("--flows", 5, "--packets", 50, "--repeat", 1, "--quiet", "--no-prefetch")
     assert call(capsys, "bench", chain, *options) == (0, "", "")
+
+
+FULL = "standard output: cannot write: No space left on device; write to a place with enough space"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",)])
+def test_standard_output_that_is_full_or_that_nobody_reads_is_told(arguments):
+    with open("/dev/full", "w") as full:
+        result = call_process(*arguments, stdout=full)
+    assert result == (2, "", f"fajita: {FULL}\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as unread:
+        assert call_process(*arguments, stdout=unread) == (141, "", "")
+
+
+def test_an_error_that_cannot_be_told_has_its_status():
+    with open("/dev/full", "w") as full:
+        result = call_process("run", "nothere.yaml", "--pcap", "x", stderr=full)
+    assert result == (2, "", "")

@@ -202,6 +202,15 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch
     assert path.read_bytes() == b"old"
 
 
+def test_a_state_that_cannot_be_written_does_not_cost_the_others(tmp_path):
+    run = chain().run(many_flows(20, repeats=1).blocks())
+    (tmp_path / "flow_counter.parquet").mkdir()
+    with pytest.raises(InputError, match=r"flow_counter.parquet: cannot write: Is a directory"):
+        export_state(run.engine, run.plan, tmp_path)
+    assert pq.read_table(tmp_path / "source_counter.parquet").equals(run.table("source_counter"))
+    assert set(os.listdir(tmp_path)) == {"flow_counter.parquet", "load_balancer.parquet", "source_counter.parquet"}
+
+
 def test_a_folder_that_has_gone_is_told(tmp_path):
     run = finished_run()
     with pytest.raises(InputError, match=r"absent/flow_counter.parquet: cannot write: "):

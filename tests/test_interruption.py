@@ -127,7 +127,8 @@ def test_a_stalled_pipe_is_left_at_the_first_signal(tmp_path, number, status):
     assert (state / "flow_counter.parquet").exists()
 
 
-def test_a_fifo_that_nobody_writes_to_is_left_at_the_first_signal(tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_fifo_that_nobody_writes_to_is_left_at_the_first_signal(tmp_path, number, status):
     fifo, out = tmp_path / "fifo", tmp_path / "out"
     os.mkfifo(fifo)
     os.mkfifo(out)
@@ -141,21 +142,22 @@ def test_a_fifo_that_nobody_writes_to_is_left_at_the_first_signal(tmp_path):
     chain.write_text("nfs: [./own.py:Own]\n")
     with running("run", chain, "--pcap", fifo) as process:
         assert out.read_text() == "ready"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         told, complaints = process.communicate(timeout=60)
-    assert (process.returncode, told, complaints) == (130, "", "fajita: interrupted\n")
+    assert (process.returncode, told, complaints) == (status, "", "fajita: interrupted\n")
 
 
-def test_generating_into_a_pipe_stops_at_the_first_signal(tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_generating_into_a_pipe_stops_at_the_first_signal(tmp_path, number, status):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with running("gen", fifo, "--flows", 100, "--packets", 10**9) as process:
         with open(fifo, "rb") as reader:
             beginning = reader.read(1 << 16)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             rest = reader.read()
         told, complaints = process.communicate(timeout=60)
-    assert (process.returncode, told, complaints) == (130, "", "fajita: interrupted\n")
+    assert (process.returncode, told, complaints) == (status, "", "fajita: interrupted\n")
     path = tmp_path / "trace.pcap"
     path.write_bytes(beginning + rest)
     packets: list[Packet] = []

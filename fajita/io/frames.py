@@ -1,6 +1,6 @@
 """A block of frames: what a source hands to an engine, and an engine to a sink.
 
-The frames stay where they are (a read buffer, a memory area, later an mbuf); a block says where each one lies.
+The frames stay where they are (a read buffer, a memory area, an mbuf); a block says where each one lies.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

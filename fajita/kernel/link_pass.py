@@ -1,7 +1,7 @@
 """The pass that follows auxiliary links, as text: a function between the lookups of a burst and its NFs.
 
 The finer entries of the burst have come by now, or most of them; what they say of where coarser entries are is asked
-for. Whether it is right is seen when the NFs run (packet_body).
+for. Whether it is right is seen when the NFs run (entry_text).
 """
 
 from fajita.kernel.layout import Scratch

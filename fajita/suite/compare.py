@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from fajita.errors import InputError
+from fajita.suite import ingest, throughput
 
-#: What tells settings apart; anything else of a row was measured.
-_MEASURED = {"mpps", "mpps_min", "mpps_max", "ns_per_packet", "roof_mpps", "of_roof", "noisy", "burst", "gbps"}
+#: What tells settings apart, of the kinds of experiments whose rates have a range; anything else of a row was measured.
+_SETTING = {*throughput.Setting.model_fields, *ingest.Setting.model_fields}
 #: Changes below are not told from noise even where the ranges of the passes do not meet.
 SMALLEST = 0.03
 
@@ -20,7 +21,7 @@ def load_rows(path: str) -> dict[tuple[tuple[str, Any], ...], dict[str, Any]]:
             [("", read)] if isinstance(read, list) else [(each["name"], each["rows"]) for each in read["experiments"]]
         )
         rows = {
-            tuple(sorted([("experiment", name), *((key, str(row[key])) for key in row if key not in _MEASURED)])): row
+            tuple(sorted([("experiment", name), *((key, str(row[key])) for key in row if key in _SETTING)])): row
             for name, part in parts
             for row in part
             if row.get("mpps_min", 0) > 0

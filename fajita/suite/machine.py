@@ -57,12 +57,14 @@ class Load:
 def watched() -> Iterator[Load]:
     """How busy the machine is while the body runs; known at its end."""
     load, before = Load(), _ticks()
-    yield load
-    passed = {name: after - before[name] for name, after in _ticks().items()}
-    if total := sum(passed.values()):
-        # The system's count of time spent waiting may go back (proc_stat(5)).
-        load.busy = min(1.0, max(0.0, 1 - (passed["idle"] + passed["iowait"]) / total))
-        load.stolen = min(1.0, max(0.0, passed["steal"] / total))
+    try:
+        yield load
+    finally:
+        passed = {name: after - before[name] for name, after in _ticks().items()}
+        if total := sum(passed.values()):
+            # The system's count of time spent waiting may go back (proc_stat(5)).
+            load.busy = min(1.0, max(0.0, 1 - (passed["idle"] + passed["iowait"]) / total))
+            load.stolen = min(1.0, max(0.0, passed["steal"] / total))
 
 
 def _ticks() -> dict[str, int]:

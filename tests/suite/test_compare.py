@@ -39,6 +39,36 @@ def test_suites_are_compared_experiment_by_experiment(tmp_path):
     ]
 
 
+def test_what_was_measured_does_not_tell_settings_apart(tmp_path):
+    rows = [
+        row(
+            1,
+            mpps,
+            cache_misses=mpps / 7,
+            factor=mpps / 3,
+            paper_factor=None,
+            burst=int(mpps),
+            of_roof=mpps,
+            tuning="no",
+        )
+        for mpps in (4.0, 8.0)
+    ]
+    old, new = (write(tmp_path, name, [each]) for name, each in zip(("old", "new"), rows, strict=True))
+    assert [each["verdict"] for each in compare(old, new)] == ["faster"]
+
+
+def test_every_column_that_can_be_set_tells_settings_apart(tmp_path):
+    settings = [
+        {"tuning": "everything"},
+        {"tuning": "prefetch"},
+        {"to": "file"},
+        {"to": "verdicts"},
+        {"sharing": "shared"},
+    ]
+    old = write(tmp_path, "old", [row(1, 1.0 + number, **one) for number, one in enumerate(settings)])
+    assert [each["factor"] for each in compare(old, old)] == [1.0] * len(settings)
+
+
 @pytest.mark.parametrize(
     "content", ["{", "3", "[3]", "{}", '[{"mpps_min": 1}, {"mpps_min": "x"}]', '{"experiments": [1]}']
 )

@@ -1,5 +1,8 @@
 import os
 
+import pytest
+
+from fajita.suite import machine
 from fajita.suite.machine import describe_machine, watched
 
 
@@ -16,3 +19,11 @@ def test_shares_of_time_are_shares():
         sum(range(300_000))
     assert 0 <= load.stolen <= 1
     assert 0 <= load.busy <= 1
+
+
+def test_the_load_is_known_after_an_interruption_too(monkeypatch):
+    ticks = iter([dict.fromkeys(machine._STATES, 0), dict.fromkeys(machine._STATES, 5)])
+    monkeypatch.setattr(machine, "_ticks", lambda: next(ticks))
+    with pytest.raises(KeyboardInterrupt), watched() as load:
+        raise KeyboardInterrupt
+    assert (load.busy, load.stolen) == (0.75, 0.125)
