@@ -112,7 +112,7 @@ def started(tmp_path: Path) -> tuple[subprocess.Popen, BinaryIO]:
         (("--dpdk", f"{BARE} --vdev=net_pcap0,rx_pcap=/nowhere"), "/nowhere"),
         (("--dpdk", f"{BARE} --vdev=net_null7"), "--out 1: no port 1; known: net_null7"),
         (("--dpdk", NULLS.replace("256", "8")), "no memory for 4,095 packets of 2,048 bytes"),
-        (("--dpdk", "--no-pci -l 0 --huge-dir /nowhere --vdev=net_null0"), "DPDK does not start: "),
+        (("--dpdk", "--no-pci -l 0 -m 500000 --vdev=net_null0"), "DPDK does not start: "),
         (("--dpdk", NULLS, "--cores", "2", "--shard", "vlan"), "packets cannot be spread by vlan"),
     ],
 )
