@@ -2,7 +2,7 @@
 
     python bench/dpdk_rings.py [--chain chains/three.yaml] [--flows 65536] [--cores 1] [--repeat 9] [--eal "…"]
 
-A port sends into the ring that it receives from. `live` has 4,096 mbufs in it, about as many as queues of a NIC have,
+A port sends into the ring that it receives from. `live` has 992 mbufs in it, about as many as queues of a NIC have,
 and whenever one is received the next frame is copied into it, as a NIC would; what ring and copies take by themselves
 is measured, too. `in memory` is the chain over those frames where they lie. `live, an mbuf for each flow` has a frame
 of each flow in the ring, in an order drawn at random, and nothing is copied, so that each mbuf comes again once all
