@@ -10,7 +10,7 @@ from typing import Any
 from llvmlite import ir
 
 from fajita.kernel.lower import Lowering
-from fajita.kernel.operation import I64
+from fajita.kernel.operation import I64, Operation
 
 _numbers = count()
 
@@ -60,6 +60,15 @@ class KernelFunction:
     def emit(self, builder: Any, *arguments: Any) -> Any:
         """Call the function, lowering it if the module does not have it yet."""
         return builder.call(self._defined_in(builder.module), arguments)
+
+    def address(self, builder: Any) -> Any:
+        """Its address, lowering it likewise."""
+        return builder.ptrtoint(self._defined_in(builder.module), I64)
+
+
+def address_of(function: KernelFunction) -> Operation:
+    """An operation that gives the address of a function, for C to call: int64 in and out."""
+    return Operation(f"address_of_{function.name}", function.address)
 
 
 def kernel_function(function: Callable[..., Any]) -> KernelFunction:
