@@ -115,6 +115,11 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"rate": "333kbps", "burst": "1kB", "peak_rate": "1Gbps", "green": "pass", "yellow": "drop", "red": 0},
         {"rate": "8Mbps", "burst": "1B", "peak_rate": "8Mbps", "peak_burst": "300B", "colour_aware": True},
     ],
+    "PayloadMatch": [
+        {"patterns": [r"1:/[\x00-\x7f]{3}/s", "2:/ab/i", r"70:/\x00.{2,9}[\x80-\xff]/s"]},
+        {"patterns": [r"9:/[\x00-\xff]{5}/s"], "action": "drop", "streams": 2},
+        {"patterns": [r"9:/[\x40-\x9f]/s"], "action": "mark", "mark": 7, "streams": 3},
+    ],
     "PortScanDetector": [
         {"wait": "1us"},
         {"action": "drop", "wait": "1ms", "false_alarms": 0.4, "detection": 0.6},
