@@ -13,10 +13,19 @@ from fajita.matcher_type import MATCHER_HEADER_BYTES, MOST_NOTED, STREAM_SLOT_BY
 
 #: The words (int64) of a matcher: its open streams, the most there may be, those there ever were at once, the free one
 #: to take next; the addresses of functions, databases and working memory; matches of the last scan, patterns noted.
-WORDS = (
-    "count most known free scan_stream scan open_stream reset_stream stream_database block_database scratch".split()
-    + "matches noted".split()
-)
+WORDS = [
+    "count",
+    "most",
+    "known",
+    "free",
+    "scan_stream",
+    "scan",
+    "open_stream",
+    "reset_stream",
+    "stream_database",
+    "block_database",
+    "scratch",
+] + ["matches", "noted"]
 COUNT, MOST, KNOWN, FREE, SCAN_STREAM, SCAN, OPEN_STREAM, RESET_STREAM, STREAMS, BLOCKS, SCRATCH, MATCHES, NOTED = (
     8 * word for word in range(len(WORDS))
 )

@@ -2,7 +2,7 @@
 
 import re
 
-from fajita import Pattern, PATTERN_FLAGS, PatternError, Patterns, TextFileValue
+from fajita import PATTERN_FLAGS, Pattern, PatternError, Patterns, TextFileValue
 
 _LINE = re.compile(r"(\d+):/(.*)/([^/]*)", re.DOTALL)
 _FORM = "id:/expression/flags, such as 1001:/evil[0-9]+/i"
@@ -41,5 +41,5 @@ def read_patterns(file: TextFileValue) -> tuple[list[int], Patterns]:
         if error.index < 0:
             raise ValueError(f"patterns: {error}") from None
         what = f"pattern {ids[error.index]} does not compile: {error}"
-        line, right = lines_by_id[ids[error.index]], "what Hyperscan's documentation lists as supported"
-        raise file.refuse(what, line, 1, right) from None
+        right = "what Hyperscan's documentation lists as supported"
+        raise file.refuse(what, lines_by_id[ids[error.index]], 1, right) from None

@@ -33,7 +33,7 @@ class MatcherView:
         return 0
 
     def scan(self, pkt: Any, stream: int, skip: int) -> Int64:
-        """Look for the patterns in the payload from byte `skip` on, in an open stream or else by itself: the matches."""
+        """Look for the patterns in the payload from byte `skip` on, in an open stream or by itself: the matches."""
         self._matches, self._notes = 0, []
         payload = bytes(pkt.payload)
         if not 0 <= skip < len(payload):
