@@ -6,8 +6,9 @@ from random import Random
 from typing import Any
 
 import fajita.nfs
-from fajita import TextFileValue
+from fajita import InputError, TextFileValue
 from fajita.chain import Chain
+from fajita.hyperscan import library
 from fajita.nf import NF
 from fajita.settings import CHOICES
 
@@ -178,6 +179,15 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+def has_patterns() -> bool:
+    """Whether the library that patterns need is here."""
+    try:
+        library()
+    except InputError:
+        return False
+    return True
+
+
 def shipped_nfs() -> list[type[NF]]:
     """Every NF class that a module of fajita.nfs defines, by name."""
     classes: set[type[NF]] = set()
@@ -188,6 +198,8 @@ def shipped_nfs() -> list[type[NF]]:
             for member in vars(module).values()
             if isinstance(member, type) and issubclass(member, NF) and member.__module__ == module.__name__
         }
+    if not has_patterns():
+        classes = {nf_class for nf_class in classes if nf_class.__name__ != "PayloadMatch"}
     return sorted(classes, key=lambda nf_class: nf_class.__name__)
 
 

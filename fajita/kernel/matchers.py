@@ -13,30 +13,18 @@ from fajita.matcher_type import MATCHER_HEADER_BYTES, MOST_NOTED, STREAM_SLOT_BY
 
 #: The words (int64) of a matcher: its open streams, the most there may be, those there ever were at once, the free one
 #: to take next; the addresses of functions, databases and working memory; matches of the last scan, patterns noted.
-WORDS = [
-    "count",
-    "most",
-    "known",
-    "free",
-    "scan_stream",
-    "scan",
-    "open_stream",
-    "reset_stream",
-    "stream_database",
-    "block_database",
-    "scratch",
-] + ["matches", "noted"]
 COUNT, MOST, KNOWN, FREE, SCAN_STREAM, SCAN, OPEN_STREAM, RESET_STREAM, STREAMS, BLOCKS, SCRATCH, MATCHES, NOTED = (
-    8 * word for word in range(len(WORDS))
+    8 * word for word in range(13)
 )
 #: Of each pattern noted its place in the list and where the match ends.
-NOTES = 8 * len(WORDS)
+NOTES = NOTED + 8
 #: What the second word of an open stream's slot is.
 OPEN = -1
 
 
 @kernel_function
 def slot_at(matcher, number):
+    """Where the slot of a stream is."""
     return matcher + MATCHER_HEADER_BYTES + STREAM_SLOT_BYTES * number
 
 

@@ -25,8 +25,8 @@ class PayloadMatch(NF):
     is each datagram of UDP and ICMP, and every segment if all `streams` are taken. Later fragments have no payload.
 
     A packet and a pattern of which a match ends in it are an alert: a record (`--export`), of at most four patterns
-    of a packet, with the pattern's id as `rule`, the packet's number within its direction, and where the match ends in the
-    stream, or the payload. `drop` drops the packet, and of TCP all that follows in its direction; `mark` gives it
+    of a packet, with the pattern's id as `rule`, the packet's number within its direction, and where the match ends in
+    the stream, or the payload. `drop` drops the packet, and of TCP all that follows in its direction; `mark` gives it
     `mark` as pkt.mark.
     """
 

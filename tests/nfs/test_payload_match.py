@@ -10,19 +10,13 @@ from fajita.chain import Chain
 from fajita.hyperscan import library
 from fajita.nfs.payload_match import PayloadMatch
 from fajita.verify import verify_blocks
+from tests.chains import has_patterns
 from tests.nfs.running import both_engines, run
 from tests.nfs.scapy_frames import ethernet
 
-
-def _is_here() -> bool:
-    try:
-        library()
-    except InputError:
-        return False
-    return True
-
-
-needs_library = pytest.mark.skipif(not _is_here(), reason="the library Hyperscan (Debian: libhyperscan5) is not here")
+needs_library = pytest.mark.skipif(
+    not has_patterns(), reason="the library Hyperscan (Debian: libhyperscan5) is not here"
+)
 
 
 def segment(data: bytes, seq: int, flags: str = "A") -> bytes:
