@@ -13,7 +13,7 @@ NUMBERS, HALF = 0xFFFFFFFF, 0x80000000
 
 
 class PayloadMatch(NF):
-    """Looks for many regular expressions at once in the payloads of TCP, UDP and ICMP, across the packets of TCP.
+    """Looks for many regular expressions at once in payloads, of TCP across packets.
 
     With Hyperscan or Vectorscan (Wang et al., Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs, NSDI
     2019), an optional library. `patterns` is a file with a line for each, `id:/expression/flags`, or a list of such
