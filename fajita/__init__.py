@@ -21,9 +21,11 @@ from fajita.key import (
     source_prefix,
     vlan,
 )
+from fajita.matcher_type import Matcher
 from fajita.nf import ANY_KEY, DRAINED, DROP, EVICTED, IDLE, LOOK_UP, NF, PASS
 from fajita.packet import Layer
 from fajita.packet_attributes import Packet
+from fajita.patterns import PATTERN_FLAGS, Pattern, PatternError, Patterns
 from fajita.quantities import Burst, ByteSize, Duration, IPv4, Rate
 from fajita.state_types import (
     Array,
@@ -56,6 +58,7 @@ __all__ = [
     "LOOK_UP",
     "NF",
     "PASS",
+    "PATTERN_FLAGS",
     "Array",
     "Bits",
     "Burst",
@@ -69,10 +72,14 @@ __all__ = [
     "Key",
     "Layer",
     "Map",
+    "Matcher",
     "Max",
     "Min",
     "Or",
     "Packet",
+    "Pattern",
+    "PatternError",
+    "Patterns",
     "Rate",
     "Sum",
     "TextFile",

@@ -57,12 +57,15 @@ def changed_nf(plan: NFPlan, now: NF, params: dict[str, Any]) -> TranslatedNF:
 
 
 def _is_same_code(before: TranslatedNF, after: TranslatedNF) -> bool:
-    """Whether both are the same functions but for the elements of lists, whose lengths stand in the functions."""
+    """Whether both are the same functions but for the elements of lists, whose lengths stand in the functions.
+
+    What a matcher looks for stays as it is too.
+    """
     hooks = [
         {name: (hook.arguments, hook.lines) for name, hook in translated.hooks.items()}
         for translated in (before, after)
     ]
-    return hooks[0] == hooks[1]
+    return hooks[0] == hooks[1] and before.nf.core_maps == after.nf.core_maps
 
 
 def check_changes(plan: Plan, changes: Iterable[Change]) -> None:

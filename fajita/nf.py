@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from fajita.errors import InputError, nearest
 from fajita.key import KEYS, Key, find_key
 from fajita.lifetime import CHOSEN_TIMEOUT_NS
+from fajita.matcher_type import with_patterns
 from fajita.misspelling import misspellings
 from fajita.packet import Layer
 from fajita.quantities import parse_duration
@@ -279,6 +280,10 @@ class NF:
         self.core_arrays = self._sized("Core", cls.core_arrays)
         before = sum(array.shown_bytes for array in self.core_arrays.values())
         self.core_maps = self._sized("Core", cls.core_maps, before)
+        try:
+            self.core_maps = with_patterns(self, self.core_maps)
+        except ValueError as error:
+            _refuse_class(cls, error.args[0], error.args[1])
 
     def __repr__(self) -> str:
         key = "" if self.granularity is None else f" by {self.granularity}"

@@ -6,8 +6,9 @@ from random import Random
 from typing import Any
 
 import fajita.nfs
-from fajita import TextFileValue
+from fajita import InputError, TextFileValue
 from fajita.chain import Chain
+from fajita.hyperscan import library
 from fajita.nf import NF
 from fajita.settings import CHOICES
 
@@ -117,6 +118,11 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"rate": "333kbps", "burst": "1kB", "peak_rate": "1Gbps", "green": "pass", "yellow": "drop", "red": 0},
         {"rate": "8Mbps", "burst": "1B", "peak_rate": "8Mbps", "peak_burst": "300B", "colour_aware": True},
     ],
+    "PayloadMatch": [
+        {"patterns": [r"1:/[\x00-\x7f]{3}/s", "2:/ab/i", r"70:/\x00.{2,9}[\x80-\xff]/s"]},
+        {"patterns": [r"9:/[\x00-\xff]{5}/s"], "action": "drop", "streams": 2},
+        {"patterns": [r"9:/[\x40-\x9f]/s"], "action": "mark", "mark": 7, "streams": 3},
+    ],
     "PortScanDetector": [
         {"wait": "1us"},
         {"action": "drop", "wait": "1ms", "false_alarms": 0.4, "detection": 0.6},
@@ -177,6 +183,15 @@ _PARAMETERS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+def has_patterns() -> bool:
+    """Whether the library that patterns need is here."""
+    try:
+        library()
+    except InputError:
+        return False
+    return True
+
+
 def shipped_nfs() -> list[type[NF]]:
     """Every NF class that a module of fajita.nfs defines, by name."""
     classes: set[type[NF]] = set()
@@ -187,6 +202,8 @@ def shipped_nfs() -> list[type[NF]]:
             for member in vars(module).values()
             if isinstance(member, type) and issubclass(member, NF) and member.__module__ == module.__name__
         }
+    if not has_patterns():
+        classes = {nf_class for nf_class in classes if nf_class.__name__ != "PayloadMatch"}
     return sorted(classes, key=lambda nf_class: nf_class.__name__)
 
 

@@ -92,7 +92,7 @@ class CompiledEngine:
         self._run = partial(_run_once, self._poll) if self._poll is not None else _kernel_of(plan)
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _zeros(plan.core_bytes)
-        begin_core(self._core, plan.nfs)
+        self._matchers = begin_core(self._core, plan.nfs)
         self._layout = place_statistics(plan)
         self._statistics = np.zeros(self._layout.total // 8, np.int64)
         if membership is None:

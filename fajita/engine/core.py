@@ -6,12 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.engine.maps import begin_map, read_map
+from fajita.engine.matchers import Matcher, read_matcher
 from fajita.engine.rows import elements
+from fajita.matcher_type import MatcherType
 from fajita.plan import NFPlan
 
 
-def begin_core(memory: NDArray[np.uint8], nfs: list[NFPlan]) -> None:
-    """Let the variables of all NFs begin, in memory that is all zeros: those declared as Min at the largest value."""
+def begin_core(memory: NDArray[np.uint8], nfs: list[NFPlan]) -> list[Matcher]:
+    """Let the variables of all NFs begin, in memory that is all zeros: those declared as Min at the largest value.
+
+    Gives what has to be kept as long as the memory is used.
+    """
+    matchers: list[Matcher] = []
     for nf in nfs:
         for name, kind in type(nf.nf).core_fields.items():
             if kind.begin:
@@ -20,7 +26,12 @@ def begin_core(memory: NDArray[np.uint8], nfs: list[NFPlan]) -> None:
             if array.element.begin:
                 _place(memory, nf.core_offsets[name], array.bytes).view(array.element.dtype)[:] = array.element.begin
         for name, kind_of_map in nf.nf.core_maps.items():
-            begin_map(_place(memory, nf.core_offsets[name], kind_of_map.bytes), kind_of_map)
+            place = _place(memory, nf.core_offsets[name], kind_of_map.bytes)
+            if isinstance(kind_of_map, MatcherType):
+                matchers.append(Matcher(place, kind_of_map))
+            else:
+                begin_map(place, kind_of_map)
+    return matchers
 
 
 def read_core(memory: NDArray[np.uint8], nf: NFPlan, *, arrays: bool) -> dict[str, Any]:
@@ -33,7 +44,8 @@ def read_core(memory: NDArray[np.uint8], nf: NFPlan, *, arrays: bool) -> dict[st
         for name, array in nf.nf.core_arrays.items():
             variables[name] = elements(_place(memory, nf.core_offsets[name], array.bytes).copy(), array)
         for name, kind_of_map in nf.nf.core_maps.items():
-            variables[name] = read_map(_place(memory, nf.core_offsets[name], kind_of_map.bytes), kind_of_map)
+            read = read_matcher if isinstance(kind_of_map, MatcherType) else read_map
+            variables[name] = read(_place(memory, nf.core_offsets[name], kind_of_map.bytes), kind_of_map)
     return variables
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from llvmlite import ir
 
 from fajita.kernel.lower import Lowering, statements
-from fajita.kernel.operation import I64
+from fajita.kernel.operation import I64, Operation
 
 _numbers = count()
 
@@ -26,7 +26,10 @@ def _functions_of(path: str) -> dict[int, ast.FunctionDef]:
 
 
 class _Lowered(ir.Function):
-    """A function that keeps its text in place of its instructions once it is whole: other modules take it as it is."""
+    """A function that keeps its text in place of its instructions once it is whole: other modules take it as it is.
+
+    callees: what it calls, or takes the address of.
+    """
 
     text = ""
     callees: tuple[Any, ...] = ()
@@ -34,8 +37,9 @@ class _Lowered(ir.Function):
     def close(self) -> None:
         """Say that it is whole."""
         calls = (each for block in self.blocks for each in block.instructions if isinstance(each, ir.CallInstr))
-        callees = {each.callee.name: each.callee for each in calls if isinstance(each.callee, ir.Function)}
-        self.callees, self.text = tuple(callees.values()), str(self)
+        called = [each.callee for each in calls if isinstance(each.callee, ir.Function)]
+        self.callees = tuple({callee.name: callee for callee in (*self.callees, *called)}.values())
+        self.text = str(self)
         self.blocks.clear()
 
     def __str__(self) -> str:
@@ -89,9 +93,24 @@ class KernelFunction:
 
     def emit(self, builder: Any, *arguments: Any) -> Any:
         """Call the function, lowering it if that was not done before."""
+        return builder.call(self._in(builder.module), arguments)
+
+    def address(self, builder: Any) -> Any:
+        """Its address, lowering it likewise."""
+        function = self._in(builder.module)
+        if isinstance(builder.function, _Lowered):
+            builder.function.callees += (function,)
+        return builder.ptrtoint(function, I64)
+
+    def _in(self, module: Any) -> Any:
         function = self._lowered or self._lower()
-        _add(builder.module, function)
-        return builder.call(function, arguments)
+        _add(module, function)
+        return function
+
+
+def address_of(function: KernelFunction) -> Operation:
+    """An operation that gives the address of a function, for C to call: int64 in and out."""
+    return Operation(f"address_of_{function.name}", function.address)
 
 
 def kernel_function(function: Callable[..., Any]) -> KernelFunction:

@@ -28,6 +28,7 @@ from fajita.kernel.shared_text import (
 from fajita.kernel.split import emit_split, is_split
 from fajita.kernel.spread import spread_parameter
 from fajita.kernel.text import Text
+from fajita.matcher_type import MatcherType
 from fajita.plan import Plan
 
 _IMPORTS = """\
@@ -60,6 +61,10 @@ from fajita.kernel.tunnels import parse_inner as parse
 _FLOW_PORTS_IMPORTS = """\
 from fajita.kernel.fragments import place_of_flow_ports, read_flow_port
 """
+_MATCHER_IMPORTS = """\
+from fajita.kernel.matchers import matcher_close, matcher_end, matcher_open, matcher_pattern, matcher_restart
+from fajita.kernel.matchers import matcher_scan, payload_address
+"""
 
 _ENTRY = """
 
@@ -91,7 +96,10 @@ def generate(plan: Plan) -> str:
         text.line(f"HEADROOM = {plan.headroom}")
     if plan.asks_landing:
         text.lines(LANDING_IMPORTS)
-    for words in sorted({kind.words for nf in plan.nfs for kind in nf.nf.core_maps.values()}):
+    kinds = [kind for nf in plan.nfs for kind in nf.nf.core_maps.values()]
+    if any(isinstance(kind, MatcherType) for kind in kinds):
+        text.lines(_MATCHER_IMPORTS)
+    for words in sorted({kind.words for kind in kinds if not isinstance(kind, MatcherType)}):
         text.line(f"from fajita.kernel.maps import map_get_{words}, map_remove_{words}, map_set_{words}")
     _emit_constants(text, plan)
     emit_landing(text, plan)

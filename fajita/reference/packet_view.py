@@ -45,6 +45,9 @@ class Payload(Sequence[Int64]):
     def __len__(self) -> int:
         return len(self._data)
 
+    def __bytes__(self) -> bytes:
+        return bytes(self._data)
+
     def __getitem__(self, index: Any) -> Any:
         return Int64(self._data[index] if 0 <= index < len(self._data) else 0)
 

@@ -2,9 +2,11 @@
 
 from typing import Any, ClassVar
 
+from fajita.matcher_type import MatcherType
 from fajita.reference.array import ElementView, cut, new_array
 from fajita.reference.integer import Int64
 from fajita.reference.map import MapView
+from fajita.reference.matcher import matcher_property
 from fajita.state_types import ArrayType, MapType, StateType
 
 
@@ -45,6 +47,7 @@ def record_class(
     members |= {field: _property(field, kind) for field, kind in fields.items()}
     members |= {array: _array_property(array, kind) for array, kind in arrays.items()}
     members |= {map_: _map_property(map_, kind) for map_, kind in maps.items()}
+    members |= {name: matcher_property(name, kind) for name, kind in maps.items() if isinstance(kind, MatcherType)}
     return type(name, (Record,), members)
 
 

@@ -4,7 +4,9 @@ import ast
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeGuard
 
+from fajita.matcher_type import MatcherType
 from fajita.state_types import MAXIMUM_MAP_KEY, MapType
+from fajita.translation.matchers import MATCHER_CHANGES, call_matcher
 from fajita.translation.scope import Scope, Value
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 #: Methods by name: the numbers they take beside the key, what they give, and what these numbers are called.
 _METHODS = {"get": (0, "int", ""), "set": (1, "bool", " and the value"), "remove": (0, "bool", "")}
 #: Those that change a map.
-CHANGES = ("set", "remove")
+CHANGES = ("set", "remove", *MATCHER_CHANGES)
 _OWNER = "self.core."
 
 
@@ -52,6 +54,8 @@ def _call(expressions: "Expressions", node: ast.Call) -> tuple[str, str]:
     scope, function = expressions.scope, node.func
     assert isinstance(function, ast.Attribute)
     owner = expressions.value(function.value)
+    if owner.type == "map" and isinstance(owner.known, MatcherType):
+        return call_matcher(expressions, node, f"core + {scope.prefix}__core_{owner.text}")
     if owner.type != "map":
         expressions.refuse(node, f"`{ast.unparse(function.value)}` is no map", "of maps: get, set and remove")
     name, kind = owner.text, owner.known
