@@ -47,7 +47,26 @@ class _Outputs:
         return "-" in (self.json, self.csv, self.plot)
 
 
+#: By the names of their parameters, the options of suites alone, and those of suites, chains and comparisons.
+_OF_SUITES = {"out", "quick"}
+_OF_ALL = {"chain", "suite", "compare", "json_file", "csv_file", "quiet"}
+
+
+def _refuse_others(context: typer.Context, way: str, right: str) -> None:
+    """InputError for an option that is given and would do nothing."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name)
+        if given is None or given.name != "COMMANDLINE" or name in _OF_ALL:
+            continue
+        is_of_suites = name in _OF_SUITES
+        if is_of_suites != (way == "--suite") or way == "--compare":
+            whose = "a suite" if is_of_suites else "one chain"
+            raise InputError(f"{parameter.opts[0]} is for {whose}", "bench", right)
+
+
 def bench(
+    context: typer.Context,
     chain: Annotated[
         Path | None, typer.Argument(metavar="[CHAIN]", help="A chain, as YAML.", show_default=False)
     ] = None,
@@ -90,13 +109,13 @@ def bench(
         what = f"{' and '.join(given)} together" if given else "nothing to measure"
         raise InputError(what, "bench", "give a CHAIN, or --suite NAME, or --compare OLD NEW")
     outputs = _Outputs(json_file, csv_file, plot_file)
+    right = "give --suite NAME" if chain is not None else f"leave it out with {given[0]}"
+    _refuse_others(context, given[0], right)
     if compare is not None:
         return _compare(compare, outputs, quiet)
     if suite is not None:
         return _run_suite(suite, outputs, out, quick=quick, quiet=quiet)
     assert chain is not None
-    if out is not None or quick:
-        raise InputError(f"{'--out' if out else '--quick'} is for a suite", "bench", "give --suite NAME")
     flow_counts, core_counts = numbers(flows, "--flows", "1024,65536"), numbers(cores, "--cores", "1,2,4")
     check_workers(max(core_counts))
     tuning = Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary, sprays=spray)
@@ -153,8 +172,6 @@ def _run_suite(name: str, outputs: _Outputs, out: Path | None, *, quick: bool, q
     from fajita.suite.machine import describe_machine
     from fajita.suite.run import run_suite
 
-    if outputs.plot is not None:
-        raise InputError("--plot is for one chain", "bench", "a suite draws a figure for each experiment, in --out")
     suite = load_suite(name)
     folder = Path(f"bench-{suite.name}") if out is None else out
     outputs.check()
@@ -190,8 +207,6 @@ def _compare(files: tuple[str, str], outputs: _Outputs, quiet: bool) -> int:
     from fajita.benchmark import csv_text
     from fajita.suite.compare import compare
 
-    if outputs.plot is not None:
-        raise InputError("--plot is for one chain", "bench", "leave it out with --compare")
     outputs.check(*map(Path, files))
     rows = compare(*files)
     return _finish(rows, outputs, _write_rows(rows, rows, outputs, csv_text), 0, quiet)

@@ -69,8 +69,8 @@ def write_text(path: str, text: str) -> None:
 
 
 def write_json(path: str, value: Any) -> None:
-    """Write a value as JSON, indented; InputError if that cannot be."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Write a value as JSON, indented; InputError if that cannot be. JSON has neither infinity nor NaN: ValueError."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def failures(write: Callable[[], object]) -> list[InputError]:

@@ -53,6 +53,12 @@ def test_two_results_are_compared(capsys, tmp_path):
         ((THREE, "--out", "x"), "bench: --out is for a suite; give --suite NAME"),
         (("--suite", "none"), "bench/suites/none.yaml: no suite none"),
         (("--suite", "flows", "--plot", "x.png"), "bench: --plot is for one chain"),
+        (("--suite", "flows", "--flows", "9"), "bench: --flows is for one chain; leave it out with --suite"),
+        (("--suite", "flows", "--no-prefetch"), "bench: --no-prefetch is for one chain"),
+        (("--suite", "flows", "--cores", "1"), "bench: --cores is for one chain"),
+        (("--compare", "a", "b", "--quick"), "bench: --quick is for a suite; leave it out with --compare"),
+        (("--compare", "a", "b", "--out", "x"), "bench: --out is for a suite"),
+        (("--compare", "a", "b", "--seed", "2"), "bench: --seed is for one chain"),
         (("--compare", "none", "none"), "none: cannot be read: No such file or directory"),
     ],
 )

@@ -47,5 +47,7 @@ def test_text_and_json(tmp_path, capsys):
     assert capsys.readouterr().out == "one\ntwo\n"
     write_json(str(path), {"a": [1, 2]})
     assert json.loads(path.read_text()) == {"a": [1, 2]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(str(path), {"a": float("inf")})
     with pytest.raises(InputError, match="/dev/full: cannot write: No space left on device; name a file"):
         write_text("/dev/full", "x")

@@ -28,6 +28,8 @@ def draw(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> bytes:
     pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     shape, given = experiment.figure, BytesIO()
+    # What has no figure leaves a gap.
+    rows = [row | {shape.y: float("nan")} if row[shape.y] is None else row for row in rows]
     try:
         lines = {name: [row for row in rows if row[shape.lines] == name] for name in _values(rows, shape.lines)}
         if all(isinstance(row[shape.x], int | float) for row in rows):

@@ -5,6 +5,7 @@ busiest core has. A flow lives for `lifetime` windows on average; the table is r
 what its buckets had in it. No core is needed for that: packets are hashed and counted, by window, core and bucket.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,8 +106,9 @@ def _row(setting: Setting) -> dict[str, Any]:
         moved.append(int(np.count_nonzero(table != before)))
     # The first window has no load to go by.
     shares = [max(load) * setting.cores / sum(load) for load in of_windows[1:]]
+    percent = statistics.median(map(imbalance, of_windows[1:]))
     return setting.model_dump() | {
-        "imbalance_percent": round(statistics.median(map(imbalance, of_windows[1:])), 1),
+        "imbalance_percent": round(percent, 1) if math.isfinite(percent) else None,
         "busiest_to_mean": round(statistics.median(shares), 3),
         "buckets_moved": round(statistics.mean(moved[1:]), 2),
     }

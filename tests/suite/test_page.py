@@ -61,3 +61,11 @@ def test_figures_are_drawn_of_numbers_and_of_names(tmp_path):
     )
     for experiment in (one.experiment, named):
         assert draw(experiment, one.rows).startswith(b"\x89PNG")
+
+
+def test_what_has_no_figure_leaves_a_gap(tmp_path):
+    _, one = result(tmp_path)
+    assert one.experiment.paper
+    for gaps in (1, len(one.rows)):
+        rows = [row | {"mpps": None} if number < gaps else row for number, row in enumerate(one.rows)]
+        assert draw(one.experiment, rows).startswith(b"\x89PNG")

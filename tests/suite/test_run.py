@@ -1,7 +1,10 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from fajita.errors import InputError
-from fajita.suite import throughput
+from fajita.suite import imbalance, throughput
 from fajita.suite.definition import load_suite
 from fajita.suite.run import KINDS, SuiteRun, run_suite
 from tests.suite.suites import THROUGHPUT, write
@@ -148,3 +151,10 @@ def test_the_papers_factor_is_that_of_the_x(tmp_path):
     assert [row["paper_factor"] for row in result.rows] == [
         1.6 if row["tuning"] == "without prefetch" else None for row in result.rows
     ]
+
+
+def test_an_imbalance_without_bound_is_none():
+    setting = imbalance.Setting(flows=2, cores=8, windows=3)  # most cores have nothing
+    (row,) = imbalance.measure_group(Path(), [setting], lambda: None)
+    assert row["imbalance_percent"] is None
+    json.dumps(row, allow_nan=False)
