@@ -52,12 +52,15 @@ class KeyColumn:
     value_mask: int
 
     @property
-    def dtype(self) -> str:
-        """The numpy dtype of its values, in host byte order; an IPv6 address is two u8, the upper half first."""
+    def dtype(self) -> tuple[str, tuple[int, ...]]:
+        """The numpy dtype and shape of its values, in host byte order; an IPv6 address is two u8, the upper half first.
+
+        Not "2u8", which numpy parses by Python's ast, and that is not safe in several threads (CPython before 3.12).
+        """
         if self.kind == "ipv6":
-            return "2u8"
+            return "u8", (2,)
         size = -(-self.value_mask.bit_length() // 8)
-        return f"u{1 << (size - 1).bit_length()}"
+        return f"u{1 << (size - 1).bit_length()}", ()
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Entries:
     def read(cls, table: TablePlan, side: TableSide, parts: Sequence[Part]) -> "Entries":
         """All entries of some areas, in their order there."""
         keys = np.zeros(
-            sum(len(part.places) for part in parts), [(each.name, each.dtype) for each in side.packing.columns]
+            sum(len(part.places) for part in parts), [(each.name, *each.dtype) for each in side.packing.columns]
         )
         heads = _bytes(parts, 0, side.key_bytes)
         for column in side.packing.columns:

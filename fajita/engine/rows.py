@@ -15,8 +15,8 @@ def row_dtype(packing: Packing, nf: NFPlan, *, arrays: bool = True, keys: bool =
 
     The arrays of a state come last. arrays, keys: whether they and the fields of the key are there.
     """
-    fields: list[Any] = [(column.name, column.dtype) for column in packing.columns] if keys else []
-    taken = {name for name, _ in fields}
+    fields: list[Any] = [(column.name, *column.dtype) for column in packing.columns] if keys else []
+    taken = {column.name for column in packing.columns} if keys else set()
     fields += [(state_column(name, taken), kind.dtype) for name, kind in type(nf.nf).state_fields.items()]
     if arrays:
         fields += [(state_column(name, taken), *kind.dtype) for name, kind in nf.nf.state_arrays.items()]
