@@ -341,7 +341,9 @@ def speed(name: str, block: FrameBlock, patterns: list[tuple[str, str]], repeat:
         "scanned_bytes": summary["scanned_bytes"],
         "matches": summary["matches"],
         "gbps_of_payload": round(8e-9 * summary["scanned_bytes"] / median, 2),
-        "gbps_least_and_most": [round(8e-9 * summary["scanned_bytes"] / one, 2) for one in (max(seconds), min(seconds))],
+        "gbps_least_and_most": [
+            round(8e-9 * summary["scanned_bytes"] / one, 2) for one in (max(seconds), min(seconds))
+        ],
         "ns_per_packet": round(1e9 * median / len(block), 1),
     }
 

@@ -1,6 +1,7 @@
 """The generated module: Python that can be read, and always the same for the same chain."""
 
 import ast
+
 import pytest
 
 from fajita import Chain
