@@ -25,9 +25,10 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fajita import Chain, FrameBlock, five_tuple
 from fajita.engine.compiled import CompiledEngine
@@ -84,7 +85,7 @@ def beyond(one: int, other: int) -> int:
     return ((one - other + HALF) & NUMBERS) - HALF
 
 
-def packets_of(capture: Path) -> Iterator[tuple[Flow, PacketView]]:
+def packets_of(capture: Path) -> Iterator[tuple[Flow, Any]]:
     """The packets that have a flow; later fragments have that of their first, and no payload."""
     fragments = Fragments(Chain([FlowCounter()]).plan)
     with open_capture(capture) as blocks:
@@ -195,6 +196,11 @@ def make_patterns(carried: list[list[Stretch]], count: int) -> list[tuple[str, s
     return list(made)
 
 
+def compiled(text: str, flags: str) -> re.Pattern[bytes]:
+    """For `re`."""
+    return re.compile(text.encode(), (re.IGNORECASE if "i" in flags else 0) | (re.DOTALL if "s" in flags else 0))
+
+
 def ends_by_re(pattern: re.Pattern[bytes], data: bytes) -> set[int]:
     """Where a match ends."""
     found: set[int] = set()
@@ -213,8 +219,7 @@ def matches_by_re(carried: list[Stretch], patterns: list[tuple[str, str]]) -> di
     """By rule: flow, packet, stretch, where a match ends, the place of the packet in the stretch; in order."""
     found: dict[int, Ends] = {}
     for rule, (text, flags) in enumerate(patterns):
-        options = (re.IGNORECASE if "i" in flags else 0) | (re.DOTALL if "s" in flags else 0)
-        pattern, ends = re.compile(text.encode(), options), []
+        pattern, ends = compiled(text, flags), []
         for number, stretch in enumerate(carried):
             data = bytes(stretch.data)
             place = 0
@@ -251,7 +256,7 @@ def compare(capture: Path, carried: list[Stretch], patterns: list[tuple[str, str
     start = time.perf_counter()
     by_rule = matches_by_re(carried, patterns)
     re_seconds = time.perf_counter() - start
-    left, differences, rows, runs, matches, scanned = [list(range(len(patterns)))], Counter[Row](), 0, 0, 0, 0
+    left, differences, rows, runs, matches, scanned = [list(range(len(patterns)))], Counter[str](), 0, 0, 0, 0
     examples: list[Any] = []
     while left:
         rules = left.pop()
@@ -302,10 +307,9 @@ def compare(capture: Path, carried: list[Stretch], patterns: list[tuple[str, str
 
 def _begins_before(stretch: Stretch, end: int, place: int, pattern: tuple[str, str]) -> bool:
     """Whether no match that ends there lies within the last packet alone."""
-    options = (re.IGNORECASE if "i" in pattern[1] else 0) | (re.DOTALL if "s" in pattern[1] else 0)
-    compiled, boundary = re.compile(pattern[0].encode(), options), stretch.ends[place - 1][1]
-    starts = range(max(boundary, end - LONGEST), end)
-    return not any(compiled.fullmatch(stretch.data, start, end) for start in starts)
+    expression = compiled(*pattern)
+    starts = range(max(stretch.ends[place - 1][1], end - LONGEST), end)
+    return not any(expression.fullmatch(stretch.data, start, end) for start in starts)
 
 
 def frames_of(capture: Path) -> FrameBlock:
@@ -321,19 +325,21 @@ def frames_of(capture: Path) -> FrameBlock:
 
 def random_datagrams() -> FrameBlock:
     block = synthetic_block(FlowOrder("uniform", FRAMES, 1), FRAMES, size=SIZE, traffic="udp")
-    block.memory[:, HEADERS:SIZE] = np.random.default_rng(8).integers(0, 256, (FRAMES, SIZE - HEADERS), np.uint8)
+    slots: NDArray[np.uint8] = block.memory  # type: ignore[assignment]
+    slots[:, HEADERS:SIZE] = np.random.default_rng(8).integers(0, 256, (FRAMES, SIZE - HEADERS), np.uint8)
     return block
 
 
 def speed(name: str, block: FrameBlock, patterns: list[tuple[str, str]], repeat: int) -> dict[str, Any]:
     chain = Chain([network_function(patterns, list(range(len(patterns))))])
-    seconds, summary = [], {}
+    nf, seconds, no_states = chain.plan.nfs[0], [], cast(Any, None)
+    summary: dict[str, Any] = {}
     for _ in range(repeat + 1):
         engine = CompiledEngine(chain.plan)
         start = time.thread_time()
         engine.process(block)
         seconds.append(time.thread_time() - start)
-        summary = chain.plan.nfs[0].nf.summary(None, engine.core(chain.plan.nfs[0]))
+        summary = nf.nf.summary(no_states, engine.core(nf))
     median = statistics.median(seconds[1:])
     return {
         "frames": name,
