@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,9 +25,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fajita import Chain, FrameBlock
+from fajita import Chain, FrameBlock, InputError
 from fajita.benchmark import put_back
 from fajita.engine.compiled import CompiledEngine
+from fajita.hyperscan import library
 from fajita.io.flow_order import FlowOrder
 from fajita.io.frames import RESHAPED
 from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, synthetic_block
@@ -148,6 +150,13 @@ def router(count: int, family: int) -> dict[str, Any]:
     return {"nf": nf, "files": files | {"routes": routes(count, family)}}
 
 
+def with_patterns(count: int) -> dict[str, Any]:
+    """So many patterns, each of twelve random letters: none of them is found."""
+    letters = np.random.default_rng(count).integers(ord("a"), ord("z") + 1, (count, 12), np.uint8)
+    lines = [f"{number}:/{bytes(word).decode()}/" for number, word in enumerate(letters)]
+    return {"nf": "payload_match: {patterns: patterns.txt}", "files": {"patterns.txt": "\n".join(lines)}}
+
+
 def tunnel(kind: str, mode: str) -> str:
     """One end of a tunnel."""
     local, remote = ("192.0.2.1", "192.0.2.2") if mode == "encapsulate" else ("192.0.2.2", "192.0.2.1")
@@ -259,6 +268,7 @@ def cases() -> list[Case]:
         Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard: {limit: 1}", partial(to_tcp, SYN)),
         Case("flow_exporter", "flow_exporter:"),
         Case("flow_exporter, both ways", "flow_exporter: {key: connection}", answers=True),
+        Case("payload_match, 1,000 patterns", **with_patterns(1000)),
         Case("ttl", "ttl:"),
         Case("vlan", "vlan: {only: [100], translate: {100: 200}}", with_tag),
         Case("vlan, a service tag", "vlan: {only: [100], service: 200}", with_tag),
@@ -322,6 +332,12 @@ def main() -> None:
     options = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     wanted = set(options.only.split(",") if options.only else shipped_nfs()) & set(shipped_nfs())
+    try:
+        library()
+    except InputError as error:
+        if "payload_match" in wanted:
+            print(f"payload_match is left out: {error}", file=sys.stderr)
+        wanted -= {"payload_match"}
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         for flows in map(int, options.flows.split(",")):

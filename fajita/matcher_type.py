@@ -4,7 +4,7 @@ It is kept as a map is: a piece of a worker's variables, with words of its own a
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from fajita.patterns import Patterns
 from fajita.state_types import MapHint, MapType
@@ -21,6 +21,9 @@ class MatcherType(MapType):
 
     attribute: str = ""
     patterns: Patterns | None = None
+
+    noun: ClassVar[str] = "matcher"
+    changing: ClassVar[str] = "scan(pkt, stream, skip)"
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 #: How what several workers have in a field becomes one value, by the name that an NF declares it with.
 MERGES = {"Sum": "sum", "Max": "max", "Min": "min", "Or": "or"}
@@ -124,6 +124,10 @@ class MapType:
 
     words: int
     length: Any
+
+    #: What a message calls it, and by what an NF changes it.
+    noun: ClassVar[str] = "map"
+    changing: ClassVar[str] = "set(…)"
 
     @property
     def name(self) -> str:

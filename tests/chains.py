@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -190,6 +191,12 @@ def has_patterns() -> bool:
     except InputError:
         return False
     return True
+
+
+def example_chains() -> list[Path]:
+    """The chains that come with fajita, by name; without those that need a library which is not here."""
+    paths = sorted((Path(__file__).parents[1] / "chains").glob("*.yaml"))
+    return [path for path in paths if path.stem != "payload_match" or has_patterns()]
 
 
 def shipped_nfs() -> list[type[NF]]:

@@ -9,6 +9,7 @@ from fajita.chain_file import load_chain
 from fajita.errors import InputError
 from fajita.quantities import RateValue
 from fajita.settings import Settings
+from tests.chains import example_chains
 
 EXAMPLES = Path(__file__).parents[1] / "chains"
 LIMITER = "- rate_limiter: {rate: 1Gbps, burst: 64kB"
@@ -37,7 +38,7 @@ def test_three_as_in_the_design() -> None:
     assert len(chain.plan.tables) == 1
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", example_chains(), ids=lambda path: path.stem)
 def test_example_can_be_planned_and_says_what_it_is_for(path: Path) -> None:
     chain = Chain.load(path)
     assert chain.name == path.stem

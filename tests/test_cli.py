@@ -18,6 +18,7 @@ from fajita.io.flow_order import ORDERS
 from fajita.io.synthetic import TRAFFIC
 from fajita.reference import ReferenceEngine
 from fajita.run import ENGINES
+from tests.chains import example_chains
 from tests.command import CHAINS, THREE, call, call_process, some_capture, start, write_capture
 from tests.io.captures import Packet, pcap_header, pcap_record, read_packets
 from tests.traffic import many_flows
@@ -386,7 +387,7 @@ def test_names_that_the_terminal_cannot_show(tmp_path):
     assert result.out.startswith(f"{tmp_path}/\\udcff\\udce4.yaml: ok")
 
 
-@pytest.mark.parametrize("chain", sorted(CHAINS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("chain", example_chains(), ids=lambda path: path.stem)
 def test_every_example_chain_runs(capsys, tmp_path, chain):
     capture = write_capture(tmp_path / "capture", many_flows(20, repeats=3).frames)
     result = call(capsys, "verify", chain, "--pcap", capture)

@@ -242,9 +242,9 @@ class Statements:
         kind = fields.get(target.attr)
         if target.attr in arrays_in(scope, area):
             self.refuse(target, f"the array {target.attr} cannot be assigned to", "assign to its elements, in a loop")
-        if target.attr in maps_in(scope, area):
-            right = f"change what is in it: {ast.unparse(target)}.set(…)"
-            self.refuse(target, f"the map {target.attr} cannot be assigned to", right)
+        if (map_type := maps_in(scope, area).get(target.attr)) is not None:
+            right = f"change what is in it: {ast.unparse(target)}.{map_type.changing}"
+            self.refuse(target, f"the {map_type.noun} {target.attr} cannot be assigned to", right)
         if kind is None:
             what = "state" if area == "state" else "core variable"
             self.refuse(target, f"{type(scope.nf).__name__} has no {what} {target.attr}", nearest(target.attr, fields))

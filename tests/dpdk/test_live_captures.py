@@ -27,12 +27,13 @@ from fajita.io.writer import CaptureWriter
 from fajita.plan import NFPlan, Plan
 from fajita.records import Sides
 from fajita.run import execute
+from tests.chains import example_chains
 from tests.command import THREE, write_capture
 from tests.dpdk.conftest import ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = ROOT.parent / "shared" / "pcaps"
-CHAINS = sorted((ROOT / "chains").glob("*.yaml"))
+CHAINS = example_chains()
 #: Chains through which each capture goes: the next, or, with FAJITA_EVERYTHING=1, all of them.
 CHAINS_PER_CAPTURE = len(CHAINS) if os.environ.get("FAJITA_EVERYTHING") == "1" else 1
 AddDevice = Callable[..., str]

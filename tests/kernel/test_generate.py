@@ -1,7 +1,6 @@
 """The generated module: Python that can be read, and always the same for the same chain."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,8 @@ from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.nfs.syn_flood_guard import SynFloodGuard
 from fajita.shared_entry import for_workers
+from tests.chains import example_chains
 
-SHIPPED = sorted((Path(__file__).parents[2] / "chains").glob("*.yaml"))
 SERVERS = ["10.0.0.1", "10.0.0.2"]
 
 
@@ -90,7 +89,7 @@ def test_a_parameter_changes_the_source():
     assert generate(slow.plan) != generate(fast.plan)
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", example_chains(), ids=lambda path: path.stem)
 def test_where_packets_land_is_in_no_kernel_that_is_not_asked(path):
     plan = Chain.load(path).plan
     assert not plan.asks_landing

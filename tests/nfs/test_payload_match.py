@@ -1,16 +1,24 @@
 """Patterns against known payloads, across segments, and what is wrong with a file of them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrHopByHop
 
 from fajita import FrameBlock, InputError
 from fajita.chain import Chain
+from fajita.engine.compiled import CompiledEngine
 from fajita.hyperscan import library
 from fajita.nfs.payload_match import PayloadMatch
+from fajita.output_file import check_folder
+from fajita.records import RecordFiles
+from fajita.run import execute
 from fajita.verify import verify_blocks
 from tests.chains import has_patterns
+from tests.command import CHAINS
 from tests.nfs.running import both_engines, run
 from tests.nfs.scapy_frames import ethernet
 
@@ -94,3 +102,57 @@ def test_without_the_library_one_line_says_what_brings_it(monkeypatch: pytest.Mo
     with pytest.raises(InputError, match="libhyperscan5"):
         PayloadMatch(patterns=["7:/a/"])
     library.cache_clear()
+
+
+def segment_in_ipv6(data: bytes, seq: int) -> bytes:
+    ip = IPv6(src="2001:db8::1", dst="2001:db8::2") / IPv6ExtHdrHopByHop()
+    return bytes(ethernet() / ip / TCP(sport=1, dport=2, seq=seq, flags="A") / data)
+
+
+@needs_library
+@both_engines
+def test_ipv6_behind_an_extension_header(engine: type) -> None:
+    frames = [segment_in_ipv6(b"abcde", 100), segment(b"zzabc", 105), segment_in_ipv6(b"abcde", 105)]
+    summary = run(engine, matcher(), frames).summary()
+    assert (summary["matches"], summary["scanned_bytes"], summary["gaps"]) == (2, 15, 0)
+    assert summary["top"] == [{"rule": 7, "packets": 1}, {"rule": 9, "packets": 1}]
+
+
+@needs_library
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
+def test_the_records_in_a_file_tell_rule_packet_and_offset(tmp_path: Path, engine: str) -> None:
+    frames = [segment(b"abcde", 100), segment_in_ipv6(b"deabc", 7), segment(b"", 105), segment(b"abcab", 105)]
+    chain, block = Chain([matcher()]), FrameBlock.from_frames(frames, [1000, 2000, 3000, 4000])
+    check_folder(tmp_path, "export")
+    execute(chain.plan, [block], engine=engine, records=RecordFiles(tmp_path, chain.plan))
+    written = pq.read_table(tmp_path / "payload_match.records.parquet")
+    names = ["src", "dst", "src_port", "dst_port", "protocol", "rule", "packet", "offset", "alert_ns", "matches"]
+    rows = sorted(tuple(row[name] for name in names) for row in written.to_pylist())
+    assert rows == [
+        ("10.0.0.1", "10.0.0.2", 1, 2, 6, 7, 3, 8, 4000, 2),
+        ("10.0.0.1", "10.0.0.2", 1, 2, 6, 9, 3, 7, 4000, 2),
+        ("2001:db8::1", "2001:db8::2", 1, 2, 6, 7, 1, 5, 2000, 2),
+        ("2001:db8::1", "2001:db8::2", 1, 2, 6, 9, 1, 4, 2000, 2),
+    ]
+
+
+@needs_library
+@both_engines
+def test_a_packet_has_records_of_four_patterns_and_sixteen_count(engine: type) -> None:
+    lines = [f"{number}:/abc/" for number in range(20)]
+    result = run(engine, matcher(patterns=lines), [datagram(b"zabcz")])
+    summary = result.summary()
+    assert (summary["matches"], summary["alerts"], summary["matched_packets"]) == (20, 16, 1)
+    assert result.counters.nfs[0].records == 4
+
+
+@needs_library
+def test_the_sample_patterns_find_what_they_are_for() -> None:
+    lines = (CHAINS / "payload_match.txt").read_text()
+    name = b"\x2d" + b"a" * 45 + b"\x07example\x03com\x00\x00\x01\x00\x01"
+    query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+    nf = PayloadMatch(patterns=lines.splitlines())
+    payloads = [b"GET /a.EXE HTTP/1.1", b"SSH-2.0-x", query + name, query + b"\x07example\x03com\x00\x00\x01\x00\x01"]
+    summary = run(CompiledEngine, nf, [datagram(payload) for payload in payloads]).summary()
+    assert [row["rule"] for row in summary["top"]] == [1, 7, 8]
+    assert summary["matched_packets"] == 3
