@@ -17,6 +17,7 @@ import resource
 import statistics
 import threading
 import time
+from collections.abc import Mapping
 from types import FrameType, SimpleNamespace
 from typing import Any
 
@@ -179,6 +180,17 @@ def python_of(played: Played) -> dict[str, int]:
     return {"packets": workers.packets_in - before, "python_calls": calls, "page_faults": played.queue.faults}
 
 
+def passes_in_turn(ways: Mapping[str, Any], repeat: int) -> dict[str, list[float]]:
+    """What each way takes in each of so many passes, ns per packet; one more comes first, for the caches."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(repeat + 1):
+        for name, way in ways.items():
+            ns = way.pass_ns()
+            if number:
+                times[name].append(ns)
+    return times
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chain", default="chains/three.yaml")
@@ -196,12 +208,7 @@ def main() -> None:
         "live": Played(plan, slots, options.flows),
         "the NIC that is played": NICAlone(),
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(options.repeat + 1):
-        for name, way in ways.items():
-            ns = way.pass_ns()
-            if number:  # the first pass is for the caches
-                times[name].append(ns)
+    times = passes_in_turn(ways, options.repeat)
     medians = {name: statistics.median(of) for name, of in times.items()}
     print(
         json.dumps(

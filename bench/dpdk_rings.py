@@ -25,7 +25,7 @@ from ctypes.util import find_library
 from typing import Any, cast
 
 import numpy as np
-from dpdk import LIVE_SECONDS, PACKETS, InMemory, NICAlone, TimedQueue, live_pass, play_frames
+from dpdk import LIVE_SECONDS, PACKETS, InMemory, NICAlone, TimedQueue, live_pass, passes_in_turn, play_frames
 from numpy.typing import NDArray
 
 from fajita import Chain
@@ -240,12 +240,7 @@ def main() -> None:
     if options.cores == 1:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     ways = ways_of(plan, options.flows, options.cores)
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(options.repeat + 1):
-        for name, way in ways.items():
-            ns = way.pass_ns()
-            if number:  # the first pass is for the caches
-                times[name].append(ns)
+    times = passes_in_turn(ways, options.repeat)
     for way in ways.values():
         if isinstance(way, Round):
             way.check()

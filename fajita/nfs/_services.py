@@ -1,6 +1,5 @@
 """Virtual services as a chain describes them, checked, and tables in which a packet's endpoints are looked for."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fajita import IPv4
+from fajita.nfs._routes import parse_mac
 from fajita.nfs._servers import DEFAULT_TABLE, MAXIMUM_COUNTED, check_table_size, checked_weights
 
 PROTOCOLS = {"tcp": 6, "udp": 17}
@@ -22,11 +22,12 @@ NO_KEY = -1
 MAXIMUM_SERVERS = (1 << 15) - 1
 
 
-def parse_mac(value: Any) -> int:
+def checked_mac(value: Any) -> int:
     """Turn 02:00:00:00:00:01 into a number; ValueError says what would be right."""
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}", value):
+    number = parse_mac(value) if isinstance(value, str) else None
+    if number is None:
         raise ValueError(f"{value!r} is not a MAC address such as 02:00:00:00:00:01")
-    return int(re.sub("[:-]", "", value), 16)
+    return number
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -40,7 +41,7 @@ class Server(BaseModel):
     address: IPv4
     port: Port | None = None
     weight: int = 1
-    mac: Annotated[int, BeforeValidator(parse_mac)] | None = None
+    mac: Annotated[int, BeforeValidator(checked_mac)] | None = None
 
 
 class Service(BaseModel):
