@@ -3,7 +3,8 @@
 Packets are due at a steady pace whatever the chain does (kernel/pacing.py), so that what a stall holds up is counted.
 A worker takes what has come, up to a burst's number of packets at once. Capacity is that of the same bursts when all
 packets are there. With several cores each worker has its shard's share of the load. Beside each pass, packets come at
-the same pace to a loop that does nothing with them: what they wait there, the machine alone is the reason for.
+the same pace to a loop that does nothing with them: what they wait there, the machine alone is the reason for. Both
+take the processor before all other processes where that is permitted.
 """
 
 from collections.abc import Callable
@@ -26,12 +27,15 @@ from fajita.io.frames import FrameBlock
 from fajita.io.synthetic import synthetic_block
 from fajita.plan import Plan
 from fajita.sharding import OWN
+from fajita.suite.pauses import behind_pauses, waits_behind
 
 #: Of a pass this share comes first, at the same pace, and is not counted: to put the frames back took the tables out of
 #: the caches, so that the first bursts take several times as long and at high loads all that comes soon after waits.
 _WARM_UP = 1 / 8
 
 _PERCENTILES = {"p50_us": 50.0, "p99_us": 99.0, "p99_9_us": 99.9}
+
+Waits = NDArray[np.float64]
 
 
 class Setting(BaseModel):
@@ -67,39 +71,41 @@ class _Workers:
 
         self.packets = sum(map(len, self.shards))
 
-    def run(self, mpps: float, burst: int) -> tuple[float, NDArray[np.float64]]:
+    def run(self, mpps: float, burst: int) -> tuple[float, list[Waits]]:
         """Offer so many million packets per second, 0: all at once. The rate achieved, and what each waited, in µs."""
         for shard, frames in zip(self.shards, self._pristine, strict=True):
             _slots(shard)[:] = frames
-        seconds, waits = [], []
 
-        def work(engine: PacedEngine, shard: FrameBlock) -> None:
-            took, waited_ns = engine.run_paced(shard, self._gap_ns(mpps, shard), burst)
-            seconds.append(took)
-            waits.append(_counted(waited_ns) / 1000)
+        def work(engine: PacedEngine, shard: FrameBlock) -> tuple[float, Waits]:
+            return engine.run_paced(shard, self._gap_ns(mpps, shard), burst)
 
-        self._on_all(work)
-        return self.packets / max(seconds) / 1e6, np.concatenate(waits)
+        came = self._on_all(work)
+        return self.packets / max(took for took, _ in came) / 1e6, [waited_ns / 1000 for _, waited_ns in came]
 
-    def run_idle(self, mpps: float, burst: int) -> NDArray[np.float64]:
+    def run_idle(self, mpps: float, burst: int) -> list[Waits]:
         """What each packet waits at this pace, in µs, if nothing is done with it."""
-        waits = []
 
-        def work(engine: PacedEngine, shard: FrameBlock) -> None:
-            waits.append(_counted(engine.run_idle(len(shard), self._gap_ns(mpps, shard), burst)) / 1000)
+        def work(engine: PacedEngine, shard: FrameBlock) -> Waits:
+            return engine.run_idle(len(shard), self._gap_ns(mpps, shard), burst)
 
-        self._on_all(work)
-        return np.concatenate(waits)
+        return [waited_ns / 1000 for waited_ns in self._on_all(work)]
+
+    def gaps_us(self, mpps: float) -> list[float]:
+        """Between two packets of each worker."""
+        return [self._gap_ns(mpps, shard) / 1000 for shard in self.shards]
 
     def _gap_ns(self, mpps: float, shard: FrameBlock) -> float:
         """Between two packets of a worker, whose share of the load is that of its packets."""
         return 1000 / mpps * self.packets / max(1, len(shard)) if mpps else 0.0
 
-    def _on_all(self, work: Callable[[PacedEngine, FrameBlock], None]) -> None:
-        self._threads.run([partial(work, *own) for own in zip(self.engines, self.shards, strict=True)])
+    def _on_all(self, work: Callable[[PacedEngine, FrameBlock], Any]) -> list[Any]:
+        """What each worker's work gives."""
+        ends = self._threads.begin([partial(work, *own) for own in zip(self.engines, self.shards, strict=True)])
+        self._threads.finish(ends)
+        return [end.result() for end in ends]
 
 
-def _counted(waited: NDArray[np.float64]) -> NDArray[np.float64]:
+def _counted(waited: Waits) -> Waits:
     return waited[int(len(waited) * _WARM_UP) :]
 
 
@@ -128,23 +134,49 @@ def passes(setting: Setting) -> int:
 def _row(plan: Plan, workers: _Workers, setting: Setting, progress: Callable[[], None]) -> dict[str, Any]:
     """Percentiles are the medians of those of the passes, as one pass may meet whatever else the machine does."""
     capacity = max(workers.run(0, setting.burst)[0] for _ in range(3))
-    passes, idle = [], []
+    gaps = workers.gaps_us(capacity * setting.load)
+    rates, figures = [], []
     for _ in range(setting.repeat):
-        passes.append(workers.run(capacity * setting.load, setting.burst))
-        idle.append(workers.run_idle(capacity * setting.load, setting.burst))
+        rate, waits = workers.run(capacity * setting.load, setting.burst)
+        idle = workers.run_idle(capacity * setting.load, setting.burst)
+        rates.append(rate)
+        figures.append(_measured(waits, setting, gaps) | _of_machine(idle, setting, gaps))
         progress()
-    waits = [waited for _, waited in passes]
-    figures = {
-        name: float(np.median([np.percentile(each, share) for each in waits])) for name, share in _PERCENTILES.items()
-    }
     return setting.model_dump(exclude={"repeat"}) | {
         "chain": plan.name,
         "capacity_mpps": round(capacity, 3),
         "offered_mpps": round(capacity * setting.load, 3),
-        "mpps": round(float(np.median([rate for rate, _ in passes])), 3),
-        "mean_us": round(float(np.median([each.mean() for each in waits])), 2),
-        **{name: round(value, 2) for name, value in figures.items()},
-        "longest_us": round(max(float(each.max()) for each in waits), 1),
-        "machine_p99_us": round(float(np.median([np.percentile(each, 99.0) for each in idle])), 2),
-        "machine_longest_us": round(max(float(each.max()) for each in idle), 1),
+        "mpps": round(float(np.median(rates)), 3),
+        **{name: _over_passes(name, [of_pass[name] for of_pass in figures]) for name in figures[0]},
+    }
+
+
+def _over_passes(name: str, values: list[float]) -> float | None:
+    """The longest is that of all passes. None: most packets of most passes were behind pauses."""
+    value = max(values) if name.endswith("longest_us") else float(np.median(values))
+    return round(value, 2) if np.isfinite(value) else None
+
+
+def _measured(waits: list[Waits], setting: Setting, gaps: list[float]) -> dict[str, float]:
+    """Figures of a pass, µs. calm: of the packets that no pause held up, if these are most."""
+    counted = [_counted(each) for each in waits]
+    bursts = [setting.burst * gap * setting.load for gap in gaps]
+    calm = np.concatenate([each[~behind_pauses(each, burst)] for each, burst in zip(counted, bursts, strict=True)])
+    whole = np.concatenate(counted)
+    return {
+        "mean_us": float(whole.mean()),
+        **{name: float(np.percentile(whole, share)) for name, share in _PERCENTILES.items()},
+        "longest_us": float(whole.max()),
+        "calm_p99_us": float(np.percentile(calm, 99.0)) if 2 * len(calm) >= len(whole) else np.inf,
+    }
+
+
+def _of_machine(idle: list[Waits], setting: Setting, gaps: list[float]) -> dict[str, float]:
+    """Figures of an idle pass, µs. pauses: of a queue at this load that nothing but its pauses holds up."""
+    queues = [waits_behind(each, gap, setting.load) for each, gap in zip(idle, gaps, strict=True)]
+    whole = np.concatenate([_counted(each) for each in idle])
+    return {
+        "pauses_p99_us": float(np.percentile(np.concatenate([_counted(each) for each in queues]), 99.0)),
+        "machine_p99_us": float(np.percentile(whole, 99.0)),
+        "machine_longest_us": float(whole.max()),
     }
