@@ -1,8 +1,11 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
 from fajita import Chain, InputError
 from fajita.benchmark import make_every_flow
+from fajita.engine import pacing
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.pacing import PacedEngine
 from fajita.io.flow_order import FlowOrder
@@ -52,6 +55,22 @@ def test_an_idle_run_touches_no_packet_and_no_state_and_waits_as_little_as_the_m
     assert engine.counters().packets_in == 0
     assert len(late_ns) == 3000
     assert (late_ns >= 0).all()
+
+
+def test_a_long_run_leaves_the_processor_to_others_too(monkeypatch):
+    taken = []
+
+    def noted():
+        taken.append(True)
+        return nullcontext()
+
+    monkeypatch.setattr(pacing, "precedence", noted)
+    engine = PacedEngine(Chain([FlowCounter()]).plan)
+    engine.run_idle(1000, 100, 64)
+    assert taken == [True]
+    monkeypatch.setattr(pacing, "_LONGEST_ALONE_NS", 99_000)
+    engine.run_idle(1000, 100, 64)
+    assert taken == [True]
 
 
 def test_a_table_that_has_to_grow_ends_the_measurement():

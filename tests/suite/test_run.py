@@ -64,6 +64,8 @@ def test_percentiles_of_latency_are_in_order_and_loads_are_shares_of_capacity(tm
     for row in result.rows:
         assert 0 <= row["p50_us"] <= row["p99_us"] <= row["p99_9_us"] <= row["longest_us"] + 0.1
         assert 0 <= row["machine_p99_us"] <= row["machine_longest_us"] + 0.1
+        assert row["pauses_p99_us"] >= row["machine_p99_us"]
+        assert row["calm_p99_us"] is None or 0 <= row["calm_p99_us"] <= row["longest_us"] + 0.1
         assert row["offered_mpps"] == pytest.approx(row["capacity_mpps"] * row["load"], rel=0.01, abs=0.005)
 
 
