@@ -39,9 +39,10 @@ class PacedEngine(CompiledEngine):
         self._idle: Callable[..., int] = load_kernel(generate_idle())
 
     def run_paced(self, block: FrameBlock, gap_ns: float, most: int) -> tuple[float, NDArray[np.float64]]:
-        """Run the block, packet i being due `i * gap_ns` after the first, at most `most` at once; gap 0: all are there.
+        """Run the block, packet i being due `i * gap_ns` after the first, at most `most` at once.
 
-        Gives the seconds that it took and what each packet waited, in ns. InputError if a table has to grow.
+        gap_ns 0: all are there at once, for a loop that is the same: what it does for a burst counts where bursts are
+        small. Gives the seconds that it took and what each packet waited, in ns. InputError if a table has to grow.
         """
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
@@ -65,7 +66,7 @@ class PacedEngine(CompiledEngine):
     ) -> tuple[float, NDArray[np.float64]]:
         late, per_ns = np.empty(packets, np.int64), cycles_per_ns()
         late.fill(0)  # a page that is touched first in the timed part makes 50 to 500 µs of packets wait
-        gap = round(gap_ns * per_ns * FRACTIONS)
+        gap = max(1, round(gap_ns * per_ns * FRACTIONS))
         with precedence() if packets * gap_ns <= _LONGEST_ALONE_NS else nullcontext():
             start = time.perf_counter()
             asked = kernel(context.ctypes.data, packets, gap, most, late.ctypes.data)

@@ -35,7 +35,7 @@ def run_paced(context, total, gap, most, late):
     start = cycles()
     done = 0
     while done < total:
-        due = minimum(total, divide_unsigned((cycles() - start) * {FRACTIONS}, gap) + 1) if gap != 0 else total
+        due = minimum(total, divide_unsigned((cycles() - start) * {FRACTIONS}, gap) + 1)
         if due <= done:
             pause()
             continue
@@ -64,8 +64,8 @@ def run(arguments):
 def generate_paced(plan: Plan) -> str:
     """The module as text, with `run(context, total, gap, most, late)`.
 
-    context: the kernel's. total: packets. gap: between two, in cycles times FRACTIONS; 0: all are there. most: so many
-    are run at once. late: the address of an int64 a packet, for the cycles from when it was due to when its burst was
+    context: the kernel's. total: packets. gap: between two, in cycles times FRACTIONS, at least 1. most: so many are
+    run at once. late: the address of an int64 a packet, for the cycles from when it was due to when its burst was
     done. It returns what the kernel asks for, DONE if nothing.
     """
     lines = generate(plan).split("\n\n\nenter = entry(run_chain)")[0]
