@@ -18,6 +18,8 @@ from fajita.kernel.layout import CONTEXT, DONE, RECORDS_FULL
 from fajita.kernel.pacing import FRACTIONS, generate_idle, generate_paced
 from fajita.plan import Plan
 
+#: What is not timed runs in bursts of so many.
+_WARM_UP_BURST = 256
 #: For longer than that no run takes all of a processor, which others need too.
 _LONGEST_ALONE_NS = 1_000_000_000
 
@@ -38,8 +40,12 @@ class PacedEngine(CompiledEngine):
         self._paced: Callable[..., int] = load_kernel(generate_paced(plan))
         self._idle: Callable[..., int] = load_kernel(generate_idle())
 
-    def run_paced(self, block: FrameBlock, gap_ns: float, most: int) -> tuple[float, NDArray[np.float64]]:
+    def run_paced(
+        self, block: FrameBlock, gap_ns: float, most: int, warm_up: int = 0
+    ) -> tuple[float, NDArray[np.float64]]:
         """Run the block, packet i being due `i * gap_ns` after the first, at most `most` at once.
+
+        warm_up: so many packets are run before, as fast as can be, and are not counted.
 
         gap_ns 0: all are there at once, for a loop that is the same: what it does for a burst counts where bursts are
         small. Gives the seconds that it took and what each packet waited, in ns. InputError if a table has to grow.
@@ -50,7 +56,7 @@ class PacedEngine(CompiledEngine):
         self.fragments.begin_block()
         self._context[CONTEXT["before"] // 8] = 0
         self._allow_memory(block)
-        return self._timed(self._paced, self._context, len(block), gap_ns, most)
+        return self._timed(self._paced, self._context, warm_up, len(block), gap_ns, most)
 
     def run_idle(self, packets: int, gap_ns: float, most: int) -> NDArray[np.float64]:
         """Let as many packets be due at the same pace, and do nothing with them. Gives what each waited, in ns.
@@ -58,25 +64,27 @@ class PacedEngine(CompiledEngine):
         They wait where the machine takes the processor away, which nothing that runs on it can help.
         """
         context = np.zeros_like(self._context)  # this worker's is left alone
-        _, waited_ns = self._timed(self._idle, context, packets, gap_ns, most)
+        _, waited_ns = self._timed(self._idle, context, 0, packets, gap_ns, most)
         return waited_ns
 
     def _timed(
-        self, kernel: Callable[..., int], context: NDArray[np.int64], packets: int, gap_ns: float, most: int
+        self, kernel: Callable[..., int], context: NDArray[np.int64], first: int, total: int, gap_ns: float, most: int
     ) -> tuple[float, NDArray[np.float64]]:
-        late, per_ns = np.empty(packets, np.int64), cycles_per_ns()
+        late, per_ns = np.empty(total, np.int64), cycles_per_ns()
         late.fill(0)  # a page that is touched first in the timed part makes 50 to 500 µs of packets wait
         gap = max(1, round(gap_ns * per_ns * FRACTIONS))
-        with precedence() if packets * gap_ns <= _LONGEST_ALONE_NS else nullcontext():
+        with precedence() if total * gap_ns <= _LONGEST_ALONE_NS else nullcontext():
+            asked = kernel(context.ctypes.data, 0, first, 1, _WARM_UP_BURST, late.ctypes.data)
             start = time.perf_counter()
-            asked = kernel(context.ctypes.data, packets, gap, most, late.ctypes.data)
+            if asked == DONE:
+                asked = kernel(context.ctypes.data, first, total, gap, most, late.ctypes.data)
             seconds = time.perf_counter() - start
         if asked == RECORDS_FULL:
             right = "measure fewer packets, or a chain that emits none"
             raise InputError("records filled their buffer while latency was measured", right=right)
         if asked != DONE:
             raise InputError("a table grew while latency was measured", right="measure with flows that are all known")
-        return seconds, late / per_ns
+        return seconds, late[first:] / per_ns
 
 
 def cycles_per_ns() -> float:

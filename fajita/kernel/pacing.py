@@ -31,11 +31,11 @@ def pause(builder: Any) -> None:
 _PACED = f"""
 
 @kernel_function
-def run_paced(context, total, gap, most, late):
+def run_paced(context, first, total, gap, most, late):
     start = cycles()
-    done = 0
+    done = first
     while done < total:
-        due = minimum(total, divide_unsigned((cycles() - start) * {FRACTIONS}, gap) + 1)
+        due = minimum(total, first + divide_unsigned((cycles() - start) * {FRACTIONS}, gap) + 1)
         if due <= done:
             pause()
             continue
@@ -47,7 +47,7 @@ def run_paced(context, total, gap, most, late):
             return asked
         now = cycles() - start
         for index in range(done, done + count):
-            store_64(late + 8 * index, now - divide_unsigned(index * gap, {FRACTIONS}))
+            store_64(late + 8 * index, now - divide_unsigned((index - first) * gap, {FRACTIONS}))
         done += count
     return DONE
 
@@ -62,11 +62,11 @@ def run(arguments):
 
 
 def generate_paced(plan: Plan) -> str:
-    """The module as text, with `run(context, total, gap, most, late)`.
+    """The module as text, with `run(context, first, total, gap, most, late)`.
 
-    context: the kernel's. total: packets. gap: between two, in cycles times FRACTIONS, at least 1. most: so many are
-    run at once. late: the address of an int64 a packet, for the cycles from when it was due to when its burst was
-    done. It returns what the kernel asks for, DONE if nothing.
+    context: the kernel's. first, total: packets from the one on to before the other. gap: between two, in cycles times
+    FRACTIONS, at least 1. most: so many are run at once. late: the address of an int64 a packet, for the cycles from
+    when it was due to when its burst was done. It returns what the kernel asks for, DONE if nothing.
     """
     lines = generate(plan).split("\n\n\nenter = entry(run_chain)")[0]
     return f"from fajita.kernel.pacing import cycles, pause\n{lines}{_PACED.format(work='run_chain(context)')}"

@@ -29,9 +29,9 @@ from fajita.plan import Plan
 from fajita.sharding import OWN
 from fajita.suite.pauses import behind_pauses, waits_behind
 
-#: Of a pass this share comes first, at the same pace, and is not counted: to put the frames back took the tables out of
-#: the caches, so that the first bursts take several times as long and at high loads all that comes soon after waits.
-_WARM_UP = 1 / 8
+#: Of a pass this share comes first, all at once, and is not counted: to put the frames back took the tables out of the
+#: caches, into which they come back flow by flow.
+_WARM_UP = 1 / 2
 
 _PERCENTILES = {"p50_us": 50.0, "p99_us": 99.0, "p99_9_us": 99.9}
 
@@ -77,16 +77,17 @@ class _Workers:
             _slots(shard)[:] = frames
 
         def work(engine: PacedEngine, shard: FrameBlock) -> tuple[float, Waits]:
-            return engine.run_paced(shard, self._gap_ns(mpps, shard), burst)
+            return engine.run_paced(shard, self._gap_ns(mpps, shard), burst, len(shard) - _counted(shard))
 
         came = self._on_all(work)
-        return self.packets / max(took for took, _ in came) / 1e6, [waited_ns / 1000 for _, waited_ns in came]
+        counted = sum(map(_counted, self.shards))
+        return counted / max(took for took, _ in came) / 1e6, [waited_ns / 1000 for _, waited_ns in came]
 
     def run_idle(self, mpps: float, burst: int) -> list[Waits]:
         """What each packet waits at this pace, in µs, if nothing is done with it."""
 
         def work(engine: PacedEngine, shard: FrameBlock) -> Waits:
-            return engine.run_idle(len(shard), self._gap_ns(mpps, shard), burst)
+            return engine.run_idle(_counted(shard), self._gap_ns(mpps, shard), burst)
 
         return [waited_ns / 1000 for waited_ns in self._on_all(work)]
 
@@ -105,8 +106,9 @@ class _Workers:
         return [end.result() for end in ends]
 
 
-def _counted(waited: Waits) -> Waits:
-    return waited[int(len(waited) * _WARM_UP) :]
+def _counted(shard: FrameBlock) -> int:
+    """How many packets of a pass count."""
+    return len(shard) - int(len(shard) * _WARM_UP)
 
 
 def _slots(shard: FrameBlock) -> NDArray[np.uint8]:
@@ -159,10 +161,9 @@ def _over_passes(name: str, values: list[float]) -> float | None:
 
 def _measured(waits: list[Waits], setting: Setting, gaps: list[float]) -> dict[str, float]:
     """Figures of a pass, µs. calm: of the packets that no pause held up, if these are most."""
-    counted = [_counted(each) for each in waits]
     bursts = [setting.burst * gap * setting.load for gap in gaps]
-    calm = np.concatenate([each[~behind_pauses(each, burst)] for each, burst in zip(counted, bursts, strict=True)])
-    whole = np.concatenate(counted)
+    calm = np.concatenate([each[~behind_pauses(each, burst)] for each, burst in zip(waits, bursts, strict=True)])
+    whole = np.concatenate(waits)
     return {
         "mean_us": float(whole.mean()),
         **{name: float(np.percentile(whole, share)) for name, share in _PERCENTILES.items()},
@@ -174,9 +175,9 @@ def _measured(waits: list[Waits], setting: Setting, gaps: list[float]) -> dict[s
 def _of_machine(idle: list[Waits], setting: Setting, gaps: list[float]) -> dict[str, float]:
     """Figures of an idle pass, µs. pauses: of a queue at this load that nothing but its pauses holds up."""
     queues = [waits_behind(each, gap, setting.load) for each, gap in zip(idle, gaps, strict=True)]
-    whole = np.concatenate([_counted(each) for each in idle])
+    whole = np.concatenate(idle)
     return {
-        "pauses_p99_us": float(np.percentile(np.concatenate([_counted(each) for each in queues]), 99.0)),
+        "pauses_p99_us": float(np.percentile(np.concatenate(queues), 99.0)),
         "machine_p99_us": float(np.percentile(whole, 99.0)),
         "machine_longest_us": float(whole.max()),
     }

@@ -38,6 +38,16 @@ def test_a_paced_engine_does_what_any_does(gap_ns, most):
         assert seconds >= 2999 * gap_ns * 0.9e-9
 
 
+def test_packets_to_warm_up_are_run_and_not_counted():
+    plan, frames = Chain([FlowCounter()]).plan, block()
+    engine = PacedEngine(plan)
+    make_every_flow(engine, 40)
+    _, late_ns = engine.run_paced(frames, 50, 64, warm_up=1000)
+    assert len(late_ns) == 2000
+    assert (late_ns >= 0).all()
+    assert sum(int(rows["packets"].sum()) for rows in engine.rows(plan.nfs[0])) == 40 + 3000
+
+
 def test_with_all_packets_there_the_last_waits_longest():
     plan = Chain([FlowCounter()]).plan
     engine = PacedEngine(plan)
