@@ -45,46 +45,59 @@ class PacedEngine(CompiledEngine):
     ) -> tuple[float, NDArray[np.float64]]:
         """Run the block, packet i being due `i * gap_ns` after the first, at most `most` at once.
 
-        warm_up: so many packets are run before, as fast as can be, and are not counted.
-
-        gap_ns 0: all are there at once, for a loop that is the same: what it does for a burst counts where bursts are
-        small. Gives the seconds that it took and what each packet waited, in ns. InputError if a table has to grow.
+        warm_up: so many packets are run before, as fast as can be, and are not counted. gap_ns 0: all are there at
+        once, for a loop that is the same: what it does for a burst counts where bursts are small. Gives the seconds that it took and what each packet waited, in ns. InputError if a table has to grow.
         """
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
         self._place("clocks", block.time_ns)
         self.fragments.begin_block()
         self._context[CONTEXT["before"] // 8] = 0
+        late = _results(len(block))
+        self._live = (late,)
         self._allow_memory(block)
-        return self._timed(self._paced, self._context, warm_up, len(block), gap_ns, most)
+        return _timed(self._paced, self._context, warm_up, late, gap_ns, most)
 
     def run_idle(self, packets: int, gap_ns: float, most: int) -> NDArray[np.float64]:
         """Let as many packets be due at the same pace, and do nothing with them. Gives what each waited, in ns.
 
         They wait where the machine takes the processor away, which nothing that runs on it can help.
         """
-        context = np.zeros_like(self._context)  # this worker's is left alone
-        _, waited_ns = self._timed(self._idle, context, 0, packets, gap_ns, most)
+        late, context = _results(packets), np.zeros_like(self._context)  # this worker's is left alone
+        self._live = (late, context)
+        self._allow_memory()
+        _, waited_ns = _timed(self._idle, context, 0, late, gap_ns, most)
         return waited_ns
 
-    def _timed(
-        self, kernel: Callable[..., int], context: NDArray[np.int64], first: int, total: int, gap_ns: float, most: int
-    ) -> tuple[float, NDArray[np.float64]]:
-        late, per_ns = np.empty(total, np.int64), cycles_per_ns()
-        late.fill(0)  # a page that is touched first in the timed part makes 50 to 500 µs of packets wait
-        gap = max(1, round(gap_ns * per_ns * FRACTIONS))
-        with precedence() if total * gap_ns <= _LONGEST_ALONE_NS else nullcontext():
-            asked = kernel(context.ctypes.data, 0, first, 1, _WARM_UP_BURST, late.ctypes.data)
-            start = time.perf_counter()
-            if asked == DONE:
-                asked = kernel(context.ctypes.data, first, total, gap, most, late.ctypes.data)
-            seconds = time.perf_counter() - start
-        if asked == RECORDS_FULL:
-            right = "measure fewer packets, or a chain that emits none"
-            raise InputError("records filled their buffer while latency was measured", right=right)
-        if asked != DONE:
-            raise InputError("a table grew while latency was measured", right="measure with flows that are all known")
-        return seconds, late[first:] / per_ns
+
+def _results(packets: int) -> NDArray[np.int64]:
+    late = np.empty(packets, np.int64)
+    late.fill(0)  # a page that is touched first in the timed part makes 50 to 500 µs of packets wait
+    return late
+
+
+def _timed(
+    kernel: Callable[..., int],
+    context: NDArray[np.int64],
+    warm_up: int,
+    late: NDArray[np.int64],
+    gap_ns: float,
+    most: int,
+) -> tuple[float, NDArray[np.float64]]:
+    per_ns, total = cycles_per_ns(), len(late)
+    gap = max(1, round(gap_ns * per_ns * FRACTIONS))
+    with precedence() if total * gap_ns <= _LONGEST_ALONE_NS else nullcontext():
+        asked = kernel(context.ctypes.data, 0, warm_up, 1, _WARM_UP_BURST, late.ctypes.data)
+        start = time.perf_counter()
+        if asked == DONE:
+            asked = kernel(context.ctypes.data, warm_up, total, gap, most, late.ctypes.data)
+        seconds = time.perf_counter() - start
+    if asked == RECORDS_FULL:
+        right = "measure fewer packets, or a chain that emits none"
+        raise InputError("records filled their buffer while latency was measured", right=right)
+    if asked != DONE:
+        raise InputError("a table grew while latency was measured", right="measure with flows that are all known")
+    return seconds, late[warm_up:] / per_ns
 
 
 def cycles_per_ns() -> float:
