@@ -46,7 +46,8 @@ class PacedEngine(CompiledEngine):
         """Run the block, packet i being due `i * gap_ns` after the first, at most `most` at once.
 
         warm_up: so many packets are run before, as fast as can be, and are not counted. gap_ns 0: all are there at
-        once, for a loop that is the same: what it does for a burst counts where bursts are small. Gives the seconds that it took and what each packet waited, in ns. InputError if a table has to grow.
+        once, for a loop that is the same: what it does for a burst counts where bursts are small. Gives the seconds
+        that it took and what each packet waited, in ns. InputError if a table has to grow.
         """
         for name in ("address", "captured", "wire", "time_ns", "link", "verdict"):
             self._place(name, getattr(block, name))
