@@ -75,21 +75,25 @@ def is_match_apart(plan: Plan, number: int) -> bool:
 
 def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
     only_plain = _takes_plain_apart(plan, number)
+    first = "position" if start == "0" else f"(position + {start})"
     if only_plain:
+        columns = f"address + 8 * {first}, captured + 4 * {first}, link + {first}"
+        text.line(f"parse_plain_burst({columns}, count - {start}, scratch + {scratch.headers} + 8 * {start})")
         text.line(f"j = {start}")
     text.line("while j < count:" if only_plain else f"for j in {_packets(start)}:")
     with text.indented():
         text.line("frame = load_i64(address + 8 * (position + j))")
         if only_plain:
-            text.line(f"headers = parse_plain_ipv4({_FRAME})")
+            text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
             text.line("if headers == 0:")
             text.line(f"    j = hash_{number}_other(context, scratch, position, j, count, frame)")
             text.line("    continue")
+            text.line("headers = known_plain(headers)")
         else:
             text.line(
                 f"headers = {f'parse({_FRAME})' if number == 0 else f'load_i64(scratch + {scratch.headers} + 8 * j)'}"
             )
-        if number == 0:
+        if number == 0 and not only_plain:
             text.line(f"store_64(scratch + {scratch.headers} + 8 * j, headers)")
         if not only_plain:
             _emit_apart(text, plan, segment, number=number)
