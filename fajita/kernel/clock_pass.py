@@ -8,7 +8,6 @@ first of a block begin there.
 
 from fajita.kernel.layout import BURST, CONTEXT, Scratch
 from fajita.kernel.text import Text
-from fajita.kernel.vectors import TIMES
 from fajita.plan import Plan
 
 
@@ -37,14 +36,9 @@ def emit_note_clocks(text: Text, plan: Plan, scratch: Scratch) -> None:
     with text.indented():
         text.line(f"clocks = load_i64(context + {CONTEXT['clocks']})")
         text.line(f"clock = load_i64(context + {CONTEXT['clock']})")
-        text.line("j = 0")
-        text.line(f"while j + {TIMES} <= count:")
-        text.line(f"    clock = latest_of_8(clock, clocks + 8 * (position + j), scratch + {scratch.clock} + 8 * j)")
-        text.line(f"    j += {TIMES}")
-        text.line("while j < count:")
+        text.line("for j in range(count):")
         text.line("    clock = maximum(clock, load_i64(clocks + 8 * (position + j)))")
         text.line(f"    store_64(scratch + {scratch.clock} + 8 * j, clock)")
-        text.line("    j += 1")
         text.line(f"store_64(context + {CONTEXT['clock']}, clock)")
 
 

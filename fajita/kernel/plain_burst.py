@@ -5,8 +5,6 @@ Most frames are plain, and which of them are TCP and which UDP no processor fore
 
 from typing import Any
 
-from llvmlite import ir
-
 from fajita.io.frames import ETHERNET
 from fajita.kernel.function import kernel_function
 from fajita.kernel.memory import load_i64, load_u8, load_u32, store_64
@@ -57,7 +55,9 @@ def parse_plain_frames(builder: Any, address: Any, captured: Any, target: Any) -
     total = builder.lshr(
         llvm_intrinsic(builder, f"llvm.bswap.v{FRAMES}i32", lengths.type, lengths), every(I32, FRAMES, 16)
     )
-    store_vector(builder, _headers(builder, kinds, total, protocols, load_vector(builder, captured, I32, FRAMES)), target)
+    store_vector(
+        builder, _headers(builder, kinds, total, protocols, load_vector(builder, captured, I32, FRAMES)), target
+    )
 
 
 def _headers(builder: Any, kinds: Any, total: Any, protocols: Any, captured: Any) -> Any:

@@ -7,7 +7,7 @@ from llvmlite import ir
 from fajita.kernel.bounds import checked_address
 from fajita.kernel.function import kernel_function
 from fajita.kernel.memory import load_u32
-from fajita.kernel.operation import I8, I16, I32, I64, llvm_intrinsic, operation
+from fajita.kernel.operation import I32, I64, llvm_intrinsic, operation
 
 #: Words that are summed, and times that are looked through, at once.
 _SUMMED, TIMES = 16, 8
