@@ -251,8 +251,6 @@ class PacketBody:
             self._emit_count_dropped()
         else:
             text.line(f"store_64(scratch + {self.scratch.status} + 8 * j, 3)")
-        if self.family == 4 and self.plan.tells_ipv6:
-            text.line("j += 1")
         text.line("continue")
 
     def _emit_count_dropped(self) -> None:

@@ -33,18 +33,22 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
         for name in counters.values():
             text.line(f"{name} = 0")
         emit_first_prefetch(text, plan, number)
+        start = first.removesuffix(", ") or "0"
+        ipv6 = f"run_{number}_ipv6(context, scratch, position"
         if plan.tells_ipv6:
-            text.line(f"j = {first.removesuffix(', ') or 0}")
-        text.line("while j < count:" if plan.tells_ipv6 else f"for j in range({first}count):")
+            # Often all packets of a burst are of one family.
+            text.line(f"start = {start}")
+            text.line(f"if start < count and load_i64(scratch + {scratch.headers} + 8 * start) & {int(Layer.IPV6)}:")
+            text.line(f"    start = {ipv6}, start, count{ahead})")
+            start = "start"
+        text.line(f"for j in range({'' if start == '0' else f'{start}, '}count):")
         with text.indented():
             text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
-                text.line(f"    j = run_{number}_ipv6(context, scratch, position, j, count{ahead})")
+                text.line(f"    {ipv6}, j, j + 1{ahead})")
                 text.line("    continue")
             _emit_packet(text, plan, number, scratch, statistics, family=4)
-            if plan.tells_ipv6:
-                text.line("j += 1")
         for index, name in counters.items():
             place = f"statistics + {statistics.received[index]}"
             amount = f"count - {'first - ' if first else ''}{name}" if name.startswith("missed") else name
