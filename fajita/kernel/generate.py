@@ -43,7 +43,7 @@ from fajita.kernel.function import burst_function, kernel_function, rare_functio
 from fajita.kernel.hash import AWAITED, HASHES, SECOND_SIDE
 from fajita.kernel.layout import DONE, RECORDS_FULL
 from fajita.kernel.memory import *
-from fajita.kernel.parse import REASON_SHIFT, known_plain, parse, parse_any, parse_plain_ipv6
+from fajita.kernel.parse import REASON_SHIFT, known_plain_ipv4, known_plain_ipv6, parse, parse_any
 from fajita.kernel.plain_burst import parse_plain_burst
 from fajita.kernel.quoted import *
 from fajita.kernel.records import LAST_AT, NEXT_AT, emit_record

@@ -68,12 +68,13 @@ PLAIN_TCP = _PLAIN | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
 _PLAIN_DIFFERENCES = PLAIN_UDP ^ PLAIN_TCP
 #: And IPv6 at byte 14 without extension headers, UDP or TCP at byte 54.
 _PLAIN_IPV6 = _HAS_ETHERNET | _HAS_IPV6 | _HAS_FLOW | _HAS_PORTS | (14 << IP_SHIFT) | (54 << TRANSPORT_SHIFT)
-_PLAIN_IPV6_UDP = _PLAIN_IPV6 | _HAS_UDP | (UDP_PROTOCOL << PROTOCOL_SHIFT)
-_PLAIN_IPV6_TCP = _PLAIN_IPV6 | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
+PLAIN_IPV6_UDP = _PLAIN_IPV6 | _HAS_UDP | (UDP_PROTOCOL << PROTOCOL_SHIFT)
+PLAIN_IPV6_TCP = _PLAIN_IPV6 | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
 UNTAGGED_PLAIN_IPV4 = 0x450008  # EtherType 0x0800 and the byte 0x45 as a little-endian load sees them
 TYPE_AND_VERSION = 0xFFFFFF
 FRAGMENT_BITS = 0xFF3F  # more fragments and fragment offset, likewise
 PLAIN_BYTES = 42  # as many as the headers of UDP in plain IPv4
+PLAIN_IPV6_BYTES = 62
 
 
 @kernel_function
@@ -106,21 +107,32 @@ def parse_plain_ipv4(frame, captured, link):
 
 
 @kernel_function
-def known_plain(headers):
-    """The headers word of plain IPv4, which is not 0, such that the compiler knows where what lies."""
+def known_plain_ipv4(headers):
+    """The headers word of plain IPv4 such that the compiler knows where what lies."""
     return (headers & _PLAIN_DIFFERENCES) | (PLAIN_UDP & ~_PLAIN_DIFFERENCES)
+
+
+@kernel_function
+def known_plain_ipv6(headers):
+    """The same of plain IPv6."""
+    return (headers & _PLAIN_DIFFERENCES) | (PLAIN_IPV6_UDP & ~_PLAIN_DIFFERENCES)
 
 
 @kernel_function
 def parse_plain_ipv6(frame, captured, link):
     """The same for UDP or TCP in IPv6 without tags, extension headers and faults."""
-    if link == ETHERNET and captured >= 62 and load_be16(frame + 12) == IPV6_TYPE and load_u8(frame + 14) >> 4 == 6:
+    if (
+        link == ETHERNET
+        and captured >= PLAIN_IPV6_BYTES
+        and load_be16(frame + 12) == IPV6_TYPE
+        and load_u8(frame + 14) >> 4 == 6
+    ):
         payload, protocol = load_be16(frame + 18), load_u8(frame + 20)
         if payload + 54 <= captured:
             if protocol == UDP_PROTOCOL and payload >= 8:
-                return _PLAIN_IPV6_UDP
+                return PLAIN_IPV6_UDP
             if protocol == TCP_PROTOCOL and payload >= 20:
-                return _PLAIN_IPV6_TCP
+                return PLAIN_IPV6_TCP
     return 0
 
 
