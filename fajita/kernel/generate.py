@@ -51,7 +51,7 @@ from fajita.kernel.slots import *
 from fajita.kernel.table import ATTENTION, COUNT, ENTRIES_AT, MASK, MOST, SECRET_0, SECRET_1, TAGS
 from fajita.kernel.table import DESCRIPTOR_BYTES, GROUP, KEY_MASK, NOWHERE, side_functions
 from fajita.kernel.validity import checksum_valid
-from fajita.kernel.vectors import latest_of_8, sum_u32
+from fajita.kernel.vectors import sum_u32
 """
 #: Of a chain about the packets inside tunnels, in place of functions of these names.
 _INNER_IMPORTS = """\

@@ -44,79 +44,81 @@ def are_long_ethernet(builder: Any, captured: Any, link: Any) -> Any:
 
 
 @operation
-def parse_plain_frames(builder: Any, address: Any, captured: Any, target: Any) -> None:
-    """The headers words of so many frames that are long enough, 0 of one that is not plain, stored at `target`.
+def find_plain_ipv4(builder: Any, address: Any, captured: Any, target: Any) -> Any:
+    """The headers words of those of so many long frames that are plain IPv4, 0 of the others, stored at `target`;
+    whether there are others.
 
     address, captured: where the columns of their addresses and captured lengths lie.
     """
-    starts = []
-    for number in range(FRAMES):
-        frame = load_i64.emit(builder, builder.add(address, I64(8 * number)))
-        starts.append(load_vector(builder, builder.add(frame, I64(12)), I32, 4))
-    twos = [lanes_of(builder, starts[at], starts[at + 1], list(range(8))) for at in range(0, FRAMES, 2)]
-    fours = [lanes_of(builder, twos[at], twos[at + 1], list(range(16))) for at in (0, 2)]
-    # Of each frame bytes 12 to 15, 16 to 19 and 20 to 23.
-    words = [lanes_of(builder, *fours, [4 * number + word for number in range(FRAMES)]) for word in range(3)]
-    lengths = load_vector(builder, captured, I32, FRAMES)
-    headers = _Headers(builder, words, lengths)
-    headers.find_ipv4()
-    headers.find_ipv6()
-    store_vector(builder, headers.found, target)
+    frames = _Frames(builder, address, captured)
+    is_plain = frames.has(frames.words[0], TYPE_AND_VERSION, UNTAGGED_PLAIN_IPV4)
+    is_plain = builder.and_(is_plain, frames.has(frames.words[2], FRAGMENT_BITS, 0))
+    total = builder.lshr(frames.swapped, every(I32, FRAMES, 16))
+    is_plain = builder.and_(is_plain, frames.are_there(total, 14))
+    protocol = builder.lshr(frames.words[2], every(I32, FRAMES, 24))
+    of_protocols = {UDP_PROTOCOL: (28, PLAIN_UDP), TCP_PROTOCOL: (40, PLAIN_TCP)}
+    found = frames.of_protocols(is_plain, protocol, total, of_protocols, every(I64, FRAMES, 0))
+    store_vector(builder, found, target)
+    others = builder.bitcast(builder.icmp_unsigned("==", found, every(I64, FRAMES, 0)), I8)
+    return builder.icmp_unsigned("!=", others, I8(0))
 
 
-class _Headers:
-    """Writes the comparisons, each of all frames at once. found: the headers words so far."""
+@operation
+def find_plain_ipv6(builder: Any, address: Any, captured: Any, target: Any) -> None:
+    """Those of plain IPv6 put in their places between those that were found."""
+    frames = _Frames(builder, address, captured)
+    is_plain = frames.has(frames.words[0], _TYPE_AND_VERSION_OF_IPV6, _UNTAGGED_IPV6)
+    is_long = builder.icmp_unsigned(">=", frames.captured, every(I32, FRAMES, PLAIN_IPV6_BYTES))
+    payload = builder.and_(frames.swapped, every(I32, FRAMES, 0xFFFF))
+    is_plain = builder.and_(builder.and_(is_plain, is_long), frames.are_there(payload, 54))
+    protocol = builder.and_(frames.words[2], every(I32, FRAMES, 0xFF))
+    of_protocols = {UDP_PROTOCOL: (8, PLAIN_IPV6_UDP), TCP_PROTOCOL: (20, PLAIN_IPV6_TCP)}
+    found = load_vector(builder, target, I64, FRAMES)
+    store_vector(builder, frames.of_protocols(is_plain, protocol, payload, of_protocols, found), target)
 
-    def __init__(self, builder: Any, words: list[Any], captured: Any) -> None:
-        self._builder, self._captured, self.found = builder, captured, every(I64, FRAMES, 0)
-        self._kind, self._second, self._third = words
-        # What the second word has in network byte order.
-        self._swapped = llvm_intrinsic(builder, f"llvm.bswap.v{FRAMES}i32", words[1].type, words[1])
 
-    def find_ipv4(self) -> None:
-        """EtherType, version and header length, type of service; total length, identification; fragment, TTL, protocol."""
-        is_plain = self._all(
-            self._has(self._kind, TYPE_AND_VERSION, UNTAGGED_PLAIN_IPV4), self._has(self._third, FRAGMENT_BITS, 0)
-        )
-        total, protocol = (
-            self._builder.lshr(word, every(I32, FRAMES, bits))
-            for word, bits in ((self._swapped, 16), (self._third, 24))
-        )
-        is_plain = self._all(is_plain, self._is_there(total, 14))
-        self._take(is_plain, protocol, total, {UDP_PROTOCOL: (28, PLAIN_UDP), TCP_PROTOCOL: (40, PLAIN_TCP)})
+class _Frames:
+    """The start of so many frames, each of which has PLAIN_BYTES, and comparisons with all of them at once.
 
-    def find_ipv6(self) -> None:
-        """EtherType, version, traffic class; flow label, payload length; next header, hop limit, source."""
-        is_plain = self._has(self._kind, _TYPE_AND_VERSION_OF_IPV6, _UNTAGGED_IPV6)
-        is_long = self._builder.icmp_unsigned(">=", self._captured, every(I32, FRAMES, PLAIN_IPV6_BYTES))
-        payload, protocol = (
-            self._builder.and_(word, every(I32, FRAMES, mask))
-            for word, mask in ((self._swapped, 0xFFFF), (self._third, 0xFF))
-        )
-        is_plain = self._all(is_plain, is_long, self._is_there(payload, 54))
-        self._take(is_plain, protocol, payload, {UDP_PROTOCOL: (8, PLAIN_IPV6_UDP), TCP_PROTOCOL: (20, PLAIN_IPV6_TCP)})
+    words: bytes 12 to 15, 16 to 19 and 20 to 23, as little-endian loads see them: of IPv4 EtherType, version, header
+    length, type of service; total length, identification; fragment, TTL, protocol; of IPv6 EtherType, version, traffic
+    class; flow label, payload length; next header, hop limit. swapped: the second one in network byte order.
+    """
 
-    def _all(self, first: Any, *others: Any) -> Any:
-        for other in others:
-            first = self._builder.and_(first, other)
-        return first
+    def __init__(self, builder: Any, address: Any, captured: Any) -> None:
+        starts = []
+        for number in range(FRAMES):
+            frame = load_i64.emit(builder, builder.add(address, I64(8 * number)))
+            starts.append(load_vector(builder, builder.add(frame, I64(12)), I32, 4))
+        twos = [lanes_of(builder, starts[at], starts[at + 1], list(range(8))) for at in range(0, FRAMES, 2)]
+        fours = [lanes_of(builder, twos[at], twos[at + 1], list(range(16))) for at in (0, 2)]
+        self.words = [lanes_of(builder, *fours, [4 * number + word for number in range(FRAMES)]) for word in range(3)]
+        self.swapped = llvm_intrinsic(builder, f"llvm.bswap.v{FRAMES}i32", self.words[1].type, self.words[1])
+        self.captured = load_vector(builder, captured, I32, FRAMES)
+        self._builder = builder
 
-    def _has(self, word: Any, mask: int, wanted: int) -> Any:
-        return self._builder.icmp_unsigned(
-            "==", self._builder.and_(word, every(I32, FRAMES, mask)), every(I32, FRAMES, wanted)
-        )
+    def has(self, word: Any, mask: int, wanted: int) -> Any:
+        """Whether some bits of a word are as wanted."""
+        masked = self._builder.and_(word, every(I32, FRAMES, mask))
+        return self._builder.icmp_unsigned("==", masked, every(I32, FRAMES, wanted))
 
-    def _is_there(self, length: Any, start: int) -> Any:
+    def are_there(self, length: Any, start: int) -> Any:
         """Whether so many bytes from `start` on were captured."""
-        return self._builder.icmp_unsigned("<=", self._builder.add(length, every(I32, FRAMES, start)), self._captured)
+        end = self._builder.add(length, every(I32, FRAMES, start))
+        return self._builder.icmp_unsigned("<=", end, self.captured)
 
-    def _take(self, is_plain: Any, protocol: Any, length: Any, protocols: dict[int, tuple[int, int]]) -> None:
-        """Those of some protocols; of each the least length, and the headers word."""
+    def of_protocols(
+        self, is_plain: Any, protocol: Any, length: Any, protocols: dict[int, tuple[int, int]], found: Any
+    ) -> Any:
+        """`found`, and where a frame is plain and of one of some protocols that one's headers word, if it has the least
+        length that goes with it."""
+        builder = self._builder
         for number, (least, word) in protocols.items():
-            is_one = self._builder.icmp_unsigned("==", protocol, every(I32, FRAMES, number))
-            is_long = self._builder.icmp_unsigned(">=", length, every(I32, FRAMES, least))
-            is_taken = self._all(is_plain, is_one, is_long)
-            self.found = self._builder.select(is_taken, every(I64, FRAMES, word), self.found)
+            is_one = builder.icmp_unsigned("==", protocol, every(I32, FRAMES, number))
+            is_long = builder.icmp_unsigned(">=", length, every(I32, FRAMES, least))
+            is_taken = builder.and_(is_plain, builder.and_(is_one, is_long))
+            found = builder.select(is_taken, every(I64, FRAMES, word), found)
+        return found
 
 
 @kernel_function
@@ -125,7 +127,8 @@ def parse_plain_burst(address, captured, link, count, target):
     burst lie."""
     j = 0
     while j + FRAMES <= count and are_long_ethernet(captured + 4 * j, link + j):
-        parse_plain_frames(address + 8 * j, captured + 4 * j, target + 8 * j)
+        if find_plain_ipv4(address + 8 * j, captured + 4 * j, target + 8 * j):
+            find_plain_ipv6(address + 8 * j, captured + 4 * j, target + 8 * j)
         j += FRAMES
     while j < count:
         frame, length, kind = load_i64(address + 8 * j), load_u32(captured + 4 * j), load_u8(link + j)

@@ -9,9 +9,8 @@ from fajita.kernel.function import kernel_function
 from fajita.kernel.memory import load_u32
 from fajita.kernel.operation import I32, I64, llvm_intrinsic, operation
 
-#: Words that are summed, and times that are looked through, at once.
-_SUMMED, TIMES = 16, 8
-_EARLIEST = -(1 << 63)
+#: Words that are summed at once.
+_SUMMED = 16
 
 
 def load_vector(builder: Any, address: Any, kind: Any, lanes: int) -> Any:
@@ -51,29 +50,10 @@ def sum_of_16(builder: Any, address: Any) -> Any:
 def sum_u32(address, count):
     """The sum of a column of unsigned words of 32 bits."""
     total, end = 0, address + 4 * count
-    while address + 64 <= end:
+    while address + 4 * _SUMMED <= end:
         total += sum_of_16(address)
-        address += 64
+        address += 4 * _SUMMED
     while address < end:
         total += load_u32(address)
         address += 4
     return total
-
-
-@operation
-def latest_of_8(builder: Any, clock: Any, times: Any, target: Any) -> Any:
-    """At each of 8 times the latest of `clock` and the times up to it, stored at `target`; gives the last of them."""
-    earliest = every(I64, TIMES, _EARLIEST)
-    latest = load_vector(builder, times, I64, TIMES)
-    for step in (1, 2, 4):
-        # Each lane's neighbour, so many lanes before it; none for the first ones.
-        before = lanes_of(builder, earliest, latest, [TIMES + lane - step for lane in range(TIMES)])
-        latest = _larger(builder, latest, before)
-    first = builder.insert_element(earliest, clock, I32(0))
-    latest = _larger(builder, latest, lanes_of(builder, first, first, [0] * TIMES))
-    store_vector(builder, latest, target)
-    return builder.extract_element(latest, I32(TIMES - 1))
-
-
-def _larger(builder: Any, one: Any, other: Any) -> Any:
-    return builder.select(builder.icmp_signed(">", one, other), one, other)
