@@ -92,7 +92,9 @@ class _Frames:
             starts.append(load_vector(builder, builder.add(frame, I64(12)), I32, 4))
         twos = [lanes_of(builder, starts[at], starts[at + 1], list(range(8))) for at in range(0, FRAMES, 2)]
         fours = [lanes_of(builder, twos[at], twos[at + 1], list(range(16))) for at in (0, 2)]
-        self.words = [lanes_of(builder, *fours, [4 * number + word for number in range(FRAMES)]) for word in range(3)]
+        self.words = [
+            lanes_of(builder, fours[0], fours[1], [4 * number + word for number in range(FRAMES)]) for word in range(3)
+        ]
         self.swapped = llvm_intrinsic(builder, f"llvm.bswap.v{FRAMES}i32", self.words[1].type, self.words[1])
         self.captured = load_vector(builder, captured, I32, FRAMES)
         self._builder = builder
