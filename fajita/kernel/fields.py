@@ -177,8 +177,8 @@ def _place_patcher(field: Field) -> KernelFunction:
 
 @kernel_function
 def repair_segment(frame, headers, change):
-    """The checksum of the transport header, after a change of all that it covers."""
-    _repair_transport(start_of_transport(frame, headers), headers, change)
+    """The checksum of the transport header, after several changes, summed, of what it covers."""
+    _repair_transport(start_of_transport(frame, headers), headers, fold(change))
 
 
 def _poker(name: str) -> KernelFunction:

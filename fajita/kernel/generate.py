@@ -43,13 +43,15 @@ from fajita.kernel.function import burst_function, kernel_function, rare_functio
 from fajita.kernel.hash import AWAITED, HASHES, SECOND_SIDE
 from fajita.kernel.layout import DONE, RECORDS_FULL
 from fajita.kernel.memory import *
-from fajita.kernel.parse import REASON_SHIFT, parse, parse_any, parse_plain_ipv4, parse_plain_ipv6
+from fajita.kernel.parse import REASON_SHIFT, known_plain_ipv4, known_plain_ipv6, parse, parse_any
+from fajita.kernel.plain_burst import parse_plain_burst
 from fajita.kernel.quoted import *
 from fajita.kernel.records import LAST_AT, NEXT_AT, emit_record
 from fajita.kernel.slots import *
 from fajita.kernel.table import ATTENTION, COUNT, ENTRIES_AT, MASK, MOST, SECRET_0, SECRET_1, TAGS
 from fajita.kernel.table import DESCRIPTOR_BYTES, GROUP, KEY_MASK, NOWHERE, side_functions
 from fajita.kernel.validity import checksum_valid
+from fajita.kernel.vectors import sum_u32
 """
 #: Of a chain about the packets inside tunnels, in place of functions of these names.
 _INNER_IMPORTS = """\
@@ -172,16 +174,14 @@ def _emit_run_chain(text: Text, plan: Plan, scratch: Scratch) -> None:
             emit_words(text, ("before",))
         for stage in range(1, stages(plan)):
             text.line(f"scratch_{stage} = scratch + {stage * scratch.total}")
-        text.line(f"in_bytes = {' = '.join(f'count_{stage}' for stage in range(stages(plan)))} = 0")
+        text.line(f"{' = '.join(f'count_{stage}' for stage in range(stages(plan)))} = 0")
         text.line("full = DONE")
         text.line("while position < end:")
         with text.indented():
             _emit_burst(text, plan, scratch)
         emit_pour_all(text, plan)
-        text.line("for j in range(first, position):")
-        text.line("    in_bytes += load_u32(wire + 4 * j)")
-        in_bytes = place_statistics(plan).in_bytes
-        text.line(f"store_64(statistics + {in_bytes}, load_i64(statistics + {in_bytes}) + in_bytes)")
+        in_bytes = f"statistics + {place_statistics(plan).in_bytes}"
+        text.line(f"store_64({in_bytes}, load_i64({in_bytes}) + sum_u32(wire + 4 * first, position - first))")
         text.line(f"store_64(context + {CONTEXT['position']}, position)")
         text.line("return full")
     text.lines(_ENTRY)

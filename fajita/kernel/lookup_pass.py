@@ -75,21 +75,25 @@ def is_match_apart(plan: Plan, number: int) -> bool:
 
 def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
     only_plain = _takes_plain_apart(plan, number)
+    first = "position" if start == "0" else f"(position + {start})"
     if only_plain:
+        columns = f"address + 8 * {first}, captured + 4 * {first}, link + {first}"
+        text.line(f"parse_plain_burst({columns}, count - {start}, scratch + {scratch.headers} + 8 * {start})")
         text.line(f"j = {start}")
     text.line("while j < count:" if only_plain else f"for j in {_packets(start)}:")
     with text.indented():
         text.line("frame = load_i64(address + 8 * (position + j))")
         if only_plain:
-            text.line(f"headers = parse_plain_ipv4({_FRAME})")
-            text.line("if headers == 0:")
+            text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
+            text.line(f"if headers & {int(Layer.IPV4)} == 0:")
             text.line(f"    j = hash_{number}_other(context, scratch, position, j, count, frame)")
             text.line("    continue")
+            text.line("headers = known_plain_ipv4(headers)")
         else:
             text.line(
                 f"headers = {f'parse({_FRAME})' if number == 0 else f'load_i64(scratch + {scratch.headers} + 8 * j)'}"
             )
-        if number == 0:
+        if number == 0 and not only_plain:
             text.line(f"store_64(scratch + {scratch.headers} + 8 * j, headers)")
         if not only_plain:
             _emit_apart(text, plan, segment, number=number)
@@ -113,26 +117,26 @@ def _emit_hash_other(text: Text, plan: Plan, number: int, scratch: Scratch) -> N
     IPv4: for it alone, or for all plain IPv6 packets up to the next other one. Gives the number of the packet after.
     """
     text.function("burst_function", f"hash_{number}_other(context, scratch, position, j, count, frame)")
-    keep_headers = f"store_64(scratch + {scratch.headers} + 8 * j, headers)"
+    parsed = f"load_i64(scratch + {scratch.headers} + 8 * j)"
     with text.indented():
         emit_words(text, _WORDS)
         _emit_sides_of(text, plan, number, family=6)
-        text.line(f"headers = parse_plain_ipv6({_FRAME})")
+        text.line(f"headers = {parsed}")
         text.line("if headers == 0:")
         with text.indented():
             text.line(f"headers = parse_any({_FRAME})")
-            text.line(keep_headers)
+            text.line(f"store_64(scratch + {scratch.headers} + 8 * j, headers)")
             _emit_any(text, plan, number)
             text.line("return j + 1")
-        text.line("while headers != 0:")
+        text.line(f"while headers & {int(Layer.IPV6)}:")
         with text.indented():
-            text.line(keep_headers)
+            text.line("headers = known_plain_ipv6(headers)")
             _emit_hashes(text, plan, number, scratch, family=6)
             text.line("j += 1")
             text.line("if j == count:")
             text.line("    break")
             text.line("frame = load_i64(address + 8 * (position + j))")
-            text.line(f"headers = parse_plain_ipv6({_FRAME})")
+            text.line(f"headers = {parsed}")
         text.line("return j")
 
 

@@ -251,7 +251,7 @@ class PacketBody:
             self._emit_count_dropped()
         else:
             text.line(f"store_64(scratch + {self.scratch.status} + 8 * j, 3)")
-        text.line("continue" if self.family == 4 else "return")
+        text.line("continue")
 
     def _emit_count_dropped(self) -> None:
         places = ((self.statistics.dropped_packets, "1"), (self.statistics.dropped_bytes, "length"))

@@ -63,15 +63,18 @@ _IPV6_FAMILIES = (10, 24, 28, 30)
 
 #: What the fast path finds: Ethernet, IPv4 without options at byte 14, and UDP or TCP at byte 34.
 _PLAIN = _HAS_ETHERNET | _HAS_IPV4 | _HAS_FLOW | _HAS_PORTS | (14 << IP_SHIFT) | (34 << TRANSPORT_SHIFT)
-_PLAIN_UDP = _PLAIN | _HAS_UDP | (UDP_PROTOCOL << PROTOCOL_SHIFT)
-_PLAIN_TCP = _PLAIN | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
+PLAIN_UDP = _PLAIN | _HAS_UDP | (UDP_PROTOCOL << PROTOCOL_SHIFT)
+PLAIN_TCP = _PLAIN | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
+_PLAIN_DIFFERENCES = PLAIN_UDP ^ PLAIN_TCP
 #: And IPv6 at byte 14 without extension headers, UDP or TCP at byte 54.
 _PLAIN_IPV6 = _HAS_ETHERNET | _HAS_IPV6 | _HAS_FLOW | _HAS_PORTS | (14 << IP_SHIFT) | (54 << TRANSPORT_SHIFT)
-_PLAIN_IPV6_UDP = _PLAIN_IPV6 | _HAS_UDP | (UDP_PROTOCOL << PROTOCOL_SHIFT)
-_PLAIN_IPV6_TCP = _PLAIN_IPV6 | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
-_UNTAGGED_PLAIN_IPV4 = 0x450008  # EtherType 0x0800 and the byte 0x45 as a little-endian load sees them
-_TYPE_AND_VERSION = 0xFFFFFF
-_FRAGMENT_BITS = 0xFF3F  # more fragments and fragment offset, likewise
+PLAIN_IPV6_UDP = _PLAIN_IPV6 | _HAS_UDP | (UDP_PROTOCOL << PROTOCOL_SHIFT)
+PLAIN_IPV6_TCP = _PLAIN_IPV6 | _HAS_TCP | (TCP_PROTOCOL << PROTOCOL_SHIFT)
+UNTAGGED_PLAIN_IPV4 = 0x450008  # EtherType 0x0800 and the byte 0x45 as a little-endian load sees them
+TYPE_AND_VERSION = 0xFFFFFF
+FRAGMENT_BITS = 0xFF3F  # more fragments and fragment offset, likewise
+PLAIN_BYTES = 42  # as many as the headers of UDP in plain IPv4
+PLAIN_IPV6_BYTES = 62
 
 
 @kernel_function
@@ -91,28 +94,45 @@ def parse_other(frame, captured, link):
 @kernel_function
 def parse_plain_ipv4(frame, captured, link):
     """The same for what most frames are: UDP or TCP in IPv4 without tags, options and faults; 0 for all others."""
-    if link == ETHERNET and captured >= 42:
+    if link == ETHERNET and captured >= PLAIN_BYTES:
         start = load_u64(frame + 12)  # EtherType, version and header length, type of service, total length
-        if (start & _TYPE_AND_VERSION) == _UNTAGGED_PLAIN_IPV4 and (load_u16(frame + 20) & _FRAGMENT_BITS) == 0:
+        if (start & TYPE_AND_VERSION) == UNTAGGED_PLAIN_IPV4 and (load_u16(frame + 20) & FRAGMENT_BITS) == 0:
             total, protocol = load_be16(frame + 16), load_u8(frame + 23)
             if total + 14 <= captured:
                 if protocol == UDP_PROTOCOL and total >= 28:
-                    return _PLAIN_UDP
+                    return PLAIN_UDP
                 if protocol == TCP_PROTOCOL and total >= 40:
-                    return _PLAIN_TCP
+                    return PLAIN_TCP
     return 0
+
+
+@kernel_function
+def known_plain_ipv4(headers):
+    """The headers word of plain IPv4 such that the compiler knows where what lies."""
+    return (headers & _PLAIN_DIFFERENCES) | (PLAIN_UDP & ~_PLAIN_DIFFERENCES)
+
+
+@kernel_function
+def known_plain_ipv6(headers):
+    """The same of plain IPv6."""
+    return (headers & _PLAIN_DIFFERENCES) | (PLAIN_IPV6_UDP & ~_PLAIN_DIFFERENCES)
 
 
 @kernel_function
 def parse_plain_ipv6(frame, captured, link):
     """The same for UDP or TCP in IPv6 without tags, extension headers and faults."""
-    if link == ETHERNET and captured >= 62 and load_be16(frame + 12) == IPV6_TYPE and load_u8(frame + 14) >> 4 == 6:
+    if (
+        link == ETHERNET
+        and captured >= PLAIN_IPV6_BYTES
+        and load_be16(frame + 12) == IPV6_TYPE
+        and load_u8(frame + 14) >> 4 == 6
+    ):
         payload, protocol = load_be16(frame + 18), load_u8(frame + 20)
         if payload + 54 <= captured:
             if protocol == UDP_PROTOCOL and payload >= 8:
-                return _PLAIN_IPV6_UDP
+                return PLAIN_IPV6_UDP
             if protocol == TCP_PROTOCOL and payload >= 20:
-                return _PLAIN_IPV6_TCP
+                return PLAIN_IPV6_TCP
     return 0
 
 

@@ -21,58 +21,64 @@ _WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "c
 
 def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
     """`run_N(context, scratch, position, count)`; the last segment's also gives the verdicts."""
-    next_scratch = spread_parameter(plan, number, "next_scratch")
+    ahead = f"{prefetch_parameters(plan, number)}{spread_parameter(plan, number, 'next_scratch')}"
     if plan.tells_ipv6:
-        _emit_ipv6(text, plan, number, scratch, statistics)
+        _emit_ipv6(text, plan, number, scratch, statistics, ahead)
     nfs = [plan.nfs[index] for index in plan.segments[number].nfs]
     counters = {nf.index: name for nf in nfs if (name := counter(plan, statistics, nf)) is not None}
     first = first_parameter(plan, number)
-    text.function(
-        "burst_function",
-        f"run_{number}(context, scratch, position, {first}count{prefetch_parameters(plan, number)}{next_scratch})",
-    )
+    text.function("burst_function", f"run_{number}(context, scratch, position, {first}count{ahead})")
     with text.indented():
-        emit_words(text, _WORDS)
-        emit_sides(text, plan.sides)
-        emit_places(text, _linked_sides(plan, number, 4))
-        emit_worker(text, plan)
+        _emit_begin(text, plan, number, family=4)
         for name in counters.values():
             text.line(f"{name} = 0")
-        is_last = number == len(plan.segments) - 1
-        if is_last:
-            # Near the end of the block what is asked for again costs less than to ask whether it is there.
-            text.line(f"ahead = maximum(0, minimum(position + {FRAMES_AHEAD}, end - BURST))")
         emit_first_prefetch(text, plan, number)
-        text.line(f"for j in range({first}count):")
+        start = first.removesuffix(", ") or "0"
+        ipv6 = f"run_{number}_ipv6(context, scratch, position"
+        if plan.tells_ipv6:
+            # Often all packets of a burst are of one family.
+            text.line(f"start = {start}")
+            text.line(f"if start < count and load_i64(scratch + {scratch.headers} + 8 * start) & {int(Layer.IPV6)}:")
+            text.line(f"    start = {ipv6}, start, count{ahead})")
+            start = "start"
+        text.line(f"for j in range({'' if start == '0' else f'{start}, '}count):")
         with text.indented():
-            emit_next_prefetch(text, plan, number)
-            if is_last:
-                text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
-            _emit_packet(text, plan, scratch)
+            text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
-                text.line(f"    run_{number}_ipv6(context, scratch, position, j{next_scratch})")
+                text.line(f"    {ipv6}, j, j + 1{ahead})")
                 text.line("    continue")
-            emit_spread(text, plan, number, scratch, family=4)
-            PacketBody(text, plan, number, scratch, statistics, family=4).emit()
+            _emit_packet(text, plan, number, scratch, statistics, family=4)
         for index, name in counters.items():
             place = f"statistics + {statistics.received[index]}"
             amount = f"count - {'first - ' if first else ''}{name}" if name.startswith("missed") else name
             text.line(f"store_64({place}, load_i64({place}) + {amount})")
 
 
-def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
-    """`run_N_ipv6(context, scratch, position, j)`: the same for one IPv6 packet."""
-    next_scratch = spread_parameter(plan, number, "next_scratch")
-    text.function("burst_function", f"run_{number}_ipv6(context, scratch, position, j{next_scratch})")
+def _emit_ipv6(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics, ahead: str) -> None:
+    """`run_N_ipv6(context, scratch, position, first, count)`: the same for the IPv6 packets from one on up to the next
+    that is none, whose number it gives."""
+    text.function("burst_function", f"run_{number}_ipv6(context, scratch, position, first, count{ahead})")
     with text.indented():
-        emit_spread(text, plan, number, scratch, family=6)
-        emit_words(text, _WORDS)
-        emit_sides(text, plan.sides)
-        emit_places(text, _linked_sides(plan, number, 6))
-        emit_worker(text, plan)
-        _emit_packet(text, plan, scratch)
-        PacketBody(text, plan, number, scratch, statistics, family=6).emit()
+        _emit_begin(text, plan, number, family=6)
+        text.line("for j in range(first, count):")
+        with text.indented():
+            text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
+            text.line(f"if headers & {int(Layer.IPV6)} == 0:")
+            text.line("    return j")
+            _emit_packet(text, plan, number, scratch, statistics, family=6)
+        text.line("return count")
+
+
+def _emit_begin(text: Text, plan: Plan, number: int, family: int) -> None:
+    """What the loop over packets of a family needs."""
+    emit_words(text, _WORDS)
+    emit_sides(text, plan.sides)
+    emit_places(text, _linked_sides(plan, number, family))
+    emit_worker(text, plan)
+    if number == len(plan.segments) - 1:
+        # Near the end of the block what is asked for again costs less than to ask whether it is there.
+        text.line(f"ahead = maximum(0, minimum(position + {FRAMES_AHEAD}, end - BURST))")
 
 
 def _linked_sides(plan: Plan, number: int, family: int) -> list[TableSide]:
@@ -81,12 +87,17 @@ def _linked_sides(plan: Plan, number: int, family: int) -> list[TableSide]:
     return [side for table in tables if (side := table.side_of(family)) is not None]
 
 
-def _emit_packet(text: Text, plan: Plan, scratch: Scratch) -> None:
+def _emit_packet(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics, family: int) -> None:
+    """What is done with a packet of a family, and what is asked for meanwhile; `headers` is there."""
+    emit_next_prefetch(text, plan, number)
+    if number == len(plan.segments) - 1:
+        text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
     text.line("frame = load_i64(address + 8 * (position + j))")
-    text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
     text.line("length = load_u32(wire + 4 * (position + j))")
     text.line("captured_bytes = load_u32(captured + 4 * (position + j))")
     if scratch.metadata is not None:
         text.line(f"metadata = scratch + {scratch.metadata} + 8 * j")
     if plan.tuning.sprays:
         text.line("is_own = load_u8(verdict + position + j)")
+    emit_spread(text, plan, number, scratch, family=family)
+    PacketBody(text, plan, number, scratch, statistics, family=family).emit()
