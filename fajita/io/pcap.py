@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.io.frames import LINK_CODES, UNKNOWN_LINK, FrameBlock
-from fajita.io.index_pcap import BAD_CAPTURED, MAXIMUM_FRAME, index_pcap
+from fajita.io.index_pcap import BAD_CAPTURED, index_pcap
 from fajita.kernel.bounds import allow_only
+from fajita.protocols import MAXIMUM_FRAME
 
 FILE_HEADER_SIZE = 24
 #: The longest record: the longer record header and the longest frame.

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from fajita.errors import InputError
 from fajita.io.format_pcap import BAD_TIME, DONE, FULL, OTHER_LINK, RECORD_HEADER_SIZE, format_records
 from fajita.io.frames import LINK_CODES, UNKNOWN_LINK, FrameBlock
-from fajita.io.index_pcap import MAXIMUM_FRAME
 from fajita.kernel.bounds import CHECKED, allow_only
+from fajita.protocols import MAXIMUM_FRAME
 
 #: Magic, version 2.4, two fields that are 0, the longest frame, the link type (draft-ietf-opsawg-pcap, section 3).
 FILE_HEADER = struct.Struct("<IHHIIII")

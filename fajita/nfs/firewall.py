@@ -22,14 +22,14 @@ from fajita.nfs.firewall_rules.classifier import (
     classifier,
 )
 from fajita.nfs.firewall_rules.notation import read_rules
-from fajita.nfs.firewall_rules.values import ICMP, ICMPV6, SCTP, TCP, UDP
+from fajita.protocols import ICMP_PROTOCOL, ICMPV6_PROTOCOL, SCTP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL
 
 #: IPv6's halves compare as numbers without a sign if this is taken off.
 SIGN = 1 << 63
 #: The place of the only bit in a word: a multiple of a de Bruijn sequence has it in its upper six bits.
 DE_BRUIJN = 0x03F79D71B4CB0A89
 BIT_AT = sorted(range(64), key=lambda bit: ((DE_BRUIJN << bit) & (2**64 - 1)) >> 58)
-WITH_PORTS = (TCP, UDP, SCTP)
+WITH_PORTS = (TCP_PROTOCOL, UDP_PROTOCOL, SCTP_PROTOCOL)
 FORWARD, BACKWARD = 1, 2
 LEAST_COUNTERS = 1 << 11
 
@@ -78,7 +78,7 @@ class Firewall(NF):
         decision = state.decisions[place]
         header = IPV6_HEADER if pkt.is_ipv6 else IPV4_HEADER
         if decision == 0:
-            is_message = pkt.protocol == ICMP or pkt.protocol == ICMPV6
+            is_message = pkt.protocol == ICMP_PROTOCOL or pkt.protocol == ICMPV6_PROTOCOL
             # A later fragment has none; what is decided without them is for no other packet.
             lacks_ports = not (pkt.is_tcp or pkt.is_udp) and pkt.src_port | pkt.dst_port == 0
             lacks_ports = lacks_ports and pkt.protocol in WITH_PORTS

@@ -45,20 +45,17 @@ from fajita.nfs._nat_packets import (
 )
 from fajita.nfs._nat_parameters import FAR, INSIDE, MULTICAST, octets, port_range, ranges_apart, static_mappings
 from fajita.nfs._tcp_states import (
-    ACK_FLAG,
     COUNT,
-    FIN_FLAG,
     IGNORED,
     MALFORMED,
     NONE,
     REFUSED,
-    RST_FLAG,
-    SYN_FLAG,
     SYN_SENT,
     TIME_WAIT,
     TRANSITIONS,
 )
 from fajita.nfs._tcp_states import KINDS as SEGMENTS
+from fajita.protocols import ACK_FLAG, FIN_FLAG, RST_FLAG, SYN_FLAG
 
 SECOND = 10**9
 #: In what lies at a place, beside protocol, address and port: it stays for ever, and lets everybody in.

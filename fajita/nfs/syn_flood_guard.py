@@ -23,8 +23,8 @@ from fajita import (
     u32,
     u64,
 )
+from fajita.protocols import ACK_FLAG, RST_FLAG, SYN_FLAG
 
-SYN, RST, ACK = 0x02, 0x04, 0x10
 #: Sequence numbers are counted modulo 2**32; what fits a first window is so much ahead at most.
 NUMBERS, WINDOW = 0xFFFFFFFF, 0xFFFF
 #: A SYN that was lost is sent again after a second (RFC 6298, 2.1), which may be measured short.
@@ -107,7 +107,7 @@ class SynFloodGuard(NF):
     def before_lookup(self, pkt: Packet) -> int:
         if not pkt.is_tcp:
             return PASS
-        if pkt.tcp_flags & (SYN | RST | ACK) != SYN:
+        if pkt.tcp_flags & (SYN_FLAG | RST_FLAG | ACK_FLAG) != SYN_FLAG:
             return LOOK_UP
         low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
         source_low = pkt.src if pkt.is_ipv4 else pkt.src_low
@@ -137,8 +137,8 @@ class SynFloodGuard(NF):
         state.expire_in = self.wait
 
     def packet(self, pkt: Packet, state: State) -> int:
-        flags = pkt.tcp_flags & (SYN | RST | ACK)
-        if flags == SYN and not state.half_open:
+        flags = pkt.tcp_flags & (SYN_FLAG | RST_FLAG | ACK_FLAG)
+        if flags == SYN_FLAG and not state.half_open:
             low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
             port = pkt.dst_port if self.per == "service" else 0
             state.destination = hash_of(0, pkt.dst_high, low, port) << 32 | hash_of(1, pkt.dst_high, low, port)
@@ -159,20 +159,20 @@ class SynFloodGuard(NF):
             state.client_forward = pkt.forward
             state.answered = False
             state.first = pkt.tcp_sequence
-        elif state.half_open and flags != 0 and flags != SYN:
+        elif state.half_open and flags != 0 and flags != SYN_FLAG:
             completes = False
             resets = False
             if pkt.forward == state.client_forward:
-                if flags == ACK:
+                if flags == ACK_FLAG:
                     ahead = pkt.tcp_acknowledgment - state.answer - 1 & NUMBERS
                     completes = not self.both_ways or (state.answered and ahead <= WINDOW)
-                elif flags & RST != 0:
+                elif flags & RST_FLAG != 0:
                     resets = (pkt.tcp_sequence - state.first - 1 & NUMBERS) <= WINDOW
-            elif flags == SYN | ACK:
+            elif flags == SYN_FLAG | ACK_FLAG:
                 state.answered = True
                 state.answer = pkt.tcp_sequence
             else:
-                resets = flags & RST != 0
+                resets = flags & RST_FLAG != 0
             if completes or resets:
                 state.half_open = False
                 left = self.core.by_destination.get(state.destination) - 1

@@ -25,12 +25,12 @@ from fajita import (
 )
 from fajita.nfs._servers import USUAL_ROOM, maglev_table, weighted_turns, with_room
 from fajita.nfs._services import HASH_SHIFT, EndpointTable, Service, check_services
+from fajita.protocols import ACK_FLAG, FIN_FLAG, RST_FLAG, SYN_FLAG
 
 ALGORITHMS = ("round_robin", "least_connections", "hash", "maglev")
 ROUND_ROBIN, LEAST_CONNECTIONS = 0, 1
 #: In place of a server's number: all servers are down; a server has sent something that answers nothing.
 NO_SERVER, NO_CONNECTION = 0, 0xFFFF
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 FIN_OF_CLIENT, FIN_OF_SERVER = 1, 2
 
 
@@ -214,14 +214,14 @@ class VirtualServer(NF):
             else:
                 pkt.dst = state.server
                 pkt.dst_port = state.port
-        if pkt.is_tcp and pkt.tcp_flags & (FIN | SYN | RST) != 0:
-            if pkt.tcp_flags & RST != 0:
+        if pkt.is_tcp and pkt.tcp_flags & (FIN_FLAG | SYN_FLAG | RST_FLAG) != 0:
+            if pkt.tcp_flags & RST_FLAG != 0:
                 state.expire_in = self.closed_timeout
-            elif pkt.tcp_flags & FIN != 0:
+            elif pkt.tcp_flags & FIN_FLAG != 0:
                 state.closed |= FIN_OF_CLIENT if pkt.forward else FIN_OF_SERVER
                 if state.closed == FIN_OF_CLIENT | FIN_OF_SERVER:
                     state.expire_in = self.closed_timeout
-            elif pkt.forward and pkt.tcp_flags & ACK == 0:  # the client uses its port again
+            elif pkt.forward and pkt.tcp_flags & ACK_FLAG == 0:  # the client uses its port again
                 state.closed = 0
                 state.expire_in = 0
         return PASS

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fajita.errors import InputError
 from fajita.io.capture import open_capture
-from fajita.io.index_pcap import MAXIMUM_FRAME
+from fajita.protocols import MAXIMUM_FRAME
 
 MICROSECONDS, NANOSECONDS, KUZNETZOV = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
 FRAMES = [b"first", b"", b"the third frame" * 10]

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from fajita.errors import InputError
 from fajita.io.capture import open_capture
-from fajita.io.index_pcap import MAXIMUM_FRAME
 from fajita.io.index_pcapng import LATEST_NS, MAXIMUM_BLOCK
+from fajita.protocols import MAXIMUM_FRAME
 
 RESOLUTION, OFFSET, END = 9, 14, option(0, b"")
 

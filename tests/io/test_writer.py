@@ -15,8 +15,8 @@ from scapy.utils import RawPcapReader
 
 from fajita.errors import InputError
 from fajita.io.frames import BSD_NULL, RAW_IP, UNKNOWN_LINK, FrameBlock
-from fajita.io.index_pcap import MAXIMUM_FRAME
 from fajita.io.writer import BUFFER_BYTES, CaptureWriter
+from fajita.protocols import MAXIMUM_FRAME
 
 
 def block_of(frames, verdict=1, **known):
