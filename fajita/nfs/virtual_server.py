@@ -23,6 +23,7 @@ from fajita import (
     u32,
     u64,
 )
+from fajita.nfs._least_connections import LeastConnections
 from fajita.nfs._servers import USUAL_ROOM, maglev_table, weighted_turns, with_room
 from fajita.nfs._services import HASH_SHIFT, EndpointTable, Service, check_services
 from fajita.protocols import ACK_FLAG, FIN_FLAG, RST_FLAG, SYN_FLAG
@@ -34,7 +35,7 @@ NO_SERVER, NO_CONNECTION = 0, 0xFFFF
 FIN_OF_CLIENT, FIN_OF_SERVER = 1, 2
 
 
-class VirtualServer(NF):
+class VirtualServer(LeastConnections, NF):
     """Gives each connection to a service to one of its servers, and answers come from the service.
 
     services are told by destination address, port and protocol (tcp, or udp); other packets pass. Each has its servers,
@@ -179,13 +180,7 @@ class VirtualServer(NF):
             number = NO_SERVER
             turn = self.core.turns[service]
             if self.algorithms[service] == LEAST_CONNECTIONS:
-                for step in range(self.server_counts[service]):  # of equal ones the next in turn
-                    each = self.first_servers[service] + (turn + step) % self.server_counts[service]
-                    load, least = self.core.connections[each] + 1, self.core.connections[number] + 1
-                    if self.shares[each] > 0 and (
-                        number == NO_SERVER or load * self.shares[number] < least * self.shares[each]
-                    ):
-                        number = each
+                number = self.with_fewest(self.first_servers[service], self.server_counts[service], turn, NO_SERVER)
                 self.core.turns[service] = number - self.first_servers[service] + 1
             elif self.place_counts[service] > 0:
                 if self.algorithms[service] == ROUND_ROBIN:
