@@ -42,7 +42,7 @@ CHAINS = Path(__file__).parents[1] / "chains"
 CHUNK = 1 << 16
 SERVERS = [f"192.0.2.{number}" for number in range(16)]
 #: Bytes of an Ethernet frame with IPv4 and UDP.
-MAC_DST, SRC, DST, SRC_PORT, DST_PORT = (slice(*place) for place in ((0, 6), (26, 30), (30, 34), (34, 36), (36, 38)))
+SRC, DST, SRC_PORT, DST_PORT = (slice(*place) for place in ((26, 30), (30, 34), (34, 36), (36, 38)))
 PROTOCOL, OFFSET, FLAGS = 23, 46, 47  # the latter of TCP
 SYN, ACK = 0x02, 0x10
 SERVICES = 16

@@ -38,6 +38,7 @@ from fajita.options import (
     Strict,
 )
 from fajita.output_file import check_outputs, write_json
+from fajita.plural import counted
 from fajita.rss import check_workers
 from fajita.run_command import run
 from fajita.tuning import Tuning
@@ -114,8 +115,7 @@ def verify(
 def check(chain: ChainFile) -> int:
     """Check a chain and the source of its network functions, without running it."""
     plan = Chain.load(chain).plan
-    tables = f"{len(plan.tables)} table{'' if len(plan.tables) == 1 else 's'}"
-    console.say(f"{chain}: ok, {', '.join(nf.nf.name for nf in plan.nfs)}; {tables}")
+    console.say(f"{chain}: ok, {', '.join(nf.nf.name for nf in plan.nfs)}; {counted(len(plan.tables), 'table')}")
     return 0
 
 

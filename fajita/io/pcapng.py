@@ -60,7 +60,6 @@ class _BlockError(Exception):
 class PcapngFormat:
     """Reads one pcapng file, piece by piece."""
 
-    description = "pcapng"
     maximum_record = MAXIMUM_BLOCK
 
     def __init__(self) -> None:

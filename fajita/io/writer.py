@@ -50,17 +50,15 @@ class CaptureWriter:
     or standard output cannot be.
     """
 
-    def __init__(
-        self, path: str | Path, input_path: str | Path | None = None, link_number: int = LINKTYPE_ETHERNET
-    ) -> None:
-        """Open `path`; `-` is standard output. link_number: the link type of a file without any frame.
+    def __init__(self, path: str | Path, input_path: str | Path | None = None) -> None:
+        """Open `path`; `-` is standard output.
 
         InputError if the path cannot be written or is the file at input_path.
         """
         self.path = str(path)
         self.packets = 0
         self.bytes_written = 0
-        self._link_number = link_number
+        self._link_number = LINKTYPE_ETHERNET  # of a file without any frame
         self._has_header = False
         self._failed = False
         self._buffer = np.empty(BUFFER_BYTES, np.uint8)
