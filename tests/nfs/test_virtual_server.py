@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from fajita.nfs.virtual_server import VirtualServer
 from fajita.verify import both_engines as make_engines
 from fajita.verify import verify_blocks
 from tests.nfs.running import both_engines, change, run
-from tests.nfs.scapy_frames import CLIENT, ethernet
+from tests.nfs.scapy_frames import CLIENT, destination_of, ethernet
 
 SERVICE, OTHER = "203.0.113.10", "203.0.113.11"
 SERVERS = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
@@ -72,10 +71,6 @@ def answer(port: int, server: int = 0, **fields: Any) -> bytes:
 
 def answer_of_service(port: int, **fields: Any) -> bytes:
     return frame(SERVICE, 80, CLIENT, port, **fields)
-
-
-def server_of(made: bytes) -> str:
-    return str(IPv4Address(made[30:34]))
 
 
 class Running:
@@ -154,8 +149,10 @@ def test_an_endpoint_of_zeros_is_of_no_service(engine: Any, service: dict[str, A
 @both_engines
 def test_each_service_has_its_own_turns(engine: Any) -> None:
     running = Running(engine, WEB, NAMES)
-    web = [server_of(made) for made in running.send(*map(to_service, range(1000, 1004)))]
-    names = [server_of(made) for made in running.send(*(frame(CLIENT, n, SERVICE, 53, UDP) for n in range(1000, 1004)))]
+    web = [destination_of(made) for made in running.send(*map(to_service, range(1000, 1004)))]
+    names = [
+        destination_of(made) for made in running.send(*(frame(CLIENT, n, SERVICE, 53, UDP) for n in range(1000, 1004)))
+    ]
     assert (web, names) == ([*SERVERS, SERVERS[0]], SERVERS[:2] * 2)
 
 
@@ -198,10 +195,10 @@ def test_no_connection_moves_when_a_server_goes_and_new_ones_leave_it_out(engine
     running = Running(engine, WEB | {"algorithm": algorithm} | table)
     known, new = ([to_service(port) for port in range(first, first + 60)] for first in (1000, 3000))
     before = running.send(*known)
-    assert {server_of(made) for made in before} == set(SERVERS)
+    assert {destination_of(made) for made in before} == set(SERVERS)
     change(running.engine, "virtual_server", down=[SERVERS[1]])
     assert running.send(*known, at_ns=1) == before
-    assert {server_of(made) for made in running.send(*new, at_ns=2)} == {SERVERS[0], SERVERS[2]}
+    assert {destination_of(made) for made in running.send(*new, at_ns=2)} == {SERVERS[0], SERVERS[2]}
 
 
 @both_engines
@@ -225,7 +222,7 @@ def test_weights_and_algorithms_of_services_change(engine: Any) -> None:
     weighted = [server | {"weight": weight} for server, weight in zip(WEB["servers"], (5, 1, 1), strict=True)]
     change(running.engine, "virtual_server", services=[WEB | {"servers": weighted}, NAMES])
     made = running.send(*map(to_service, range(1000, 1007)))
-    assert Counter(map(server_of, made)) == {SERVERS[0]: 5, SERVERS[1]: 1, SERVERS[2]: 1}
+    assert Counter(map(destination_of, made)) == {SERVERS[0]: 5, SERVERS[1]: 1, SERVERS[2]: 1}
     change(running.engine, "virtual_server", services=[WEB | {"algorithm": "hash"}, NAMES])
     made = running.send(*map(to_service, range(2000, 2100)))
     assert (
@@ -266,7 +263,7 @@ def test_from_least_connections_to_others_and_back(engine: Any, algorithm: str) 
     made = running.send(*map(to_service, range(1001, 1100)))
     change(running.engine, "virtual_server", services=[least])
     made += running.send(*map(to_service, range(2000, 2200)))
-    counts = Counter(map(server_of, made))
+    counts = Counter(map(destination_of, made))
     counts[SERVERS[0]] += 1
     assert counts == dict.fromkeys(SERVERS, 100)
 
@@ -276,14 +273,14 @@ def test_least_connections_counts_what_goes_on(engine: Any) -> None:
     weighted = [server | {"weight": weight} for server, weight in zip(WEB["servers"], (2, 1, 1), strict=True)]
     running = Running(engine, WEB | {"algorithm": "least_connections", "servers": weighted})
     made = running.send(*map(to_service, range(1000, 1008)))
-    assert Counter(map(server_of, made)) == {SERVERS[0]: 4, SERVERS[1]: 2, SERVERS[2]: 2}
+    assert Counter(map(destination_of, made)) == {SERVERS[0]: 4, SERVERS[1]: 2, SERVERS[2]: 2}
     # Those of the first server end with a RST; after 10 s what is new goes there.
-    ended = [port for port, each in zip(range(1000, 1008), made, strict=True) if server_of(each) == SERVERS[0]]
+    ended = [port for port, each in zip(range(1000, 1008), made, strict=True) if destination_of(each) == SERVERS[0]]
     running.send(*(to_service(port, flags="R") for port in ended))
     running.engine.settle()
     for step in range(1, 80):  # so that the search comes by
         running.send(to_service(1000 + next(n for n in range(8) if 1000 + n not in ended)), at_ns=step * 10**9)
-    assert [server_of(each) for each in running.send(*map(to_service, range(2000, 2004)), at_ns=80 * 10**9)] == [
+    assert [destination_of(each) for each in running.send(*map(to_service, range(2000, 2004)), at_ns=80 * 10**9)] == [
         SERVERS[0]
     ] * 4
 
