@@ -32,6 +32,7 @@ from fajita.hyperscan import library
 from fajita.io.flow_order import FlowOrder
 from fajita.io.frames import RESHAPED
 from fajita.io.synthetic import DEFAULT_GAP_NS, MINIMUM_SIZE, synthetic_block
+from fajita.protocols import ACK_FLAG, SYN_FLAG
 from fajita.registry import shipped_nfs
 from fajita.suite.machine import describe_machine
 
@@ -42,9 +43,8 @@ CHAINS = Path(__file__).parents[1] / "chains"
 CHUNK = 1 << 16
 SERVERS = [f"192.0.2.{number}" for number in range(16)]
 #: Bytes of an Ethernet frame with IPv4 and UDP.
-MAC_DST, SRC, DST, SRC_PORT, DST_PORT = (slice(*place) for place in ((0, 6), (26, 30), (30, 34), (34, 36), (36, 38)))
+SRC, DST, SRC_PORT, DST_PORT = (slice(*place) for place in ((26, 30), (30, 34), (34, 36), (36, 38)))
 PROTOCOL, OFFSET, FLAGS = 23, 46, 47  # the latter of TCP
-SYN, ACK = 0x02, 0x10
 SERVICES = 16
 
 
@@ -262,10 +262,10 @@ def cases() -> list[Case]:
         Case("heavy_hitters", "heavy_hitters:"),
         Case("heavy_hitters, bytes of flows", "heavy_hitters: {by: five_tuple, count: bytes}"),
         Case("superspreaders", "superspreaders:"),
-        Case("port_scan_detector", "port_scan_detector:", partial(to_tcp, ACK)),
-        Case("port_scan_detector, SYNs", "port_scan_detector:", partial(to_tcp, SYN)),
-        Case("syn_flood_guard", "syn_flood_guard:", partial(to_tcp, ACK)),
-        Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard: {limit: 1}", partial(to_tcp, SYN)),
+        Case("port_scan_detector", "port_scan_detector:", partial(to_tcp, ACK_FLAG)),
+        Case("port_scan_detector, SYNs", "port_scan_detector:", partial(to_tcp, SYN_FLAG)),
+        Case("syn_flood_guard", "syn_flood_guard:", partial(to_tcp, ACK_FLAG)),
+        Case("syn_flood_guard, SYNs beyond the limit", "syn_flood_guard: {limit: 1}", partial(to_tcp, SYN_FLAG)),
         Case("flow_exporter", "flow_exporter:"),
         Case("flow_exporter, both ways", "flow_exporter: {key: connection}", answers=True),
         Case("payload_match, 1,000 patterns", **with_patterns(1000)),

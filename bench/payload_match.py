@@ -39,6 +39,7 @@ from fajita.io.synthetic import synthetic_block
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.payload_match import PayloadMatch
 from fajita.packet import Layer
+from fajita.protocols import SYN_FLAG
 from fajita.reference.flow_key import key_values
 from fajita.reference.fragments import Fragments
 from fajita.reference.integer import Int64
@@ -46,7 +47,7 @@ from fajita.reference.packet_view import PacketView
 from fajita.reference.parse import parse
 from fajita.suite.machine import describe_machine
 
-SYN, NUMBERS, HALF = 0x02, 0xFFFFFFFF, 0x80000000
+NUMBERS, HALF = 0xFFFFFFFF, 0x80000000
 #: Bytes that a match of any pattern made here has at most.
 LONGEST = 40
 #: Of generated frames: their size, bytes of headers, how many.
@@ -121,7 +122,7 @@ def stretches(capture: Path) -> list[Stretch]:
             if payload:
                 new(flow).add(direction.packets, payload)
             continue
-        seq, is_syn = int(pkt.tcp_sequence), bool(int(pkt.tcp_flags) & SYN)
+        seq, is_syn = int(pkt.tcp_sequence), bool(int(pkt.tcp_flags) & SYN_FLAG)
         if is_syn:
             seq = (seq + 1) & NUMBERS
         if is_syn or direction.next_seq is None:

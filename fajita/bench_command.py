@@ -9,6 +9,7 @@ import typer
 from fajita import console
 from fajita.chain import Chain
 from fajita.errors import InputError
+from fajita.interruption import interruptible, status_of
 from fajita.options import (
     CoreCounts,
     JsonFile,
@@ -52,8 +53,19 @@ _OF_SUITES = {"out", "quick"}
 _OF_ALL = {"chain", "suite", "compare", "json_file", "csv_file", "quiet"}
 
 
-def _refuse_others(context: typer.Context, way: str, right: str) -> None:
+def _way(chain: Path | None, suite: str | None, compare: tuple[str, str] | None) -> str:
+    """What is asked for, CHAIN, --suite or --compare; InputError if that is not one of them."""
+    asked = {"CHAIN": chain, "--suite": suite, "--compare": compare}
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) != 1:
+        what = f"{' and '.join(given)} together" if given else "nothing to measure"
+        raise InputError(what, "bench", "give a CHAIN, or --suite NAME, or --compare OLD NEW")
+    return given[0]
+
+
+def _refuse_others(context: typer.Context, way: str) -> None:
     """InputError for an option that is given and would do nothing."""
+    right = "give --suite NAME" if way == "CHAIN" else f"leave it out with {way}"
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name)
@@ -103,14 +115,8 @@ def bench(
     ] = None,
 ) -> int:
     """Measure how fast a chain is on packets in memory; or run a suite of experiments; or compare two results."""
-    asked = {"CHAIN": chain, "--suite": suite, "--compare": compare}
-    given = [name for name, value in asked.items() if value is not None]
-    if len(given) != 1:
-        what = f"{' and '.join(given)} together" if given else "nothing to measure"
-        raise InputError(what, "bench", "give a CHAIN, or --suite NAME, or --compare OLD NEW")
     outputs = _Outputs(json_file, csv_file, plot_file)
-    right = "give --suite NAME" if chain is not None else f"leave it out with {given[0]}"
-    _refuse_others(context, given[0], right)
+    _refuse_others(context, _way(chain, suite, compare))
     if compare is not None:
         return _compare(compare, outputs, quiet)
     if suite is not None:
@@ -119,35 +125,48 @@ def bench(
     flow_counts, core_counts = numbers(flows, "--flows", "1024,65536"), numbers(cores, "--cores", "1,2,4")
     check_workers(max(core_counts))
     tuning = Tuning(prefetch=not no_prefetch, auxiliary=not no_auxiliary, sprays=spray)
-    how = {"packets": packets, "order": order.value, "repeat": repeat, "traffic": traffic.value, "size": size}
+    how = {"packets": packets, "order": order.value, "repeat": repeat, "traffic": traffic.value}
+    how |= {"size": size, "seed": seed}
+    options = {"size": size, "seed": seed, "shard": shard, "sharing": None if sharing is None else sharing.value}
+    options |= {"spray": spray, "prefetch": not no_prefetch, "auxiliary": not no_auxiliary}
     settings = [(count, workers) for count in flow_counts for workers in core_counts]
 
     def plan() -> Any:
         return Chain.load(chain).plan_with(tuning, shard=shard, sharing=sharing)
 
-    return _bench_chain(chain, plan, settings, how | {"seed": seed}, outputs, quiet)
+    return _bench_chain(chain, plan, settings, how, options, outputs, quiet)
 
 
 def _bench_chain(
-    chain: Path, make_plan: Any, settings: list[tuple[int, int]], how: dict[str, Any], outputs: _Outputs, quiet: bool
+    chain: Path,
+    make_plan: Any,
+    settings: list[tuple[int, int]],
+    how: dict[str, Any],
+    options: dict[str, Any],
+    outputs: _Outputs,
+    quiet: bool,
 ) -> int:
-    """settings: flows and cores. how: the other arguments of `measure`."""
+    """settings: flows and cores. how: the other arguments of `measure`. options: what is written beside each result."""
     from fajita.benchmark import csv_text, load_pyplot, measure, plot
 
     outputs.check(chain)
     if outputs.plot is not None:
         load_pyplot()
     plan, rows, status = make_plan(), [], 0
-    with console.progress_bar(f"bench {plan.name}", False, quiet) as update:
+    with (
+        console.progress_bar(f"bench {plan.name}", False, quiet) as update,
+        interruptible() as interruption,
+    ):
         total = len(settings) * (how["repeat"] + 1)
         done = iter(range(1, total + 1))
         try:
-            for count, workers in settings:
-                tell = _teller(update, done, total)
-                rows.append(measure(plan, flows=count, cores=workers, progress=tell, **how).as_row())
-        except KeyboardInterrupt:
+            with interruption.immediate():
+                for count, workers in settings:
+                    tell = _teller(update, done, total)
+                    rows.append(measure(plan, flows=count, cores=workers, progress=tell, **how).as_row())
+        except KeyboardInterrupt as interrupt:
             console.complain(f"interrupted after {len(rows)} of {len(settings)} settings")
-            status = 130
+            status = status_of(interrupt)
         except InputError as error:
             if not rows:
                 raise
@@ -155,7 +174,8 @@ def _bench_chain(
             status = 2
     if not rows:
         return status
-    errors = _write_rows(rows, rows, outputs, csv_text)
+    written = [row | options for row in rows]
+    errors = _write_rows(written, written, outputs, csv_text)
     if outputs.plot is not None:
         errors += failures(lambda: plot(rows, str(outputs.plot)))
     return _finish(rows, outputs, errors, status, quiet)
@@ -178,7 +198,11 @@ def _run_suite(name: str, outputs: _Outputs, out: Path | None, *, quick: bool, q
     load_pyplot()
     check_folder(folder, "put the report")
     machine = describe_machine() | {"quick": quick}
-    with console.experiment_progress(quiet) as update:
+    with (
+        console.experiment_progress(quiet) as update,
+        interruptible() as interruption,
+        interruption.immediate(),
+    ):
         came = run_suite(suite, quick=quick, progress=update)
     status, results = 0, came.results
     how_far = f"after {len(results)} of {len(suite.experiments)} experiments"
@@ -189,7 +213,7 @@ def _run_suite(name: str, outputs: _Outputs, out: Path | None, *, quick: bool, q
         status = 2
     elif came.interrupted:
         console.complain(f"interrupted {how_far}")
-        status = 130
+        status = interruption.exit_status
     if not results:
         return status
     whole = {"suite": suite.name, "machine": machine, "experiments": [result.as_json() for result in results]}

@@ -10,39 +10,26 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fajita import console
 from fajita.bench_command import bench
 from fajita.chain import Chain
-from fajita.ends import Ends
 from fajita.errors import InputError
 from fajita.interruption import interruptible, status_of
 from fajita.io.frames import FrameBlock
 from fajita.options import (
-    Balance,
     ChainFile,
     Cores,
-    Dpdk,
-    Drain,
-    Duration,
-    EngineName,
-    InPort,
-    InsidePort,
-    Ipfix,
     JsonFile,
     Limit,
-    Memory,
-    Metrics,
     NoAuxiliary,
     NoPrefetch,
     Order,
-    OutsidePort,
     Pcap,
     Quiet,
-    RunPcap,
     Seed,
     Shard,
     SharingName,
@@ -50,15 +37,11 @@ from fajita.options import (
     Spray,
     Strict,
 )
-from fajita.output_file import check_folder, check_outputs, failures, write_json
-from fajita.quantities import given_duration, given_size
+from fajita.output_file import check_outputs, write_json
+from fajita.plural import counted
 from fajita.rss import check_workers
+from fajita.run_command import run
 from fajita.tuning import Tuning
-
-if TYPE_CHECKING:
-    from fajita.plan import Plan
-    from fajita.records import RecordSink
-    from fajita.run import Run
 
 app = typer.Typer(
     name="fajita",
@@ -86,134 +69,7 @@ def _program(
     """What stands before a command."""
 
 
-@app.command()
-def run(
-    chain: ChainFile,
-    pcap: RunPcap = None,
-    out: Annotated[
-        str | None, typer.Option("--out", metavar="FILE|PORT", help="Write the frames that go on, or send them there.")
-    ] = None,
-    dpdk: Dpdk = None,
-    in_port: InPort = None,
-    inside: InsidePort = None,
-    outside: OutsidePort = None,
-    duration: Duration = None,
-    cores: Cores = 1,
-    shard: Shard = None,
-    sharing: SharingName = None,
-    spray: Spray = False,
-    balance: Balance = None,
-    engine: Annotated[EngineName, typer.Option(help="Which engine.")] = EngineName.compiled,
-    json_file: JsonFile = None,
-    export: Annotated[
-        Path | None, typer.Option("--export", metavar="DIR", help="Write state and records, as Parquet.")
-    ] = None,
-    ipfix: Ipfix = None,
-    limit: Limit = None,
-    memory: Memory = None,
-    drain: Drain = False,
-    metrics: Metrics = None,
-    quiet: Quiet = False,
-    strict: Strict = False,
-) -> int:
-    """Run a chain over a capture, or live between ports of DPDK: packets, report and state out."""
-    from fajita.metrics import serving_blocks, serving_live
-    from fajita.run import execute
-
-    check_workers(cores)
-    memory_bytes = None if memory is None else given_size("--memory", memory)
-    balance_ns = None if balance is None else given_duration("--balance", balance)
-    duration_ns = None if duration is None else given_duration("--duration", duration)
-    ends = Ends(pcap, dpdk, out, in_port, inside, outside, duration)
-    other_engine = engine.value if engine is not EngineName.compiled else None
-    ends.check({"--balance": balance, "--spray": spray, "--strict": strict, f"--engine {other_engine}": other_engine})
-    ipfix_file = None if ipfix is None or "://" in ipfix else ipfix
-    outputs = {"--out": ends.out_file, "--json": json_file, "--ipfix": ipfix_file}
-    check_outputs(outputs, inputs=(chain, *ends.files))
-    # From here on, as a KeyboardInterrupt in the middle of an import may be lost.
-    with interruptible() as interruption:
-        plan = Chain.load(chain).plan_with(Tuning(sprays=spray), shard=shard, sharing=sharing)
-        records = _record_sink(plan, export, ipfix)
-        if dpdk is not None:
-            from fajita.live import execute_live
-
-            with console.live_status(plan.name, quiet) as status, serving_live(metrics, status) as watch:
-                done: Run = execute_live(
-                    plan,
-                    dpdk,
-                    ends.ports(),
-                    cores=cores,
-                    limit=limit,
-                    duration_ns=duration_ns,
-                    records=records,
-                    memory_bytes=memory_bytes,
-                    drain=drain or ipfix is not None,
-                    watch=watch,
-                    interruption=interruption,
-                )
-        else:
-            assert pcap is not None
-            with (
-                console.reading_progress(plan.name, quiet) as progress,
-                serving_blocks(metrics, progress) as (before_block, after_block),
-            ):
-                done = execute(
-                    plan,
-                    pcap,
-                    out=out,
-                    cores=cores,
-                    engine=engine.value,
-                    limit=limit,
-                    strict=strict,
-                    records=records,
-                    memory_bytes=memory_bytes,
-                    balance_ns=balance_ns,
-                    drain=drain or ipfix is not None,
-                    before_block=before_block,
-                    progress=after_block,
-                    interruption=interruption,
-                )
-    errors = [done.error] if done.error is not None else []
-    # Its summaries look at every entry, which takes a while; not for nothing.
-    shows_report = not quiet and "-" not in (json_file, ends.out_file)
-    report = done.report if shows_report or json_file is not None else {}
-    if export is not None:
-        from fajita.export import export_state
-
-        errors += failures(lambda: export_state(done.engine, plan, export))
-    if json_file is not None:
-        errors += failures(lambda: write_json(json_file, report))
-    for warning in done.warnings:
-        console.complain(f"warning: {warning}")
-    if shows_report:
-        console.print_report(report)
-    if done.interrupted:
-        packets = done.engine.counters().packets_in
-        console.complain(f"interrupted after {packets:,} packets, which are all accounted for")
-    for error in errors:
-        console.complain(str(error))
-    if errors:
-        return 2
-    return interruption.exit_status if done.interrupted else 0
-
-
-def _record_sink(plan: "Plan", export: Path | None, ipfix: str | None) -> "RecordSink | None":
-    """Where the records of a run go: to files in the folder, as IPFIX, both, or nowhere."""
-    sinks: list[RecordSink] = []
-    if export is not None:
-        from fajita.records import RecordFiles
-
-        check_folder(export, "export")
-        sinks.append(RecordFiles(export, plan))
-    if ipfix is not None:
-        from fajita.ipfix import IpfixRecords
-
-        sinks.append(IpfixRecords(ipfix, plan))
-    if len(sinks) < 2:
-        return sinks[0] if sinks else None
-    from fajita.records import SeveralSinks
-
-    return SeveralSinks(sinks)
+app.command()(run)
 
 
 @app.command()
@@ -259,8 +115,7 @@ def verify(
 def check(chain: ChainFile) -> int:
     """Check a chain and the source of its network functions, without running it."""
     plan = Chain.load(chain).plan
-    tables = f"{len(plan.tables)} table{'' if len(plan.tables) == 1 else 's'}"
-    console.say(f"{chain}: ok, {', '.join(nf.nf.name for nf in plan.nfs)}; {tables}")
+    console.say(f"{chain}: ok, {', '.join(nf.nf.name for nf in plan.nfs)}; {counted(len(plan.tables), 'table')}")
     return 0
 
 

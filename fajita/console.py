@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fajita.errors import InputError
+from fajita.plural import counted
 
 if TYPE_CHECKING:
     from fajita.describe import NFDescription
@@ -140,7 +141,7 @@ def print_report(report: dict[str, Any]) -> None:
     counts = ", ".join(f"{packets[name]:,} {name}" for name in ("in", "out", "dropped", "other"))
     spent = ", ".join(f"{name} {seconds[name]:.3f}" for name in ("compile", "read", "process", "write", "total"))
     parts: list[RenderableType] = [
-        Text.assemble((report["chain"], "bold"), f": {report['engine']} engine, {_counted(report['cores'], 'core')}"),
+        Text.assemble((report["chain"], "bold"), f": {report['engine']} engine, {counted(report['cores'], 'core')}"),
         f"packets  {counts}",
         f"bytes    {report['bytes']['in']:,} in, {report['bytes']['out']:,} out",
         f"flows    {_flows(report['flows'])}",
@@ -169,10 +170,6 @@ def print_report(report: dict[str, Any]) -> None:
 _SMALL_PAGES = "packets lay on small pages (--no-huge), at some tens of ns each; huge ones: fajita doctor"
 #: What is told of flows only where there are some.
 _LOSSES = ("evicted", "refused")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _flows(flows: dict[str, int]) -> str:

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.cache_line import LINE_BYTES
 from fajita.integers import AnyIntegers
-
-#: What spans several cache lines begins with one.
-_LINE_BYTES = 64
 
 
 def as_elements(values: Sequence[int] | AnyIntegers) -> NDArray[Any]:
@@ -27,7 +25,8 @@ class ConstantLists:
     def add(self, values: Sequence[int] | AnyIntegers) -> int:
         """Give a list its place: bytes from the beginning."""
         elements = as_elements(values)
-        alignment = _LINE_BYTES if elements.nbytes > _LINE_BYTES else 8
+        # What spans several cache lines begins with one.
+        alignment = LINE_BYTES if elements.nbytes > LINE_BYTES else 8
         offset = -(-self.bytes // alignment) * alignment
         self._placed.append((offset, values))
         self.bytes = offset + elements.nbytes

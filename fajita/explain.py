@@ -7,13 +7,13 @@ from fajita.explain_arrays import array_lines
 from fajita.explain_sharding import sharding_lines
 from fajita.kernel.layout import BURST
 from fajita.kernel.slots import RECORD_BYTES
-from fajita.kernel.table import FILL, GROUP
 from fajita.lifetime import PACKETS_PER_SWEEP, SWEPT_AT_ONCE
 from fajita.nf import EXPIRE_IN
 from fajita.packet import REMEMBERED_NS, Layer
 from fajita.plan import NFPlan, Plan, TablePlan, TableSide
 from fajita.prefetching import lines_ahead
 from fajita.settings import Settings
+from fajita.table_size import side_bytes
 
 #: For how many flows the memory of a table is told.
 _EXAMPLE_FLOWS = (65_536, 1_048_576)
@@ -213,12 +213,3 @@ def _side_lines(plan: Plan, table: TablePlan, side: TableSide) -> Iterator[str]:
 def _is_linked(table: TablePlan, side: TableSide) -> bool:
     """Whether all packets of a side find their flow by a link."""
     return all(table.is_linked(family) for family in FAMILIES if side.packing.family in (0, family))
-
-
-def side_bytes(table: TablePlan, side: TableSide, flows: int) -> int:
-    """Bytes of tags, entries and slots of a side of a table that has grown to hold so many flows."""
-    groups = 1
-    while groups * FILL < flows:
-        groups *= 2
-    slots = groups * FILL * RECORD_BYTES if table.slot is not None else 0
-    return groups * (GROUP * (side.entry_bytes + 1) + 1) + slots

@@ -7,6 +7,25 @@ and the checker of NF sources knows from here which names exist.
 from dataclasses import dataclass
 from enum import IntFlag
 
+# The framework takes these from here, with what else it knows of packets.
+from fajita.protocols import (  # noqa: F401
+    ARP_TYPE,
+    GRE_PROTOCOL,
+    ICMP_PROTOCOL,
+    ICMPV6_PROTOCOL,
+    IPV4_PROTOCOL,
+    IPV4_TYPE,
+    IPV6_PROTOCOL,
+    IPV6_TYPE,
+    MAXIMUM_FRAME,
+    MPLS_TYPES,
+    PPPOE_TYPE,
+    SCTP_PROTOCOL,
+    TCP_PROTOCOL,
+    UDP_PROTOCOL,
+    VLAN_TYPES,
+)
+
 
 class Layer(IntFlag):
     """Which headers of a frame are wholly captured and well formed; a field is there if its layer is.
@@ -36,7 +55,6 @@ READ_ONLY = Layer(0)
 #: Of a transport header that is wholly captured the checksum can be repaired.
 TRANSPORT = Layer.TCP | Layer.UDP
 
-TCP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, ICMPV6_PROTOCOL, SCTP_PROTOCOL = 6, 17, 1, 58, 132
 #: Protocols whose first four bytes are the source and the destination port.
 PORT_PROTOCOLS = (TCP_PROTOCOL, UDP_PROTOCOL, SCTP_PROTOCOL)
 
@@ -276,8 +294,8 @@ OTHER_REASONS: tuple[str, ...] = (
 
 #: The bytes of the frame itself, `pkt.frame[i]`.
 FRAME = "frame"
-#: By so many bytes an NF can make a frame longer at once, and no longer than this, as a capture has none.
-MAXIMUM_GROWTH, MAXIMUM_FRAME = 128, 262_144
+#: By so many bytes an NF can make a frame longer at once.
+MAXIMUM_GROWTH = 128
 
 #: At most so many VLAN tags and MPLS labels are stepped over, so that a hostile frame costs bounded work.
 MAXIMUM_TAGS = 8
@@ -298,17 +316,12 @@ MAXIMUM_DATAGRAMS = 4096
 #: if that came less than so long before (nanoseconds of packet time; RFC 791, 3.2 suggests 15 s, RFC 8200, 4.5 60 s).
 REMEMBERED_NS = 30 * 10**9
 
-VLAN_TYPES = (0x8100, 0x88A8, 0x9100, 0x9200)
-MPLS_TYPES = (0x8847, 0x8848)
-IPV4_TYPE, ARP_TYPE, IPV6_TYPE, PPPOE_TYPE = 0x0800, 0x0806, 0x86DD, 0x8864
 PPP_IPV4, PPP_IPV6 = 0x0021, 0x0057
 
 #: Of a chain about the packets inside tunnels: so many tunnels, one in the other, are followed, so that a hostile frame
 #: costs bounded work, and an IP header that begins further in the frame is not looked at: every offset has 16 bits.
 MAXIMUM_TUNNELS = 4
 MAXIMUM_INNER_OFFSET = 1 << 15
-#: IP in IP (RFC 2003, RFC 4213) and GRE (RFC 2784).
-IPV4_PROTOCOL, IPV6_PROTOCOL, GRE_PROTOCOL = 4, 41, 47
 TUNNEL_PROTOCOLS = (IPV4_PROTOCOL, IPV6_PROTOCOL, GRE_PROTOCOL)
 #: UDP destination ports: RFC 7348, RFC 8926, 3GPP TS 29.281.
 VXLAN_PORT, GENEVE_PORT, GTP_PORT = 4789, 6081, 2152

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass, field
 
+from fajita.cache_line import LINE_BYTES
 from fajita.constant_lists import ConstantLists
 from fajita.key import Key, Packing
 from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
 from fajita.packet import METADATA, Layer
+from fajita.plural import counted
 from fajita.settings import Settings
 from fajita.sharding import OWN, SHARED, Sharding
 from fajita.translation import TranslatedNF
 from fajita.tuning import FULL, Tuning
 
-LINE_BYTES = 64
 #: One byte of an entry marks which NFs have state in it.
 MAXIMUM_SHARING = 8
 
@@ -247,9 +248,7 @@ class Plan:
     tuning: Tuning = FULL
 
     def __repr__(self) -> str:
-        return (
-            f"Plan({self.name}: {_counted(len(self.nfs), 'network function')}, {_counted(len(self.tables), 'table')})"
-        )
+        return f"Plan({self.name}: {counted(len(self.nfs), 'network function')}, {counted(len(self.tables), 'table')})"
 
     def first_segment_of(self, table: TablePlan, side: TableSide) -> int:
         """The first segment with an NF that uses a side of a table."""
@@ -345,7 +344,3 @@ class Plan:
             return False
         sides = self.tables[nf.table].sides
         return all(nf.handles(side.packing) == self.nfs[before].handles(side.packing) for side in sides)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

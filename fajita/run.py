@@ -195,31 +195,41 @@ def execute(
             for block in _timed(blocks, cores, seconds, interruption):
                 if before_block is not None:
                     before_block(run)
-                with seconds.spent_on("process"):
-                    for part in schedule.parts(block):
-                        run.engine.process(part)
-                with seconds.spent_on("write"):
-                    hand_over(run.engine, plan, records)
-                if writer is not None:
-                    with seconds.spent_on("write"):
-                        writer.write(block)
+                _process(run, block, schedule, writer)
                 packets += len(block)
                 progress(capture, packets)
-        with kept_in(run), seconds.spent_on("process"):
-            run.engine.settle()
-        if drain:
-            with kept_in(run), seconds.spent_on("process"):
-                run.engine.drain()
-        with kept_in(run), seconds.spent_on("write"):
-            open_files.close()
-        with kept_in(run), seconds.spent_on("write"):
-            hand_over(run.engine, plan, records)
-        with kept_in(run), seconds.spent_on("write"):
-            if records is not None:
-                records.close()
+        _close(run, open_files, drain)
         run.warnings = [*(capture.warnings if capture is not None else []), *schedule.warnings()]
         run.is_over = True
     return run
+
+
+def _process(run: Run, block: FrameBlock, schedule: Schedule, writer: "CaptureWriter | None") -> None:
+    """Run a block, parameters changing where they are to, and write what comes of it."""
+    with run.seconds.spent_on("process"):
+        for part in schedule.parts(block):
+            run.engine.process(part)
+    with run.seconds.spent_on("write"):
+        hand_over(run.engine, run.plan, run.sink)
+    if writer is not None:
+        with run.seconds.spent_on("write"):
+            writer.write(block)
+
+
+def _close(run: Run, open_files: ExitStack, drain: bool) -> None:
+    """What is left to do after the last block; what goes wrong with one thing does not cost the next."""
+    with kept_in(run), run.seconds.spent_on("process"):
+        run.engine.settle()
+    if drain:
+        with kept_in(run), run.seconds.spent_on("process"):
+            run.engine.drain()
+    with kept_in(run), run.seconds.spent_on("write"):
+        open_files.close()
+    with kept_in(run), run.seconds.spent_on("write"):
+        hand_over(run.engine, run.plan, run.sink)
+    with kept_in(run), run.seconds.spent_on("write"):
+        if run.sink is not None:
+            run.sink.close()
 
 
 @contextmanager

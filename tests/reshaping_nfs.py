@@ -100,3 +100,15 @@ class Vanish(NF):
         pkt.grow(0, 4)
         pkt.frame[0] = pkt.length
         return PASS
+
+
+class Replace(NF):
+    """Another frame of as many bytes."""
+
+    about = Layer.ETHERNET
+
+    def packet(self, pkt: Packet) -> int:
+        pkt.grow(0, 100)
+        pkt.shrink(0, pkt.length)
+        pkt.grow(0, 60)
+        return PASS

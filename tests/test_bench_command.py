@@ -1,6 +1,7 @@
 """`fajita bench` with a suite, and comparing two results; a chain is in test_cli.py."""
 
 import json
+import signal
 
 import pytest
 
@@ -115,3 +116,36 @@ def test_the_settings_of_a_chain_before_an_error_are_written(capsys, tmp_path, m
     assert [row["flows"] for row in json.loads((tmp_path / "rows.json").read_text())] == [10]
     result = call(capsys, *arguments, "--flows", "20,30")
     assert (result.status, result.out, result.complaint) == (2, "", "not enough memory; ask for fewer")
+
+
+def test_rows_say_how_they_were_measured_so_that_none_are_taken_for_others(capsys, tmp_path):
+    arguments = ("bench", ONE, "--flows", 5, "--packets", 50, "--repeat", 1, "--json")
+    assert call(capsys, *arguments, tmp_path / "usual").status == 0
+    others = ("--size", 100, "--seed", 3, "--no-prefetch", "--shard", "source")
+    assert call(capsys, *arguments, tmp_path / "other", *others).status == 0
+    names = ("size", "seed", "shard", "sharing", "spray", "prefetch", "auxiliary")
+    usual, other = (json.loads((tmp_path / name).read_text()) for name in ("usual", "other"))
+    assert [usual[0][name] for name in names] == [60, 1, None, None, False, True, True]
+    assert [other[0][name] for name in names] == [100, 3, "source", None, False, False, True]
+    result = call(capsys, "bench", "--compare", tmp_path / "usual", tmp_path / "other")
+    assert (result.status, result.complaint) == (
+        2,
+        f"no setting of {tmp_path / 'usual'} is in {tmp_path / 'other'}; compare results of the same benchmark",
+    )
+
+
+def test_sigterm_ends_a_suite_as_ctrl_c_does(capsys, tmp_path, monkeypatch):
+    from fajita.suite import throughput
+
+    measure = throughput.measure_group
+
+    def asked_to_stop(folder, settings, progress):
+        if settings[0].flows == 20:
+            signal.raise_signal(signal.SIGTERM)
+        return measure(folder, settings, progress)
+
+    monkeypatch.setattr(throughput, "measure_group", asked_to_stop)
+    result = call(capsys, "bench", "--suite", write(tmp_path), "--out", tmp_path / "report")
+    assert (result.status, result.complaint) == (143, "interrupted after 1 of 1 experiments")
+    whole = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert [row["flows"] for row in whole["experiments"][0]["rows"]] == [3, 3]

@@ -7,7 +7,7 @@ import pytest
 
 from fajita import NF, PASS, Chain, FrameBlock, Packet, five_tuple, u64
 from fajita.engine.compiled import CompiledEngine
-from fajita.explain import explain, side_bytes
+from fajita.explain import explain
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
 from fajita.nfs.load_balancer import LoadBalancer
@@ -15,6 +15,7 @@ from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.router import Router
 from fajita.nfs.source_counter import SourceCounter
+from fajita.table_size import side_bytes
 from fajita.tuning import Tuning
 from tests.array_nfs import BloomFilter, LargeState, PerHost, Reservoir
 from tests.traffic import many_flows

@@ -175,22 +175,23 @@ def test_an_interrupted_verify_says_so(capsys, tmp_path, monkeypatch):
     assert (result.status, result.out, result.complaint) == (130, "", "interrupted")
 
 
-def test_a_benchmark_keeps_the_numbers_of_flows_that_were_measured(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_benchmark_keeps_the_numbers_of_flows_that_were_measured(capsys, tmp_path, monkeypatch, number, status):
     import fajita.benchmark
 
     real = fajita.benchmark.measure
 
     def measure(*arguments, flows, **options):
         if flows == 20:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         return real(*arguments, flows=flows, **options)
 
     monkeypatch.setattr(fajita.benchmark, "measure", measure)
     arguments = ("bench", ONE, "--packets", 100, "--repeat", 1, "--json", tmp_path / "rows.json")
     result = call(capsys, *arguments, "--flows", "10,20,30")
-    assert (result.status, result.complaint) == (130, "interrupted after 1 of 3 settings")
+    assert (result.status, result.complaint) == (status, "interrupted after 1 of 3 settings")
     assert [row["flows"] for row in json.loads((tmp_path / "rows.json").read_text())] == [10]
     assert result.out.count("\n") == 2
 
     result = call(capsys, *arguments, "--flows", "20,30")
-    assert (result.status, result.complaint, result.out) == (130, "interrupted after 0 of 2 settings", "")
+    assert (result.status, result.complaint, result.out) == (status, "interrupted after 0 of 2 settings", "")

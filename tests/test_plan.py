@@ -1,55 +1,30 @@
 """From a chain to tables: who shares a lookup, where a rewrite needs another, how entries are laid out."""
 
-import linecache
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from fajita import planner
 from fajita.chain import Chain
 from fajita.errors import InputError
-from fajita.key import Key, destination, five_tuple, source
+from fajita.key import five_tuple
 from fajita.lifetime import CHOSEN_TIMEOUT_NS
-from fajita.nf import ANY_KEY, NF, PASS
+from fajita.nf import NF, PASS
 from fajita.nfs.destination_counter import DestinationCounter
 from fajita.nfs.flow_counter import FlowCounter
-from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.mac_swap import MacSwap
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.packet import Layer
 from fajita.packet_attributes import Packet
-from fajita.plan import LINE_BYTES, MAXIMUM_SHARING, Plan, TablePlan
-from fajita.prefetching import lines_ahead
-from fajita.settings import Settings
-from fajita.state_types import Array, Bits, array_of, flag, i8, i16, i32, i64, ipv4, mac, u8, u16, u32, u64
-from fajita.tuning import Tuning
-
-SERVERS = ["10.0.0.1", "10.0.0.2"]
-
-
-def balancer(**options: Any) -> NF:
-    return LoadBalancer(servers=SERVERS, **options)
+from fajita.plan import MAXIMUM_SHARING, Plan
+from fajita.state_types import u16, u32, u64
+from tests.planning import balancer, plan, tables, with_state, without_links
 
 
 def limiter(**options: Any) -> NF:
     return RateLimiter(rate="1Gbps", burst="64kB", **options)
-
-
-def plan(*nfs: NF) -> Plan:
-    return Chain(nfs).plan
-
-
-def without_links(*nfs: NF) -> Plan:
-    return Chain(nfs).plan_with(Tuning(auxiliary=False))
-
-
-def tables(plan: Plan) -> list[tuple[str, list[str]]]:
-    return [(table.key.name, [plan.nfs[index].nf.name for index in table.nfs]) for table in plan.tables]
 
 
 def segments(plan: Plan) -> list[tuple[list[int], list[str]]]:
@@ -280,69 +255,6 @@ def test_nf_follows_in_the_group_of_the_one_before_it_with_the_same_table() -> N
     assert [planned.follows_in_group(nf) for nf in planned.nfs] == [False, False, True, False]
 
 
-def sides(planned: Plan) -> list[list[tuple[int, int, int]]]:
-    """By table: index, family and bytes of the key of each side."""
-    return [[(side.index, side.packing.family, side.key_bytes) for side in table.sides] for table in planned.tables]
-
-
-def test_a_table_has_a_side_for_each_family_that_an_nf_of_it_sees() -> None:
-    planned = plan(FlowCounter(), SourceCounter(), FlowCounter(name="links", key="vlan"))
-    assert sides(planned) == [[(0, 4, 16), (1, 6, 40)], [(2, 4, 8), (3, 6, 24)], [(4, 0, 8)]]
-    assert [side.index for side in planned.sides] == [0, 1, 2, 3, 4]
-    assert planned.tells_ipv6
-    assert [planned.tables[0].side_of(family).index for family in (4, 6)] == [0, 1]  # type: ignore[union-attr]
-    assert [planned.tables[2].side_of(family).index for family in (4, 6)] == [4, 4]  # type: ignore[union-attr]
-
-
-def test_a_table_for_ipv4_alone_has_no_other_side() -> None:
-    planned = plan(balancer())
-    assert sides(planned) == [[(0, 4, 16)]]
-    assert planned.tables[0].side_of(6) is None
-    assert not planned.tells_ipv6
-
-
-def test_an_nf_that_leaves_ipv6_out_shares_one_side_with_an_nf_that_does_not() -> None:
-    planned = plan(balancer(), FlowCounter())
-    assert tables(planned) == [("five_tuple", ["load_balancer", "flow_counter"])]
-    (table,) = planned.tables
-    handled = [[nf.handles(side.packing) for side in table.sides] for nf in planned.nfs]
-    assert handled == [[True, False], [True, True]]
-    # What follows the key is laid out alike, so that one offset does for both.
-    assert planned.nfs[1].offsets["packets"] == 8
-    assert [side.entry_bytes for side in table.sides] == [64, 64]
-
-
-def test_first_segment_of_a_side_that_only_a_later_nf_uses() -> None:
-    planned = without_links(balancer(), DestinationCounter(), FlowCounter())
-    table = planned.tables[0]
-    assert [planned.first_segment_of(table, side) for side in table.sides] == [0, 1]
-
-
-class OnlyIPv6(NF):
-    """Is about IPv6, by any key."""
-
-    key = source
-    keys = ANY_KEY
-    about = Layer.IPV6
-
-    class State:
-        packets: u64
-
-    def packet(self, pkt: Packet, state: State) -> int:
-        state.packets += 1
-        return PASS
-
-
-def test_an_nf_about_ipv6_has_that_side_alone() -> None:
-    assert sides(plan(OnlyIPv6())) == [[(0, 6, 24)]]
-    assert sides(plan(OnlyIPv6(key="vlan"))) == [[(0, 0, 8)]]
-
-
-def test_a_key_that_no_packet_has_of_what_an_nf_is_about() -> None:
-    with pytest.raises(InputError, match=r"only_i_pv6 is about .*IPV6.* of which no packet has the key ip_id"):
-        plan(OnlyIPv6(key="ip_id"))
-
-
 class Lists(NF):
     """Indexes a parameter, an attribute of the class and a constant of the module."""
 
@@ -391,164 +303,3 @@ def test_list_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "MAXIMUM_LIST", 3)
     with pytest.raises(InputError, match="has 4 elements; at most 3"):
         plan(Lists(numbers=[1, 2, 3, 4]))
-
-
-TYPES = (u8, u16, u32, u64, i8, i16, i32, i64, flag, ipv4, mac)
-
-
-def with_state(
-    number: int, state: Sequence[tuple[Any, bool]], core: Sequence[Any], timeout: str | None, key: Key = source
-) -> NF:
-    """An NF with fields of these types, which it stores or not."""
-    members = {
-        "key": key,
-        "State": type("State", (), {"__annotations__": {f"s{i}": kind for i, (kind, _) in enumerate(state)}}),
-        "Core": type("Core", (), {"__annotations__": {f"c{i}": kind for i, kind in enumerate(core)}}),
-        "packet": storing([(f"s{i}", kind) for i, (kind, is_stored) in enumerate(state) if is_stored]),
-    }
-    return type("WithState", (NF,), members)(name=f"nf{number}", timeout=timeout)
-
-
-def storing(fields: Sequence[tuple[str, Any]]) -> Any:
-    """A method `packet` that stores these fields; its source is where Python looks for that of any function."""
-    stores = [
-        f"    state.{name}{'[0]' if array_of(kind) else ''} = {'True' if kind is flag or kind in BITS else '1'}\n"
-        for name, kind in fields
-    ]
-    lines = ["def packet(self, pkt, state):\n", *stores, "    return PASS\n"]
-    source = "".join(lines)
-    file = f"<{source}>"
-    linecache.cache[file] = (len(source), None, lines, file)
-    names: dict[str, Any] = {"PASS": PASS}
-    exec(compile(source, file, "exec"), names)
-    return names["packet"]
-
-
-@st.composite
-def layouts(draw: st.DrawFn) -> Plan:
-    fields = st.lists(st.sampled_from(TYPES), max_size=12)
-    state = st.lists(st.tuples(st.sampled_from(TYPES), st.booleans()), max_size=12)
-    timeouts, keys = st.sampled_from((None, "1s", "5us")), st.sampled_from((source, source, five_tuple, destination))
-    numbers = range(draw(st.integers(1, 12)))
-    return plan(*(with_state(number, draw(state), draw(fields), draw(timeouts), draw(keys)) for number in numbers))
-
-
-def taken(planned: Plan, table: TablePlan) -> list[tuple[int, int]]:
-    """Offset and size of all that an entry holds after its key."""
-    places = []
-    for offset, size in ((table.last_seen, 8), (table.slot, 4), (table.direction, 1)):
-        if offset is not None:
-            places.append((offset, size))
-    places += [(offset, 4) for offset in table.links.values()]
-    for nf in (planned.nfs[index] for index in table.nfs):
-        fields = type(nf.nf).state_fields
-        scalars = {name: offset for name, offset in nf.offsets.items() if name in fields}
-        assert list(scalars) == [name for name in fields if name in nf.translated.stored]
-        places += [(offset, fields[name].bytes) for name, offset in scalars.items()]
-    return places
-
-
-def check_places(places: list[tuple[int, int]], end: int) -> None:
-    used: set[int] = set()
-    for offset, size in places:
-        assert offset % size == 0
-        span = set(range(offset, offset + size))
-        assert not used & span
-        used |= span
-    assert all(offset < end for offset in used)
-
-
-BITS = (Bits[9], Bits[1000])
-ARRAYS = (Array[u8, 3], Array[u64, 5], Array[i16, 1], Array[ipv4, 70], *BITS)
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.lists(
-        st.tuples(
-            st.lists(st.tuples(st.sampled_from((*TYPES, *ARRAYS)), st.booleans()), max_size=6),
-            st.lists(st.sampled_from((*TYPES, *ARRAYS)), max_size=6),
-        ),
-        min_size=1,
-        max_size=5,
-    ),
-    st.sampled_from((None, "1s")),
-)
-def test_layout_with_arrays(fields: list[tuple[list[tuple[Any, bool]], list[Any]]], timeout: str | None) -> None:
-    """Scalars lie where they would without arrays, which follow, in one piece for each NF."""
-    planned = plan(*(with_state(number, *both, timeout) for number, both in enumerate(fields)))
-    bare = plan(
-        *(
-            with_state(
-                number,
-                [(kind, is_stored) for kind, is_stored in state if kind not in ARRAYS],
-                [kind for kind in core if kind not in ARRAYS],
-                timeout,
-            )
-            for number, (state, core) in enumerate(fields)
-        )
-    )
-    (table,) = planned.tables
-    assert table.scalar_bytes == bare.tables[0].scalar_bytes
-    places, core = taken(planned, table), []
-    for nf, other in zip(planned.nfs, bare.nfs, strict=True):
-        scalars = [offset for name, offset in nf.offsets.items() if name not in nf.nf.state_arrays]
-        assert scalars == list(other.offsets.values())
-        variables = [offset for name, offset in nf.core_offsets.items() if name not in nf.nf.core_arrays]
-        assert variables == list(other.core_offsets.values())
-        core += [(nf.core_offsets[name], kind.bytes) for name, kind in type(nf.nf).core_fields.items()]
-        for name, kind in nf.nf.state_arrays.items():
-            assert nf.offsets[name] % kind.element.bytes == 0
-            assert nf.array_start <= nf.offsets[name]
-            assert nf.offsets[name] + kind.bytes <= nf.array_start + nf.array_bytes
-            places += [(nf.offsets[name] + byte, 1) for byte in range(kind.bytes)]
-        for name, kind in nf.nf.core_arrays.items():
-            assert nf.core_offsets[name] % LINE_BYTES == 0
-            core += [(nf.core_offsets[name] + byte, 1) for byte in range(kind.bytes)]
-        assert nf.array_start >= table.scalar_bytes or not nf.array_bytes
-    check_places(core, planned.core_bytes)
-    for side in table.sides:
-        check_places(places, side.entry_bytes - side.key_bytes)
-
-
-def test_lines_of_entries_that_are_asked_for_at_once() -> None:
-    def lines(*state: Any, prefetch: bool = True) -> list[int]:
-        tuning = Tuning(prefetch=prefetch)
-        planned = planner.make_plan(
-            "lines", [with_state(0, [(kind, True) for kind in state], (), None)], Settings(), tuning
-        )
-        return [lines_ahead(planned.tables[0], side, tuning) for side in planned.tables[0].sides]
-
-    assert lines(u64) == [1, 1]
-    assert lines(*[u64] * 7) == [1, 2]
-    assert lines(u64, Array[u8, 200]) == [4, 4]
-    assert lines(u64, Array[u8, 300]) == [1, 1]
-    assert lines(*[u64] * 9, Array[u8, 300]) == [2, 2]
-    assert lines(*[u64] * 100) == [4, 4]
-    assert lines(u64, Array[u8, 200], prefetch=False) == [1, 1]
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(layouts())
-def test_layout(planned: Plan) -> None:
-    """Everything is aligned, nothing overlaps, an NF's state is in one piece, no entry straddles a line needlessly."""
-    core = [(nf.core_offsets[name], kind.bytes) for nf in planned.nfs for name, kind in type(nf.nf).core_fields.items()]
-    check_places(core, planned.core_bytes)
-    assert planned.core_bytes % 8 == 0
-    for table in planned.tables:
-        assert len(table.nfs) <= MAXIMUM_SHARING
-        ends = [0 if table.last_seen is None else 8]
-        for nf in (planned.nfs[index] for index in table.nfs):
-            assert nf.state_start >= ends[-1]
-            ends.append(nf.state_start + nf.state_bytes)
-            assert all(nf.state_start <= offset < ends[-1] for offset in nf.offsets.values())
-        for side in table.sides:
-            check_places(taken(planned, table), side.entry_bytes - side.key_bytes)
-            if side.entry_bytes <= LINE_BYTES:
-                assert LINE_BYTES % side.entry_bytes == 0
-            else:
-                assert side.entry_bytes % LINE_BYTES == 0
-            assert side.lines == max(1, side.entry_bytes // LINE_BYTES)
-            # Not a byte more than the rounding needs.
-            end = side.key_bytes + max((at + size for at, size in taken(planned, table)), default=0)
-            assert side.entry_bytes < max(17, 2 * end if end <= LINE_BYTES else end + LINE_BYTES)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,7 +22,7 @@ from fajita.engine.shared_table import SharedPart
 from fajita.engine.tables import FlowTable
 from fajita.io.frames import RESHAPED, FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
-from fajita.kernel.cache import load_kernel
+from fajita.kernel.cache import kernel_at_hand
 from fajita.kernel.generate import generate, stages
 from fajita.kernel.layout import CONTEXT, CONTEXT_WORDS, DONE, RECORDS_FULL, STOPPED, place_scratch, place_statistics
 from fajita.kernel.live import TICK, generate_live
@@ -36,15 +36,13 @@ from fajita.plan import NFPlan, Plan, TablePlan
 from fajita.settings import share_of_capacity
 from fajita.translation import TranslatedNF
 
-#: A process that runs a chain again has its kernel at hand.
-_kernel = cache(load_kernel)
 _kernels_of_plans: WeakKeyDictionary[Plan, Callable[..., int]] = WeakKeyDictionary()
 
 
 def _kernel_of(plan: Plan) -> Callable[..., int]:
     """The kernel of a plan, whose text is made once for all workers."""
     if plan not in _kernels_of_plans:
-        _kernels_of_plans[plan] = _kernel(generate(plan))
+        _kernels_of_plans[plan] = kernel_at_hand(generate(plan))
     return _kernels_of_plans[plan]
 
 
@@ -88,7 +86,7 @@ class CompiledEngine:
         live: with the kernel for `run_live`, which does all that the other does. spreads: as of generate_live.
         """
         self.plan = plan
-        self._poll: Callable[..., int] | None = _kernel(generate_live(plan, spreads=spreads)) if live else None
+        self._poll: Callable[..., int] | None = kernel_at_hand(generate_live(plan, spreads=spreads)) if live else None
         self._run = partial(_run_once, self._poll) if self._poll is not None else _kernel_of(plan)
         self._scratch = np.zeros(stages(plan) * place_scratch(plan).total // 8, np.int64)
         self._core = _zeros(plan.core_bytes)

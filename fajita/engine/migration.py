@@ -1,7 +1,6 @@
 """Moving the state of flows from one worker to another, when the table of indirection gives their buckets away."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from fajita.engine.sharder import byte_tables
 from fajita.engine.tables import FlowTable
 from fajita.kernel.bounds import allow_only
-from fajita.kernel.cache import load_kernel
+from fajita.kernel.cache import kernel_at_hand
 from fajita.kernel.migrate import MOVED, TABLE_FULL, SideToMove
 from fajita.key import KeyColumn, Packing
 from fajita.plan import Plan, TablePlan
@@ -32,12 +31,6 @@ def run(arguments):
 """
 
 
-@cache
-def _kernel(source: str) -> Callable[..., int]:
-    """A process that moves entries of the same kind again has the function at hand."""
-    return load_kernel(source)
-
-
 #: Those of a worker, by their indices.
 Tables = Mapping[int, FlowTable]
 
@@ -45,13 +38,13 @@ Tables = Mapping[int, FlowTable]
 class Migration:
     """Moves what workers keep of some buckets. No worker may run meanwhile."""
 
-    def __init__(self, plan: Plan, fields: HashFields, tables: Iterable[int] | None = None) -> None:
-        """fields: what buckets are a hash of. tables: the indices of those to move, None: all.
+    def __init__(self, plan: Plan, fields: HashFields, tables: Iterable[int]) -> None:
+        """fields: what buckets are a hash of. tables: the indices of those to move.
 
         ValueError if a table's key does not have these fields, so that an entry of it is not of one bucket.
         """
-        chosen = plan.tables if tables is None else [plan.tables[index] for index in tables]
-        self._movers = [(table.index, _kernel(_source_of(table, fields))) for table in chosen]
+        chosen = [plan.tables[index] for index in tables]
+        self._movers = [(table.index, kernel_at_hand(_source_of(table, fields))) for table in chosen]
         self._bytes = byte_tables(fields.key)
 
     def move(self, buckets: Sequence[int] | NDArray[np.intp], source: Tables, target: Tables) -> bool:

@@ -1,6 +1,6 @@
 """Which bucket each frame of a block belongs to, so that all packets of a flow go to one worker."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ from fajita.engine.fragments import FragmentMemory
 from fajita.engine.threads import WorkerThreads
 from fajita.io.frames import FrameBlock
 from fajita.kernel.bounds import CHECKED, allow_only
-from fajita.kernel.cache import load_kernel
+from fajita.kernel.cache import kernel_at_hand
 from fajita.kernel.shard import TABLE_BYTES, UNKNOWN
 from fajita.kernel.shard_text import SHARD_IMPORTS, shard_text
 from fajita.plan import Plan
@@ -31,12 +31,6 @@ enter = entry({name})
 def run(arguments):
     return enter(arguments)
 """
-
-
-@cache
-def _kernel(source: str) -> Callable[..., int]:
-    """A process that spreads packets by the same fields again has the function at hand."""
-    return load_kernel(source)
 
 
 @cache
@@ -60,7 +54,7 @@ class Sharder:
     def __init__(self, plan: Plan, fields: HashFields) -> None:
         names = ["hash_frames", "hash_fragments"] if plan.datagrams else ["hash_frames"]
         self._kernels = {
-            name: _kernel(_SOURCE.format(name=name, imports=SHARD_IMPORTS, functions=shard_text(plan, fields)))
+            name: kernel_at_hand(_SOURCE.format(name=name, imports=SHARD_IMPORTS, functions=shard_text(plan, fields)))
             for name in names
         }
         self._tables = byte_tables(fields.key)

@@ -11,10 +11,9 @@ from fajita.engine.memory import HUGE_PAGE, Budget, huge_pages, rounded_up
 from fajita.errors import InputError
 from fajita.kernel import table as kernel
 from fajita.kernel.layout import BURST
-from fajita.kernel.slots import RECORD_BYTES
 from fajita.plan import TablePlan, TableSide
+from fajita.table_size import area_sizes, groups_for, record_bytes
 
-_FIRST_GROUPS = 64
 #: More entries than there ever are: no attention is due.
 _NEVER = (1 << 63) - 1
 
@@ -50,9 +49,7 @@ class SideMemory:
         self._next: Areas | None = None
         self._set(kernel.SECRET_0, secret())
         self._set(kernel.SECRET_1, secret())
-        groups = _FIRST_GROUPS
-        while groups * kernel.FILL < max(room, capacity or 0):
-            groups *= 2
+        groups = groups_for(max(room, capacity or 0))
         self._budget.need(self._bytes(groups))
         self._use(self._allocate(groups))
         self._set(kernel.MOST, _NEVER)
@@ -65,18 +62,13 @@ class SideMemory:
     def _set(self, word: int, value: int) -> None:
         self._words[word // 8] = value
 
-    def _sizes(self, groups: int) -> tuple[int, int]:
-        """Bytes of tags with their groups' counts, and of entries."""
-        places = groups * kernel.GROUP
-        return places + groups, places * self.side.entry_bytes
-
     def _bytes(self, groups: int) -> int:
         """What so many groups take, the records of their entries' slots included."""
-        records = groups * kernel.FILL * RECORD_BYTES if self.plan.slot is not None else 0
-        return sum(rounded_up(size) for size in (*self._sizes(groups), records))
+        sizes = (*area_sizes(self.side, groups), record_bytes(self.plan, groups))
+        return sum(rounded_up(size) for size in sizes)
 
     def _allocate(self, groups: int) -> Areas:
-        tags, entries = (huge_pages(size) for size in self._sizes(groups))
+        tags, entries = (huge_pages(size) for size in area_sizes(self.side, groups))
         return Areas(groups, tags, entries)
 
     def _use(self, areas: Areas) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fajita.errors import InputError
 from fajita.io.frames import UNKNOWN_LINK, FrameBlock
 from fajita.io.stream import RIGHT, Stream, open_stream
+from fajita.plural import counted
 
 #: Bytes read at a time; small enough that frames are still in the processor's cache when they are processed.
 CHUNK_SIZE = 2 << 20
@@ -25,8 +26,6 @@ _MAGIC_SIZE = 4
 class Format(Protocol):
     """A capture format, as far as a Capture needs to know it."""
 
-    #: For people: name, byte order, resolution of times.
-    description: str
     #: The most bytes a record, block or header may have.
     maximum_record: int
     #: Frames whose time was outside what `time_ns` of a block can hold, and was set to the nearest that it can.
@@ -61,11 +60,7 @@ class _Tally:
         return found > 0
 
     def __str__(self) -> str:
-        return f"{_counted(self.count, 'packet')} (the first: packet {self.first})"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+        return f"{counted(self.count, 'packet')} (the first: packet {self.first})"
 
 
 class Capture:
@@ -85,7 +80,6 @@ class Capture:
         head = bytearray(_MAGIC_SIZE)
         size = _fill(stream, memoryview(head))
         self._format = _find_format(bytes(head[:size]), stream)
-        self.description = ", ".join(filter(None, (self._format.description, stream.compression)))
         self.packets = 0
         self._rooms = [_make_room(block_frames) for _ in range(2)]
         # The system gives memory where it is touched: behind the first chunk, only once a record is so long.
@@ -127,7 +121,7 @@ class Capture:
     def warnings(self) -> list[str]:
         """What is odd about the packets so far, one line each."""
         lines = [
-            f"link type {number} is not known; its {_counted(count, 'frame')} count as other"
+            f"link type {number} is not known; its {counted(count, 'frame')} count as other"
             for number, count in sorted(self._unknown_links.items())
         ]
         if self._too_short.count:
@@ -137,7 +131,7 @@ class Capture:
         if self._backwards.count:
             lines.append(f"{self._backwards}: time before that of the packet in front")
         if count := self._format.clamped_times:
-            lines.append(f"{_counted(count, 'packet')}: time outside 1970 to 2262, replaced by the nearest inside")
+            lines.append(f"{counted(count, 'packet')}: time outside 1970 to 2262, replaced by the nearest inside")
         if self._cut:
             lines.append(self._cut)
         return lines
@@ -216,7 +210,7 @@ class Capture:
         what = f"is cut off {'in the middle of' if rest else 'before'} {record} (byte offset {self._offset})"
         if self._strict:
             raise InputError(what, str(self._stream.path), "the whole capture is needed, to the end of a packet")
-        were_read = f"{_counted(self.packets, 'packet')} {'was' if self.packets == 1 else 'were'} read"
+        were_read = f"{counted(self.packets, 'packet')} {'was' if self.packets == 1 else 'were'} read"
         self._cut = f"{self._stream.path} {what}; {were_read}"
 
 

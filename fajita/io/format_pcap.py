@@ -1,10 +1,10 @@
 """The records of a pcap file, formatted into a buffer, compiled."""
 
-from fajita.io.index_pcap import MAXIMUM_FRAME
 from fajita.kernel.arithmetic import divide_unsigned
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.function import kernel_function
 from fajita.kernel.memory import copy, load_u8, load_u16, load_u32, load_u64, store_32, store_64
+from fajita.protocols import MAXIMUM_FRAME
 
 RECORD_HEADER_SIZE = 16
 NS_PER_SECOND = 1_000_000_000

@@ -3,9 +3,7 @@
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.function import kernel_function
 from fajita.kernel.memory import load_be32, load_u32, store_32, store_64
-
-#: The most bytes of one frame that a capture can hold; libpcap's MAXIMUM_SNAPLEN.
-MAXIMUM_FRAME = 262_144
+from fajita.protocols import MAXIMUM_FRAME
 
 #: Why a walk stopped: it needs bytes that are not there yet, the arrays are full, or a captured length cannot be.
 MORE, FULL, BAD_CAPTURED = range(3)

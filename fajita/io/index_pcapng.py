@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fajita.io.index_pcap import MAXIMUM_FRAME, load_32
+from fajita.io.index_pcap import load_32
 from fajita.kernel.arithmetic import divide_unsigned, maximum, minimum, shift_right_unsigned
 from fajita.kernel.entry import compiled, entry
 from fajita.kernel.function import kernel_function
@@ -17,6 +17,7 @@ from fajita.kernel.memory import (
     store_32,
     store_64,
 )
+from fajita.protocols import MAXIMUM_FRAME
 
 #: The longest block that is believed, of any type; the same as Wireshark's limit.
 MAXIMUM_BLOCK = 16 << 20

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.io.frames import LINK_CODES, UNKNOWN_LINK, FrameBlock
-from fajita.io.index_pcap import BAD_CAPTURED, MAXIMUM_FRAME, index_pcap
+from fajita.io.index_pcap import BAD_CAPTURED, index_pcap
 from fajita.kernel.bounds import allow_only
+from fajita.protocols import MAXIMUM_FRAME
 
 FILE_HEADER_SIZE = 24
 #: The longest record: the longer record header and the longest frame.
@@ -16,22 +17,21 @@ MAXIMUM_RECORD = 24 + MAXIMUM_FRAME
 
 
 class Variant(NamedTuple):
-    """What a file's magic number says: `order` is struct's sign for the byte order, `unit` the subsecond field's."""
+    """What a file's magic number says: `order` is struct's sign for the byte order, `unit_ns` the subsecond field's."""
 
     order: str
-    unit: str
     unit_ns: int
     record_header_size: int
 
 
 #: The variants by the first four bytes of the file. Kuznetzov's has 8 bytes more in a record header.
 VARIANTS = {
-    struct.pack(f"{order}I", magic): Variant(order, unit, unit_ns, record_header_size)
+    struct.pack(f"{order}I", magic): Variant(order, unit_ns, record_header_size)
     for order in "<>"
-    for magic, unit, unit_ns, record_header_size in (
-        (0xA1B2C3D4, "us", 1000, 16),
-        (0xA1B23C4D, "ns", 1, 16),
-        (0xA1B2CD34, "us, Kuznetzov's", 1000, 24),
+    for magic, unit_ns, record_header_size in (
+        (0xA1B2C3D4, 1000, 16),
+        (0xA1B23C4D, 1, 16),
+        (0xA1B2CD34, 1000, 24),
     )
 }
 
@@ -45,7 +45,6 @@ class PcapFormat:
     def __init__(self, magic: bytes) -> None:
         """`magic`: the file's first four bytes, a key of VARIANTS."""
         self._variant = VARIANTS[magic]
-        self.description = f"pcap, {'big' if self._variant.order == '>' else 'little'}-endian, {self._variant.unit}"
         self.fault: tuple[str, str] | None = None
         self._captured_at = self._link_number = 0  # until the file header was read
         self._results = np.zeros(2, np.int64)

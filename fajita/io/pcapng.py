@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fajita.io.frames import LINK_CODES, UNKNOWN_LINK, FrameBlock
-from fajita.io.index_pcap import MAXIMUM_FRAME
 from fajita.io.index_pcapng import (
     BAD_BYTE_ORDER,
     BAD_CAPTURED,
@@ -24,6 +23,7 @@ from fajita.io.index_pcapng import (
     index_pcapng,
 )
 from fajita.kernel.bounds import allow_only
+from fajita.protocols import MAXIMUM_FRAME
 
 #: The first four bytes of a file: the type of a section header block, the same in both byte orders.
 MAGIC = struct.pack(">I", SECTION_HEADER)
@@ -60,7 +60,6 @@ class _BlockError(Exception):
 class PcapngFormat:
     """Reads one pcapng file, piece by piece."""
 
-    description = "pcapng"
     maximum_record = MAXIMUM_BLOCK
 
     def __init__(self) -> None:

@@ -79,11 +79,9 @@ class Stream:
     """The bytes of a file as they are.
 
     position: bytes read from the file so far. total: its size, None if it is not a regular file.
-    compression: the name of the compression format, empty for none.
     is_cut: whether the data ended where it says that more follows (only compressed data can tell).
     """
 
-    compression = ""
     is_cut = False
 
     def __init__(self, file: FileIO, path: Path, head: bytes = b"") -> None:
@@ -122,7 +120,7 @@ class CompressedStream(Stream):
 
     def __init__(self, file: FileIO, path: Path, head: bytes, compression: Compression) -> None:
         super().__init__(file, path, head)
-        self.compression = compression.name
+        self._name = compression.name
         self._make, self._error = compression.load()
         self._decompressor: Decompressor | None = None
         #: Compressed bytes; those from _next to _end are not decompressed yet.
@@ -154,7 +152,7 @@ class CompressedStream(Stream):
             self._fault = error
         except self._error as error:
             offset = self.position - (self._end - self._next)
-            what = f"the {self.compression} data is corrupt near byte offset {offset} ({error})"
+            what = f"the {self._name} data is corrupt near byte offset {offset} ({error})"
             self._fault = InputError(what, str(self.path), RIGHT)
         return self._fault is None
 

@@ -12,6 +12,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.cache_line import LINE_BYTES
 from fajita.engine.memory import huge_pages
 from fajita.errors import InputError
 from fajita.io.flow_order import MAXIMUM_FLOWS, FlowOrder
@@ -23,7 +24,7 @@ from fajita.packet import IPV4_TYPE, TCP_PROTOCOL, UDP_PROTOCOL
 #: Bytes of a frame without the Ethernet checksum: from the smallest Ethernet sends to a payload of 9,000 ("jumbo").
 MINIMUM_SIZE, MAXIMUM_SIZE = 60, 9014
 #: Frames begin at multiples of a cache line.
-SLOT_BYTES = 64
+SLOT_BYTES = LINE_BYTES
 
 #: 2026-01-01 00:00:00 UTC, the time of the first packet.
 START_NS = 1_767_225_600 * 10**9
@@ -31,7 +32,7 @@ START_NS = 1_767_225_600 * 10**9
 DEFAULT_GAP_NS = 1000
 
 _MACS = bytes.fromhex("020000000002 020000000001")  # destination and source, locally administered
-_ETHERNET_BYTES, _IP_BYTES, _TCP_BYTES, _UDP_BYTES = 14, 20, 20, 8
+_ETHERNET_BYTES, _IP_BYTES = 14, 20
 _DO_NOT_FRAGMENT, _TIME_TO_LIVE = 0x4000, 64
 #: Of four flows so many are UDP, by the name of the traffic.
 TRAFFIC = {"mixed": 1, "udp": 4, "tcp": 0}

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from fajita.errors import InputError
 from fajita.io.format_pcap import BAD_TIME, DONE, FULL, OTHER_LINK, RECORD_HEADER_SIZE, format_records
 from fajita.io.frames import LINK_CODES, UNKNOWN_LINK, FrameBlock
-from fajita.io.index_pcap import MAXIMUM_FRAME
 from fajita.kernel.bounds import CHECKED, allow_only
+from fajita.protocols import MAXIMUM_FRAME
 
 #: Magic, version 2.4, two fields that are 0, the longest frame, the link type (draft-ietf-opsawg-pcap, section 3).
 FILE_HEADER = struct.Struct("<IHHIIII")
@@ -50,17 +50,15 @@ class CaptureWriter:
     or standard output cannot be.
     """
 
-    def __init__(
-        self, path: str | Path, input_path: str | Path | None = None, link_number: int = LINKTYPE_ETHERNET
-    ) -> None:
-        """Open `path`; `-` is standard output. link_number: the link type of a file without any frame.
+    def __init__(self, path: str | Path, input_path: str | Path | None = None) -> None:
+        """Open `path`; `-` is standard output.
 
         InputError if the path cannot be written or is the file at input_path.
         """
         self.path = str(path)
         self.packets = 0
         self.bytes_written = 0
-        self._link_number = link_number
+        self._link_number = LINKTYPE_ETHERNET  # of a file without any frame
         self._has_header = False
         self._failed = False
         self._buffer = np.empty(BUFFER_BYTES, np.uint8)

@@ -94,6 +94,12 @@ def load_kernel(source: str) -> Callable[[int], int]:
     return run
 
 
+@cache
+def kernel_at_hand(source: str) -> Callable[..., int]:
+    """The same for what a process may ask for again, which then has it."""
+    return load_kernel(source)
+
+
 def _write_whole(path: Path, text: str) -> None:
     """Under a name of its own first: others may be about to do the same."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".partial", delete=False) as partial:

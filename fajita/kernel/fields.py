@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fajita.kernel.arithmetic import maximum, minimum, shift_right_unsigned
+from fajita.kernel.arithmetic import maximum, minimum
 from fajita.kernel.checksum import fold, halves, repair, repair_udp
 from fajita.kernel.function import KernelFunction, kernel_function
+from fajita.kernel.headers_word import offset_of_ip, offset_of_transport, protocol_of
 from fajita.kernel.memory import (
     load_be16,
     load_be32,
@@ -20,7 +21,7 @@ from fajita.kernel.memory import (
     store_be64,
 )
 from fajita.kernel.operation import Callee
-from fajita.kernel.parse import IP_SHIFT, OFFSET_MASK, PROTOCOL_SHIFT, TRANSPORT_SHIFT, ip_end
+from fajita.kernel.parse import ip_end
 from fajita.packet import FIELDS, Field, Layer, places
 
 _TCP, _UDP, _ICMP = int(Layer.TCP), int(Layer.UDP), int(Layer.ICMP)
@@ -52,13 +53,13 @@ def start_of_frame(frame, headers):
 @kernel_function
 def start_of_ip(frame, headers):
     """Where the IP header begins."""
-    return frame + ((headers >> IP_SHIFT) & OFFSET_MASK)
+    return frame + offset_of_ip(headers)
 
 
 @kernel_function
 def start_of_transport(frame, headers):
     """Where the transport header begins."""
-    return frame + ((headers >> TRANSPORT_SHIFT) & OFFSET_MASK)
+    return frame + offset_of_transport(headers)
 
 
 _STARTS: dict[str, KernelFunction] = {
@@ -244,13 +245,13 @@ def _writer_of(where: Sequence[Field]) -> KernelFunction:
 @kernel_function
 def read_protocol(frame, headers):
     """The IP protocol, of IPv6 after the extension headers; 0 where there is none."""
-    return shift_right_unsigned(headers, PROTOCOL_SHIFT)
+    return protocol_of(headers)
 
 
 @kernel_function
 def ip_length(frame, headers, length):
     """Bytes of the IP packet: what its header states, or the rest of the frame of `length` bytes; 0: there is none."""
-    ip_offset = (headers >> IP_SHIFT) & OFFSET_MASK
+    ip_offset = offset_of_ip(headers)
     if headers & _IPV4:
         stated = load_be16(frame + ip_offset + 2)
     elif headers & _IPV6:
@@ -276,9 +277,9 @@ def payload_length(frame, headers, captured):
     start = payload_start(frame, headers)
     if start < 0:
         return 0
-    ip_offset = (headers >> IP_SHIFT) & OFFSET_MASK
+    ip_offset = offset_of_ip(headers)
     end = ip_offset + ip_end(frame + ip_offset, captured - ip_offset)
-    return maximum(0, end - ((headers >> TRANSPORT_SHIFT) & OFFSET_MASK) - start)
+    return maximum(0, end - offset_of_transport(headers) - start)
 
 
 @kernel_function
@@ -294,8 +295,8 @@ def tcp_options_length(frame, headers, captured):
     """Captured bytes between the fixed TCP header and the payload."""
     if headers & _TCP == 0:
         return 0
-    ip_offset = (headers >> IP_SHIFT) & OFFSET_MASK
-    end = ip_offset + ip_end(frame + ip_offset, captured - ip_offset) - ((headers >> TRANSPORT_SHIFT) & OFFSET_MASK)
+    ip_offset = offset_of_ip(headers)
+    end = ip_offset + ip_end(frame + ip_offset, captured - ip_offset) - offset_of_transport(headers)
     return minimum(payload_start(frame, headers), end) - 20
 
 

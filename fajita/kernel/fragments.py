@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fajita.kernel.arithmetic import floor_modulo, shift_right_unsigned
+from fajita.kernel.arithmetic import floor_modulo
 from fajita.kernel.fields import start_of_ip, start_of_transport
 from fajita.kernel.function import KernelFunction, kernel_function, rare_function
 from fajita.kernel.hash import HASHES
+from fajita.kernel.headers_word import protocol_of
 from fajita.kernel.layout import BURST
 from fajita.kernel.memory import copy, load_be16, load_u8, load_u16, load_u32, load_u64, store_32, store_64
 from fajita.kernel.operation import I64, operation
@@ -144,7 +145,7 @@ def hash_asked(builder: Any, memory: Any) -> Any:
 @kernel_function
 def protocol_bits(headers):
     """The protocol, where it is in a headers word."""
-    return shift_right_unsigned(headers, PROTOCOL_SHIFT) << PROTOCOL_SHIFT
+    return protocol_of(headers) << PROTOCOL_SHIFT
 
 
 @kernel_function

@@ -5,17 +5,14 @@ write repairs what covers the field in the quoted packet, as far as that was cap
 by the change of all that. The sum of the whole error stays what it was, and so do checksums of tunnels around it.
 """
 
-from fajita.kernel.arithmetic import minimum, shift_right_unsigned
+from fajita.kernel.arithmetic import minimum
 from fajita.kernel.checksum import fold, halves, repair, repair_udp
 from fajita.kernel.fields import READERS, start_of_ip, start_of_transport
 from fajita.kernel.function import KernelFunction, kernel_function, rare_function
+from fajita.kernel.headers_word import offset_of_ip, offset_of_transport, protocol_of
 from fajita.kernel.memory import load_u8, store_be16, store_be32, store_be64
 from fajita.kernel.operation import Callee
 from fajita.kernel.parse import (
-    IP_SHIFT,
-    OFFSET_MASK,
-    PROTOCOL_SHIFT,
-    TRANSPORT_SHIFT,
     ip_end,
     parse_ipv4,
     parse_ipv6,
@@ -44,30 +41,20 @@ _ZERO = 0xFFFF << 40
 
 
 @kernel_function
-def _protocol_of(headers):
-    return shift_right_unsigned(headers, PROTOCOL_SHIFT)
-
-
-@kernel_function
 def _is_error(frame, headers):
     """Whether a packet is an ICMP error, by its type."""
     if headers & _ICMP == 0:
         return 0
     kind = load_u8(start_of_transport(frame, headers))
     if headers & _IPV4:
-        return _protocol_of(headers) == ICMP_PROTOCOL and kind in ICMP_ERRORS
-    return _protocol_of(headers) == ICMPV6_PROTOCOL and kind in ICMPV6_ERRORS
-
-
-@kernel_function
-def _offset_of_ip(headers):
-    return (headers >> IP_SHIFT) & OFFSET_MASK
+        return protocol_of(headers) == ICMP_PROTOCOL and kind in ICMP_ERRORS
+    return protocol_of(headers) == ICMPV6_PROTOCOL and kind in ICMPV6_ERRORS
 
 
 @kernel_function
 def _end_of(frame, headers, end):
     """The offset at which a packet ends, in a frame of which it may have the bytes up to `end`."""
-    ip = _offset_of_ip(headers)
+    ip = offset_of_ip(headers)
     return ip + ip_end(frame + ip, end - ip)
 
 
@@ -107,7 +94,7 @@ def quoted_functions(captured_of: Callee) -> dict[str, KernelFunction]:
         if _is_error(frame, headers) == 0:
             return 0
         end = _end_of(frame, headers, captured_of(frame, headers, captured))
-        offset = ((headers >> TRANSPORT_SHIFT) & OFFSET_MASK) + _ICMP_HEADER_BYTES
+        offset = offset_of_transport(headers) + _ICMP_HEADER_BYTES
         if offset > MAXIMUM_INNER_OFFSET:
             return 0
         quoted = parse_ipv4(frame, end, offset) if headers & _IPV4 else parse_ipv6(frame, end, offset)
@@ -137,7 +124,7 @@ def quoted_functions(captured_of: Callee) -> dict[str, KernelFunction]:
         @rare_function
         def write(frame, headers, captured, value):
             quoted = quoted_headers(frame, headers, captured)
-            protocol = _protocol_of(quoted)
+            protocol = protocol_of(quoted)
             if (quoted & layer) != layer or (is_port and protocol != TCP_PROTOCOL and protocol != UDP_PROTOCOL):
                 return
             end = _end_of(frame, quoted, _end_of(frame, headers, captured_of(frame, headers, captured)))

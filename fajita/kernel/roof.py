@@ -5,9 +5,9 @@ No pipeline with so many random lines of state per packet can be faster: nothing
 
 from collections.abc import Sequence
 
+from fajita.cache_line import LINE_BYTES
 from fajita.kernel.text import Text
 
-LINE_BYTES = 64
 #: Lines are asked for so many packets ahead; a power of two.
 AHEAD = 32
 #: What tells one synthetic flow from another: addresses and ports (Ethernet, IPv4 without options).

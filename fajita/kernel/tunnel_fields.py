@@ -74,7 +74,7 @@ def _writer(name: str) -> KernelFunction:
 
 
 @kernel_function
-def captured_of(frame, headers, captured):
+def captured_inside(frame, headers, captured):
     """Where the captured bytes end that may belong to a packet: in a tunnel, where what is around it does."""
     if headers & TUNNEL_MASK:
         return enclosing(frame, headers, captured) >> END_SHIFT
@@ -84,31 +84,31 @@ def captured_of(frame, headers, captured):
 @kernel_function
 def payload_length(frame, headers, captured):
     """Captured bytes of payload, none of them beyond what is around the packet."""
-    return _plain_payload_length(frame, headers, captured_of(frame, headers, captured))
+    return _plain_payload_length(frame, headers, captured_inside(frame, headers, captured))
 
 
 @kernel_function
 def read_payload(frame, headers, captured, index):
     """Byte `index` of the payload; 0 outside it."""
-    return _plain_read_payload(frame, headers, captured_of(frame, headers, captured), index)
+    return _plain_read_payload(frame, headers, captured_inside(frame, headers, captured), index)
 
 
 @kernel_function
 def tcp_options_length(frame, headers, captured):
     """Captured bytes of TCP options, likewise."""
-    return _plain_tcp_options_length(frame, headers, captured_of(frame, headers, captured))
+    return _plain_tcp_options_length(frame, headers, captured_inside(frame, headers, captured))
 
 
 @kernel_function
 def read_tcp_options(frame, headers, captured, index):
     """Byte `index` of them; 0 outside them."""
-    return _plain_read_tcp_options(frame, headers, captured_of(frame, headers, captured), index)
+    return _plain_read_tcp_options(frame, headers, captured_inside(frame, headers, captured), index)
 
 
 @kernel_function
 def checksum_valid(frame, headers, captured):
     """Whether the packet's checksums are right, not those around it."""
-    return _plain_checksum_valid(frame, headers, captured_of(frame, headers, captured))
+    return _plain_checksum_valid(frame, headers, captured_inside(frame, headers, captured))
 
 
 #: By the name they have in generated code; what lies before the IP header is not in the tunnel.

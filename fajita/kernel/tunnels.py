@@ -4,16 +4,13 @@ The headers word of a packet in a tunnel has the code of the frame's link (TUNNE
 that need to know what is around the packet go the same way again from the beginning of the frame.
 """
 
-from fajita.kernel.arithmetic import minimum, shift_right_unsigned
+from fajita.kernel.arithmetic import minimum
 from fajita.kernel.fields import start_of_transport
 from fajita.kernel.function import kernel_function, rare_function
+from fajita.kernel.headers_word import offset_of_ip, offset_of_transport, protocol_of
 from fajita.kernel.memory import load_be16, load_u8, load_u16
 from fajita.kernel.parse import (
-    IP_SHIFT,
-    OFFSET_MASK,
-    PROTOCOL_SHIFT,
     STEP_SHIFT,
-    TRANSPORT_SHIFT,
     TUNNEL_SHIFT,
     ip_end,
     ip_type,
@@ -80,12 +77,6 @@ def may_be_tunnel(frame, headers):
     return headers & _FLOW != 0 and protocol_of(headers) in TUNNEL_PROTOCOLS
 
 
-@kernel_function
-def protocol_of(headers):
-    """The protocol in a headers word."""
-    return shift_right_unsigned(headers, PROTOCOL_SHIFT)
-
-
 @rare_function
 def parse_tunnels(frame, captured, outer, link):
     """The headers word of the innermost packet that can be reached."""
@@ -114,18 +105,6 @@ def enclosing(frame, headers, captured):
         end = carried_end(frame, headers_now, end)
         headers_now = parse_carried(frame, headers_now, end)
     return (end << END_SHIFT) | found
-
-
-@kernel_function
-def offset_of_ip(headers):
-    """Bytes from the beginning of the frame to the IP header."""
-    return (headers >> IP_SHIFT) & OFFSET_MASK
-
-
-@kernel_function
-def offset_of_transport(headers):
-    """The same to the transport header."""
-    return (headers >> TRANSPORT_SHIFT) & OFFSET_MASK
 
 
 @kernel_function

@@ -1,11 +1,10 @@
 """Whether a packet's checksums are right: see reference.validity, which says where that can be told."""
 
-from fajita.kernel.arithmetic import shift_right_unsigned
 from fajita.kernel.checksum import fold, halves
 from fajita.kernel.fields import start_of_ip, start_of_transport
 from fajita.kernel.function import burst_function, kernel_function, rare_function
+from fajita.kernel.headers_word import protocol_of
 from fajita.kernel.memory import load_be16, load_u8, load_u16, load_u32, load_u64
-from fajita.kernel.parse import PROTOCOL_SHIFT
 from fajita.packet import Layer
 
 _IPV4, _IPV6, _FRAGMENT = int(Layer.IPV4), int(Layer.IPV6), int(Layer.FRAGMENT)
@@ -75,7 +74,7 @@ def _sum_of_pseudo(ip, headers, length):
     """The sum of what the pseudo header covers, of a segment of `length` bytes; ICMP has none (RFC 792)."""
     if headers & _ICMP_IN_IPV4 == _ICMP_IN_IPV4:
         return 0
-    total = _swapped(length) + _swapped(shift_right_unsigned(headers, PROTOCOL_SHIFT))
+    total = _swapped(length) + _swapped(protocol_of(headers))
     if headers & _IPV6:
         return total + _sum_of_bytes(ip + 8, 32)
     return total + _sum_of_eight(ip + 12)

@@ -11,8 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from fajita import IPv4
 from fajita.nfs._routes import parse_mac
 from fajita.nfs._servers import DEFAULT_TABLE, MAXIMUM_COUNTED, check_table_size, checked_weights
+from fajita.protocols import TCP_PROTOCOL, UDP_PROTOCOL
 
-PROTOCOLS = {"tcp": 6, "udp": 17}
+PROTOCOLS = {"tcp": TCP_PROTOCOL, "udp": UDP_PROTOCOL}
 #: Fibonacci hashing (Knuth, TAOCP 3, 6.4): a place is told by some bits from here on of a product with one of these.
 HASH_SHIFT = 40
 _FACTORS = [0x9E3779B97F4A7C15 * odd & (1 << 63) - 1 for odd in range(1, 33, 2)]

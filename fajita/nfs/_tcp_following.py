@@ -8,12 +8,10 @@ from typing import Any
 from fajita import Packet
 from fajita.nfs._tcp_states import (
     ACK,
-    ACK_FLAG,
     CLOSED,
     COUNT,
     ESTABLISHED,
     FIN,
-    FIN_FLAG,
     FIN_WAIT,
     IGNORED,
     KINDS,
@@ -24,13 +22,13 @@ from fajita.nfs._tcp_states import (
     RST,
     SYN,
     SYN_ACK,
-    SYN_FLAG,
     SYN_RECEIVED,
     SYN_SENT,
     SYN_SENT_BOTH,
     TIME_WAIT,
     TRANSITIONS,
 )
+from fajita.protocols import ACK_FLAG, FIN_FLAG, SYN_FLAG
 
 #: What `pkt.connection_state` is after the tracker; 0: no tracker saw it, or it is IPv6's neighbour discovery.
 UNTRACKED, INVALID, NEW, KNOWN, RELATED = range(5)

@@ -5,6 +5,8 @@ end (RFC 9293, 3.3.2), and many a segment leaves them as they are: IGNORED are t
 that the tracker has not got right, so that what comes after them decides; REFUSED are those that belong to none.
 """
 
+from fajita.protocols import ACK_FLAG, FIN_FLAG, PSH_FLAG, RST_FLAG, SYN_FLAG, URG_FLAG
+
 #: States by the last segment that counted: SYN, SYN with ACK, ACK after these; FIN, its ACK, the other end's FIN, its
 #: ACK; RST; SYN from both ends.
 STATES = (
@@ -37,8 +39,6 @@ IGNORED, REFUSED = COUNT, COUNT + 1
 #: Kinds of segments.
 SYN, SYN_ACK, FIN, ACK, RST, MALFORMED = range(6)
 
-#: The low six bits of the flags.
-FIN_FLAG, SYN_FLAG, RST_FLAG, PSH_FLAG, ACK_FLAG, URG_FLAG = (1 << bit for bit in range(6))
 _SENSIBLE = {
     SYN_FLAG: SYN,
     SYN_FLAG | URG_FLAG: SYN,

@@ -16,12 +16,13 @@ from fajita.nfs._tcp_following import (
     TcpFollowing,
 )
 from fajita.nfs._tcp_states import COUNT, NONE, STATES
+from fajita.protocols import ICMP_PROTOCOL, ICMPV6_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL
 
 #: By `pkt.connection_state`.
 VERDICTS = ("untracked", "invalid", "new", "established", "related")
 
-TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
-
+#: Of which a later fragment lacks the header that tells what the packet is.
+WITH_HEADERS = (TCP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, ICMPV6_PROTOCOL)
 #: A UDP flow that is answered and so old is a stream.
 STREAM_MS = 2_000
 MILLISECOND = 10**6
@@ -140,11 +141,11 @@ class ConnectionTracker(TcpFollowing, NF):
                 verdict = self.standing(state, way)
         elif self.checksums and not pkt.checksum_valid:
             pass
-        elif pkt.protocol == TCP:
+        elif pkt.protocol == TCP_PROTOCOL:
             verdict = self.follow_tcp(pkt, state, way)
-        elif pkt.protocol == UDP:
+        elif pkt.protocol == UDP_PROTOCOL:
             verdict = self.follow_udp(pkt, state, way)
-        elif pkt.protocol in (ICMP, ICMPV6):
+        elif pkt.protocol in (ICMP_PROTOCOL, ICMPV6_PROTOCOL):
             verdict = self.follow_icmp(pkt, state, way)
         else:
             verdict = self.standing(state, way)
@@ -154,7 +155,7 @@ class ConnectionTracker(TcpFollowing, NF):
 
     def is_later_fragment(self, pkt: Packet) -> bool:
         has_header = pkt.is_tcp or pkt.is_udp or pkt.is_icmp
-        return pkt.is_fragment and not has_header and pkt.protocol in (TCP, UDP, ICMP, ICMPV6)
+        return pkt.is_fragment and not has_header and pkt.protocol in WITH_HEADERS
 
     def told(self, pkt: Packet, verdict: int) -> int:
         pkt.connection_state = verdict
@@ -221,7 +222,7 @@ class ConnectionTracker(TcpFollowing, NF):
         is_known = pkt.related and state.status & TRACKED != 0 and pkt.time_ns < state.until_ns
         # It is for the end that has sent what it quotes.
         is_valid = is_known and pkt.dst == pkt.quoted_src and (not self.checksums or pkt.checksum_valid)
-        if pkt.quoted_protocol in (ICMP, ICMPV6):
+        if pkt.quoted_protocol in (ICMP_PROTOCOL, ICMPV6_PROTOCOL):
             start = 40 if pkt.is_ipv6 else (pkt.payload[0] & 15) * 4
             query = self.query_of(pkt, pkt.payload[start])
             asked_forward = query & REPLY != 0 if pkt.forward else query & REPLY == 0

@@ -3,11 +3,11 @@
 from typing import Any
 
 from fajita import ANY_KEY, DRAINED, EVICTED, NF, PASS, Array, Duration, Layer, Max, Packet, Sum, key_of, u8, u64
+from fajita.protocols import FIN_FLAG, RST_FLAG, SYN_FLAG
 
 #: What NetFlow tells flows by: the 5-tuple and, where there are no ports, the type and code of ICMP.
 flow = key_of("src", "dst", "src_port", "dst_port", "protocol", "icmp_type", "icmp_code", name="flow", layer=Layer.FLOW)
 
-FIN, SYN, RST = 0x01, 0x02, 0x04
 #: Why a record ends: flowEndReason (RFC 5102, 5.11.3).
 ONGOING, IDLE_TIMEOUT, ACTIVE_TIMEOUT, END_OF_FLOW, FORCED_END, LACK_OF_RESOURCES = range(6)
 REASONS = ("ongoing", "idle", "active", "end_of_flow", "forced", "lack_of_resources")
@@ -75,7 +75,7 @@ class FlowExporter(NF):
     def packet(self, pkt: Packet, state: State) -> int:
         begins = state.packets + state.reverse_packets == 0
         if not begins:
-            is_another = state.end_reason == END_OF_FLOW and pkt.tcp_flags & SYN != 0
+            is_another = state.end_reason == END_OF_FLOW and pkt.tcp_flags & SYN_FLAG != 0
             if is_another or pkt.time_ns - state.first_ns >= self.active:
                 if state.end_reason == ONGOING:
                     state.end_reason = ACTIVE_TIMEOUT
@@ -106,7 +106,7 @@ class FlowExporter(NF):
             state.reverse_tcp_flags |= pkt.tcp_flags
         state.first_ns = min(state.first_ns, pkt.time_ns)
         state.last_ns = max(state.last_ns, pkt.time_ns)
-        if pkt.tcp_flags & (FIN | RST):
+        if pkt.tcp_flags & (FIN_FLAG | RST_FLAG):
             state.end_reason = END_OF_FLOW
         return PASS
 

@@ -10,8 +10,15 @@ from pydantic import Field
 
 from fajita import NF, PASS, Array, Min, Packet, Sum, hash_of, u32, u64
 from fajita.nfs._sketch_keys import HALF, MAPPED, address_of, check_memory
+from fajita.protocols import ICMP_PROTOCOL, ICMPV6_PROTOCOL, SCTP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL
 
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
+PROTOCOLS = {
+    ICMP_PROTOCOL: "icmp",
+    TCP_PROTOCOL: "tcp",
+    UDP_PROTOCOL: "udp",
+    ICMPV6_PROTOCOL: "icmp6",
+    SCTP_PROTOCOL: "sctp",
+}
 LOW = 0xFFFFFFFF
 #: 64-bit words of a key.
 WORDS = {"source": 2, "destination": 2, "address_pair": 4, "five_tuple": 5}

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fajita import NF, PASS, Array, IPv4, Layer, Packet, five_tuple, hash_of, ipv4, source, u16, u32
+from fajita.nfs._least_connections import LeastConnections
 from fajita.nfs._servers import (
     DEFAULT_TABLE,
     MAXIMUM_COUNTED,
@@ -17,8 +18,10 @@ from fajita.nfs._servers import (
     with_room,
 )
 
+NO_SERVER = -1
 
-class LoadBalancer(NF):
+
+class LoadBalancer(LeastConnections, NF):
     """Sends each new flow to one of the servers and rewrites its destination address.
 
     round_robin gives the next server to each new flow, in turn, one turn per worker. least_connections gives it to the
@@ -96,12 +99,7 @@ class LoadBalancer(NF):
 
     def new_flow(self, pkt: Packet, state: State) -> None:
         if self.algorithm == "least_connections":
-            best = -1
-            for step in range(len(self.servers)):  # of equal ones the next in turn
-                each = (self.core.turn + step) % len(self.servers)
-                load, least = self.core.connections[each] + 1, self.core.connections[best] + 1
-                if self.shares[each] > 0 and (best < 0 or load * self.shares[best] < least * self.shares[each]):
-                    best = each
+            best = self.with_fewest(0, self.counted, self.core.turn, NO_SERVER)
             self.core.turn = best + 1
             self.core.connections[best] += 1
             state.server, state.number = self.servers[best], best

@@ -15,7 +15,6 @@ from fajita import (
     Packet,
     everything,
     flag,
-    hash_of,
     ipv4,
     key_of,
     u8,
@@ -25,52 +24,28 @@ from fajita import (
 )
 from fajita.nfs._nat_packets import (
     ASKED,
-    BOTH_FINISHED,
-    BOTH_SENT,
     ICMP,
     KIND,
     KIND_COUNT,
     KINDS,
     OTHER,
-    OWNER_FINISHED,
-    OWNER_SENT,
     QUERIES,
     REDIRECT,
-    REMOTE_FINISHED,
-    REMOTE_SENT,
     REPLIES,
-    RESET,
     TCP,
     UDP,
+    NatPackets,
 )
 from fajita.nfs._nat_parameters import FAR, INSIDE, MULTICAST, octets, port_range, ranges_apart, static_mappings
-from fajita.nfs._tcp_states import (
-    ACK_FLAG,
-    COUNT,
-    FIN_FLAG,
-    IGNORED,
-    MALFORMED,
-    NONE,
-    REFUSED,
-    RST_FLAG,
-    SYN_FLAG,
-    SYN_SENT,
-    TIME_WAIT,
-    TRANSITIONS,
-)
+from fajita.nfs._nat_ports import STATIC, NatPorts
+from fajita.nfs._tcp_states import COUNT, NONE, REFUSED, TRANSITIONS
 from fajita.nfs._tcp_states import KINDS as SEGMENTS
 
 SECOND = 10**9
-#: In what lies at a place, beside protocol, address and port: it stays for ever, and lets everybody in.
-STATIC = 1 << 52
-#: Of a pool that is nearly exhausted: addresses, and ports drawn at random, that are tried for a new mapping.
-MAXIMUM_ADDRESSES, MAXIMUM_DRAWS = 8, 8
-#: Of protocols without ports: what a session adds to the inside address that a remote's packets go to.
-ONE_SESSION, ADDRESS = 1 << 32, (1 << 32) - 1
 MOST_HOSTS = 1 << 16
 
 
-class Nat(NF):
+class Nat(NatPackets, NatPorts, NF):
     """Translates inside addresses and ports to outside ones and back: NAPT44 of RFC 4787, 5382, 5508.
 
     What comes from inside (prefixes) gets an external address (addresses and prefixes) and a port of `ports`; what
@@ -149,11 +124,7 @@ class Nat(NF):
         hosts: Map[1, "most_hosts"]  # noqa: F821
 
     def prepare(self) -> None:
-        """A place for each protocol, external address and port; a list of the free ones, by parity if that counts.
-
-        A list is a ring of its places and of an end. Links are kept as what they differ from those to the neighbours,
-        so that the zeros with which memory begins are a ring of all places in their order.
-        """
+        """A place for each protocol, external address and port; a list of the free ones, by parity if that counts."""
         inside, external = ranges_apart(self.inside, self.external)
         self.inside_first, self.inside_last = inside
         self.external_first, self.external_last = external
@@ -172,10 +143,7 @@ class Nat(NF):
         by_endpoint = self.mapping == "endpoint_independent"
         static = static_mappings(self.static, inside, external, by_endpoint)
         self.static_inside = [KIND[one.protocol] << 48 | one.inside << 16 | one.inside_port for one in static]
-        self.static_places = []
-        for one in static:
-            number = (one.external * KIND_COUNT + KIND[one.protocol] - 1) * self.lists + one.port % self.lists
-            self.static_places.append(1 + number * self.size + one.port // self.lists)
+        self.static_places = [self.place_of(KIND[one.protocol], one.external, one.port) for one in static]
         # ICMP identifiers may be any.
         all_ports = self.addresses * (65536 + 2 * self.lists * self.free) + len(static)
         self.most_mappings = all_ports if by_endpoint else 1
@@ -189,24 +157,8 @@ class Nat(NF):
     def before_lookup(self, pkt: Packet) -> int:
         if len(self.static_places) > 0 and not self.core.begun:
             self.core.begun = True
-            for i in range(len(self.static_places)):
-                place = self.static_places[i]
-                self.core.inside[place] = STATIC | self.static_inside[i]
-                self.core.sessions[place] = 1
-                if self.mapping == "endpoint_independent":
-                    self.core.mappings.set(self.static_inside[i], place)
-                start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
-                if 0 <= place - start < self.free:
-                    after = (place - start + 1 + self.core.next_free[place]) % self.ring
-                    before = (place - start - 1 + self.core.previous_free[place]) % self.ring
-                    self.core.next_free[start + before] = (after - before - 1) % self.ring
-                    self.core.previous_free[start + after] = (before - after + 1) % self.ring
-
-        from_inside = self.octets[pkt.src >> 24] == INSIDE
-        if not from_inside:
-            for i in range(len(self.inside_first)):
-                if self.inside_first[i] <= pkt.src <= self.inside_last[i]:
-                    from_inside = True
+            self.keep_static()
+        from_inside = self.is_inside(pkt.src)
         # Most packets are of TCP and UDP and go to where a look at an octet shows that it is far away.
         if not self.strict and from_inside and self.octets[pkt.dst >> 24] == FAR and (pkt.is_udp or pkt.is_tcp):
             self.core.from_inside = True
@@ -219,10 +171,20 @@ class Nat(NF):
         if external < 0:
             if not from_inside or pkt.dst >= MULTICAST:
                 return PASS
-            for i in range(len(self.inside_first)):
-                if self.inside_first[i] <= pkt.dst <= self.inside_last[i]:
-                    return PASS
+            if self.is_inside(pkt.dst):
+                return PASS
+        return self.let_in(pkt, from_inside, external)
 
+    def is_inside(self, address: int) -> bool:
+        is_inside = self.octets[address >> 24] == INSIDE
+        if not is_inside:
+            for i in range(len(self.inside_first)):
+                if self.inside_first[i] <= address <= self.inside_last[i]:
+                    is_inside = True
+        return is_inside
+
+    def let_in(self, pkt: Packet, from_inside: bool, external: int) -> int:
+        """What becomes of a packet that is the NAT's. external: the number of the address that it goes to, or -1."""
         kind = TCP if pkt.is_tcp else UDP
         if not pkt.is_tcp and not pkt.is_udp:
             kind = KINDS[pkt.quoted_protocol if pkt.is_error else pkt.protocol]
@@ -242,40 +204,37 @@ class Nat(NF):
             if kind != OTHER and not pkt.is_icmp and (pkt.flow_dst_port == 0 or pkt.src_port != 0):
                 return pkt.drop("header not captured")
         if self.strict:
-            missing = pkt.length - pkt.captured_length
-            options = 4 * pkt.tcp_data_offset - 20
-            if pkt.is_tcp and (
-                SEGMENTS[pkt.tcp_flags & 63] == MALFORMED or not 0 <= options <= pkt.tcp_options_length + missing
-            ):
-                return pkt.drop("malformed")
-            reach = 65535 if pkt.is_fragment else 8 + pkt.payload_length + missing
-            if pkt.is_udp and not 8 <= pkt.udp_length <= reach:
-                return pkt.drop("malformed")
-            if pkt.is_error and kind != OTHER and pkt.payload_length + missing < (pkt.payload[0] & 15) * 4 + 8:
+            is_malformed = self.is_malformed(pkt, kind)
+            if is_malformed:
                 return pkt.drop("malformed")
         self.core.from_inside = from_inside
         self.core.place = 0
         if external < 0:
             return LOOK_UP
-
         if self.other_protocols == "translate" and kind == OTHER:
-            protocol = pkt.quoted_protocol if pkt.is_error else pkt.protocol
-            remote = pkt.quoted_dst if pkt.is_error else pkt.src
-            host = self.core.hosts.get(protocol << 48 | external << 32 | remote)
-            if host < 0 or from_inside:
-                return pkt.drop("no mapping")
-            pkt.dst = host
-            if pkt.is_error:
-                pkt.quoted_src = host
-            return LOOK_UP
+            return self.lead_to_host(pkt, from_inside, external)
+        return self.lead_to_mapping(pkt, kind, external)
 
+    def lead_to_host(self, pkt: Packet, from_inside: bool, external: int) -> int:
+        """Of a protocol without ports: to the host that a remote's packets go to."""
+        protocol = pkt.quoted_protocol if pkt.is_error else pkt.protocol
+        remote = pkt.quoted_dst if pkt.is_error else pkt.src
+        host = self.core.hosts.get(protocol << 48 | external << 32 | remote)
+        if host < 0 or from_inside:
+            return pkt.drop("no mapping")
+        pkt.dst = host
+        if pkt.is_error:
+            pkt.quoted_src = host
+        return LOOK_UP
+
+    def lead_to_mapping(self, pkt: Packet, kind: int, external: int) -> int:
+        """To the address and port inside that an external endpoint stands for."""
         port = pkt.flow_dst_port
         if pkt.is_error:
             port = pkt.quoted_icmp_id if kind == ICMP else pkt.quoted_src_port
         elif kind == ICMP:
             port = pkt.icmp_id
-        number = (external * KIND_COUNT + kind - 1) * self.lists + port % self.lists
-        place = 1 + number * self.size + port // self.lists
+        place = self.place_of(kind, external, port)
         inside = self.core.inside[place]
         if inside == 0:
             return pkt.drop("no mapping")
@@ -297,7 +256,6 @@ class Nat(NF):
 
     def new_flow(self, pkt: Packet, state: State) -> None:
         kind = KINDS[pkt.protocol]
-        place = 0
         state.expire_in = 1  # unless there is a session
         target = self.core.inside[self.core.place]
         if self.core.place != 0 and target == 0:
@@ -307,57 +265,13 @@ class Nat(NF):
         if self.strict and pkt.is_tcp and TRANSITIONS[SEGMENTS[pkt.tcp_flags & 63] * COUNT + NONE] == REFUSED:
             return
         open_to_all = self.filtering == "endpoint_independent" or target >= STATIC
+        place = 0
         if self.core.from_inside:
             state.owner_forward = True
             state.remote = pkt.dst
-            port = pkt.icmp_id if kind == ICMP else pkt.flow_src_port
-            source = kind << 48 | pkt.src << 16 | port
-            if self.other_protocols == "translate" and kind == OTHER:
-                # A remote's packets go to one host; its address is known by the place of a port that nobody gets.
-                for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
-                    external = (hash_of(pkt.src) + attempt) % self.addresses
-                    name = pkt.protocol << 48 | external << 32 | pkt.dst
-                    host = self.core.hosts.get(name)
-                    sessions = max(host & ~ADDRESS, 0) + ONE_SESSION
-                    is_free = place == 0 and (host < 0 or host & ADDRESS == pkt.src)
-                    if is_free and self.core.hosts.set(name, sessions | pkt.src):
-                        place = 1 + external * KIND_COUNT * self.lists * self.size
-                        state.other_protocol = pkt.protocol
-                if place == 0:
-                    return
-            if self.mapping == "endpoint_independent" and place == 0:
-                place = max(self.core.mappings.get(source), 0)
+            place = self.mapping_of(pkt, state, kind)
             if place == 0:
-                for attempt in range(min(self.addresses, MAXIMUM_ADDRESSES)):
-                    external = (hash_of(pkt.src) + attempt) % self.addresses
-                    base = 1 + (external * KIND_COUNT + kind - 1) * self.lists * self.size
-                    own = base + port % self.lists * self.size + port // self.lists
-                    may_keep = self.allocation == "preserve" and (self.first <= port <= self.last or kind == ICMP)
-                    if may_keep and self.core.inside[own] == 0:
-                        place = own
-                    for turn in range(self.lists):
-                        start = base + (port + turn) % self.lists * self.size + self.first // self.lists
-                        if self.allocation == "random":
-                            for _ in range(MAXIMUM_DRAWS):
-                                drawn = start + self.random(self.free)
-                                if place == 0 and self.core.inside[drawn] == 0:
-                                    place = drawn
-                        longest = (self.free + 1 + self.core.next_free[start + self.free]) % self.ring
-                        if place == 0 and longest != self.free:
-                            place = start + longest
-                    if place != 0:
-                        break
-                if place == 0:
-                    return
-                start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
-                if 0 <= place - start < self.free:
-                    after = (place - start + 1 + self.core.next_free[place]) % self.ring
-                    before = (place - start - 1 + self.core.previous_free[place]) % self.ring
-                    self.core.next_free[start + before] = (after - before - 1) % self.ring
-                    self.core.previous_free[start + after] = (before - after + 1) % self.ring
-                self.core.inside[place] = source
-                if self.mapping == "endpoint_independent":
-                    self.core.mappings.set(source, place)
+                return
             if self.core.place != 0:
                 state.peer_place = self.core.place
                 state.remote = self.core.address
@@ -374,7 +288,9 @@ class Nat(NF):
                 if self.core.permissions.get(self.core.place << 32 | pkt.src) < 0:
                     return
             place = self.core.place
+        self.begin_session(state, kind, place)
 
+    def begin_session(self, state: State, kind: int, place: int) -> None:
         state.place = place
         self.core.sessions[place] += 1
         number, index = (place - 1) // self.size, (place - 1) % self.size
@@ -390,14 +306,9 @@ class Nat(NF):
 
     def packet(self, pkt: Packet, state: State) -> int:
         if self.strict and pkt.is_tcp:
-            way = 0 if pkt.forward else 1
-            stage = TRANSITIONS[(way * MALFORMED + SEGMENTS[pkt.tcp_flags & 63]) * COUNT + state.stage]
-            if stage == REFUSED:
+            is_valid = self.follow_stage(pkt, state)
+            if not is_valid:
                 return pkt.drop("invalid")
-            if stage == SYN_SENT and state.stage >= TIME_WAIT and state.tcp & BOTH_FINISHED == 0:
-                stage = IGNORED  # it was reset, or so it seemed
-            if stage != IGNORED:
-                state.stage = stage
         if state.place == 0:
             if KINDS[pkt.protocol] != OTHER and not pkt.is_tcp and not pkt.is_udp and not pkt.is_icmp:
                 return pkt.drop("fragment")
@@ -410,21 +321,7 @@ class Nat(NF):
             elif state.stage & asked == 0:
                 return pkt.drop("invalid")
         if pkt.is_tcp:
-            tcp = state.tcp
-            if pkt.tcp_flags & RST_FLAG:
-                tcp |= RESET
-            else:
-                over = tcp & RESET != 0 or tcp & BOTH_FINISHED == BOTH_FINISHED
-                if over and pkt.tcp_flags & (SYN_FLAG | ACK_FLAG) == SYN_FLAG:
-                    tcp = 0
-                tcp = tcp & ~RESET | (OWNER_SENT if from_owner else REMOTE_SENT)
-                if pkt.tcp_flags & FIN_FLAG:
-                    tcp |= OWNER_FINISHED if from_owner else REMOTE_FINISHED
-            state.tcp = tcp
-            lasts = tcp & (BOTH_SENT | RESET) == BOTH_SENT and tcp & BOTH_FINISHED != BOTH_FINISHED
-            state.expire_in = self.established if lasts else self.transitory
-            if self.strict and tcp & RESET != 0 and tcp & BOTH_SENT != BOTH_SENT:
-                state.expire_in = 1  # nobody has answered: there is none
+            self.follow_tcp(pkt, state, from_owner)
 
         if from_owner:
             if state.peer_place != 0 and not state.open:
@@ -460,14 +357,7 @@ class Nat(NF):
 
     def expire(self, state: State) -> None:
         if self.other_protocols == "translate":
-            external = (state.place - 1) // (KIND_COUNT * self.lists * self.size)
-            if state.place == 1 + external * KIND_COUNT * self.lists * self.size:
-                name = state.other_protocol << 48 | external << 32 | state.remote
-                host = self.core.hosts.get(name)
-                if host >= 2 * ONE_SESSION:
-                    self.core.hosts.set(name, host - ONE_SESSION)
-                else:
-                    self.core.hosts.remove(name)
+            self.leave_host(state)
         if state.permitted:
             permission = state.place << 32 | state.remote
             sessions = self.core.permissions.get(permission)
@@ -478,19 +368,7 @@ class Nat(NF):
         for i in range(2):
             place = state.place if i == 0 else state.peer_place
             if place != 0:
-                self.core.sessions[place] -= 1
-                if self.core.sessions[place] == 0:
-                    if self.mapping == "endpoint_independent":
-                        self.core.mappings.remove(self.core.inside[place])
-                    self.core.inside[place] = 0
-                    # Behind all others that are free, so that it rests as long as it may.
-                    start = 1 + (place - 1) // self.size * self.size + self.first // self.lists
-                    if 0 <= place - start < self.free:
-                        last = (self.free - 1 + self.core.previous_free[start + self.free]) % self.ring
-                        self.core.next_free[start + last] = (place - start - last - 1) % self.ring
-                        self.core.previous_free[place] = (last - place + start + 1) % self.ring
-                        self.core.next_free[place] = (self.free - place + start - 1) % self.ring
-                        self.core.previous_free[start + self.free] = (place - start - self.free + 1) % self.ring
+                self.end_session(place)
 
     def summary(self, states: Any, core: dict[str, Any]) -> dict[str, Any]:
         taken = np.concatenate([inside[inside != 0] for inside in core["inside"]])

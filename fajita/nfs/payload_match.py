@@ -6,8 +6,8 @@ from pydantic import Field
 
 from fajita import NF, PASS, Array, Matcher, Packet, Sum, TextFile, five_tuple, flag, u32, u64
 from fajita.nfs._pattern_file import read_patterns
+from fajita.protocols import SYN_FLAG
 
-SYN = 0x02
 #: Sequence numbers have 32 bits; half of them lie ahead (RFC 9293, 3.4).
 NUMBERS, HALF = 0xFFFFFFFF, 0x80000000
 
@@ -76,7 +76,7 @@ class PayloadMatch(NF):
         length, skip, stream = pkt.payload_length, 0, 0
         if pkt.is_tcp:
             seq = pkt.tcp_sequence
-            if pkt.tcp_flags & SYN != 0:
+            if pkt.tcp_flags & SYN_FLAG != 0:
                 seq = (seq + 1) & NUMBERS
                 state.begun = False
             if not state.begun:

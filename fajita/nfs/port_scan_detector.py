@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fajita import NF, PASS, Array, Duration, Packet, Sum, flag, hash_of, i32, source, u8, u16, u32, u64
+from fajita.protocols import ACK_FLAG, RST_FLAG, SYN_FLAG
 
-SYN, RST, ACK = 0x02, 0x04, 0x10
 #: Endpoints that are told apart for each source; the oldest are forgotten when so many are known.
 SLOTS, FULL = 256, 192
 #: What a slot holds: nothing, the time of an attempt, that it was answered.
@@ -97,12 +97,12 @@ class PortScanDetector(NF):
             self.core.failed += failed
             state.likelihood = min(state.likelihood + failed * self.failure, self.alarm)
 
-        if pkt.is_tcp and pkt.tcp_flags & RST == 0:
+        if pkt.is_tcp and pkt.tcp_flags & RST_FLAG == 0:
             now, before = epoch % TIMES + 1, (epoch - 1) % TIMES + 1
             low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
             slot = hash_of(pkt.dst_high, low, pkt.dst_port) % SLOTS
             what = state.slots[slot]
-            if pkt.tcp_flags & ACK == 0:
+            if pkt.tcp_flags & ACK_FLAG == 0:
                 if what == FREE:
                     if state.known == FULL:
                         state.known = 0
@@ -119,7 +119,7 @@ class PortScanDetector(NF):
                     state.waiting[this] += 1
                     state.attempts += 1
                     self.core.attempts += 1
-            elif pkt.tcp_flags & SYN == 0 and what in (now, before):
+            elif pkt.tcp_flags & SYN_FLAG == 0 and what in (now, before):
                 then = this if what == now else 1 - this
                 if state.waiting[then] > 0:  # the slot is not of as many epochs ago as there are times
                     state.waiting[then] -= 1

@@ -9,9 +9,10 @@ from pydantic import Field
 from fajita import NF, PASS, Array, Max, Min, Packet, hash_of, u8, u32, u64
 from fajita.nfs._distinct import HASH_BITS, distinct
 from fajita.nfs._sketch_keys import MAPPED, address_of, check_memory
+from fajita.protocols import ACK_FLAG, SYN_FLAG, TCP_PROTOCOL
 
 LOW = 0xFFFFFFFF
-TCP, SYN, SYN_OR_ACK = 6, 0x02, 0x12
+SYN_OR_ACK = SYN_FLAG | ACK_FLAG
 #: Registers for all pairs of addresses together.
 ALL = 4096
 ALL_BITS = ALL.bit_length() - 1
@@ -60,7 +61,11 @@ class Superspreaders(NF):
         self.bits = self.registers.bit_length() - 1
 
     def packet(self, pkt: Packet) -> int:
-        if self.attempts and pkt.protocol == TCP and (not pkt.is_tcp or pkt.tcp_flags & SYN_OR_ACK != SYN):
+        if (
+            self.attempts
+            and pkt.protocol == TCP_PROTOCOL
+            and (not pkt.is_tcp or pkt.tcp_flags & SYN_OR_ACK != SYN_FLAG)
+        ):
             return PASS
         src_high = 0 if pkt.is_ipv4 else pkt.src_high
         src_low = MAPPED | pkt.src if pkt.is_ipv4 else pkt.src_low

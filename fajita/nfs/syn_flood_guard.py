@@ -23,8 +23,8 @@ from fajita import (
     u32,
     u64,
 )
+from fajita.protocols import ACK_FLAG, RST_FLAG, SYN_FLAG
 
-SYN, RST, ACK = 0x02, 0x04, 0x10
 #: Sequence numbers are counted modulo 2**32; what fits a first window is so much ahead at most.
 NUMBERS, WINDOW = 0xFFFFFFFF, 0xFFFF
 #: A SYN that was lost is sent again after a second (RFC 6298, 2.1), which may be measured short.
@@ -107,49 +107,58 @@ class SynFloodGuard(NF):
     def before_lookup(self, pkt: Packet) -> int:
         if not pkt.is_tcp:
             return PASS
-        if pkt.tcp_flags & (SYN | RST | ACK) != SYN:
+        if pkt.tcp_flags & (SYN_FLAG | RST_FLAG | ACK_FLAG) != SYN_FLAG:
             return LOOK_UP
-        low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
-        source_low = pkt.src if pkt.is_ipv4 else pkt.src_low
         if self.limits_sources:
-            source = hash_of(0, pkt.src_high, source_low) << 32 | hash_of(1, pkt.src_high, source_low)
+            source = self.source_of(pkt)
             if self.core.by_source.get(source) >= self.source_limit:
                 return pkt.drop("source limit")
+        destination = self.destination_of(pkt)
+        if self.core.by_destination.get(destination) < self.limit:
+            return LOOK_UP
+        if not self.retries:
+            return pkt.drop("destination limit")
+        comes_again = self.comes_again(pkt)
+        return LOOK_UP if comes_again else pkt.drop("destination limit")
+
+    def source_of(self, pkt: Packet) -> int:
+        low = pkt.src if pkt.is_ipv4 else pkt.src_low
+        return hash_of(0, pkt.src_high, low) << 32 | hash_of(1, pkt.src_high, low)
+
+    def destination_of(self, pkt: Packet) -> int:
+        low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
         port = pkt.dst_port if self.per == "service" else 0
-        destination = hash_of(0, pkt.dst_high, low, port) << 32 | hash_of(1, pkt.dst_high, low, port)
-        if self.core.by_destination.get(destination) >= self.limit:
-            if not self.retries:
-                return pkt.drop("destination limit")
-            ports = pkt.src_port << 16 | pkt.dst_port
-            place = hash_of(0, pkt.src_high, source_low, pkt.dst_high, low, ports) % REFUSED
-            whose = hash_of(1, pkt.src_high, source_low, pkt.dst_high, low, ports) >> 1
-            now_ms = pkt.time_ns // MILLISECOND & LOW
-            known = self.core.refused[place]
-            age_ms = now_ms - known & LOW
-            if known >> 32 != whose or age_ms >= REFUSED_MS:
-                self.core.refused[place] = whose << 32 | now_ms
-                return pkt.drop("destination limit")
-            if age_ms < RETRANSMITTED_MS:
-                return pkt.drop("destination limit")
-        return LOOK_UP
+        return hash_of(0, pkt.dst_high, low, port) << 32 | hash_of(1, pkt.dst_high, low, port)
+
+    def comes_again(self, pkt: Packet) -> bool:
+        """Whether a SYN was dropped before, long enough ago; else it is known from now on."""
+        source_low = pkt.src if pkt.is_ipv4 else pkt.src_low
+        low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
+        ports = pkt.src_port << 16 | pkt.dst_port
+        place = hash_of(0, pkt.src_high, source_low, pkt.dst_high, low, ports) % REFUSED
+        whose = hash_of(1, pkt.src_high, source_low, pkt.dst_high, low, ports) >> 1
+        now_ms = pkt.time_ns // MILLISECOND & LOW
+        known = self.core.refused[place]
+        age_ms = now_ms - known & LOW
+        if known >> 32 != whose or age_ms >= REFUSED_MS:
+            self.core.refused[place] = whose << 32 | now_ms
+            return False
+        return age_ms >= RETRANSMITTED_MS
 
     def new_flow(self, pkt: Packet, state: State) -> None:
         state.expire_in = self.wait
 
     def packet(self, pkt: Packet, state: State) -> int:
-        flags = pkt.tcp_flags & (SYN | RST | ACK)
-        if flags == SYN and not state.half_open:
-            low = pkt.dst if pkt.is_ipv4 else pkt.dst_low
-            port = pkt.dst_port if self.per == "service" else 0
-            state.destination = hash_of(0, pkt.dst_high, low, port) << 32 | hash_of(1, pkt.dst_high, low, port)
+        flags = pkt.tcp_flags & (SYN_FLAG | RST_FLAG | ACK_FLAG)
+        if flags == SYN_FLAG and not state.half_open:
+            state.destination = self.destination_of(pkt)
             count = max(self.core.by_destination.get(state.destination), 0) + 1
             state.half_open = self.core.by_destination.set(state.destination, count)
             if state.half_open:
                 self.core.opened += 1
                 self.core.most = max(self.core.most, count)
                 if self.limits_sources:
-                    source_low = pkt.src if pkt.is_ipv4 else pkt.src_low
-                    state.source = hash_of(0, pkt.src_high, source_low) << 32 | hash_of(1, pkt.src_high, source_low)
+                    state.source = self.source_of(pkt)
                     of_source = max(self.core.by_source.get(state.source), 0) + 1
                     state.of_source = self.core.by_source.set(state.source, of_source)
                     if not state.of_source:
@@ -159,49 +168,43 @@ class SynFloodGuard(NF):
             state.client_forward = pkt.forward
             state.answered = False
             state.first = pkt.tcp_sequence
-        elif state.half_open and flags != 0 and flags != SYN:
+        elif state.half_open and flags != 0 and flags != SYN_FLAG:
             completes = False
             resets = False
             if pkt.forward == state.client_forward:
-                if flags == ACK:
+                if flags == ACK_FLAG:
                     ahead = pkt.tcp_acknowledgment - state.answer - 1 & NUMBERS
                     completes = not self.both_ways or (state.answered and ahead <= WINDOW)
-                elif flags & RST != 0:
+                elif flags & RST_FLAG != 0:
                     resets = (pkt.tcp_sequence - state.first - 1 & NUMBERS) <= WINDOW
-            elif flags == SYN | ACK:
+            elif flags == SYN_FLAG | ACK_FLAG:
                 state.answered = True
                 state.answer = pkt.tcp_sequence
             else:
-                resets = flags & RST != 0
+                resets = flags & RST_FLAG != 0
             if completes or resets:
-                state.half_open = False
-                left = self.core.by_destination.get(state.destination) - 1
-                if left > 0:
-                    self.core.by_destination.set(state.destination, left)
-                else:
-                    self.core.by_destination.remove(state.destination)
+                self.count_no_more(state)
                 if completes:
                     self.core.completed += 1
                 else:
                     self.core.reset += 1
-                if self.limits_sources and state.of_source:
-                    state.of_source = False
-                    left_of_source = self.core.by_source.get(state.source) - 1
-                    if left_of_source > 0:
-                        self.core.by_source.set(state.source, left_of_source)
-                    else:
-                        self.core.by_source.remove(state.source)
         return PASS
 
     def expire(self, state: State) -> None:
         if state.half_open:
+            self.count_no_more(state)
             self.core.timed_out += 1
-            left = self.core.by_destination.get(state.destination) - 1
-            if left > 0:
-                self.core.by_destination.set(state.destination, left)
-            else:
-                self.core.by_destination.remove(state.destination)
+
+    def count_no_more(self, state: State) -> None:
+        """A connection is not half-open any longer."""
+        state.half_open = False
+        left = self.core.by_destination.get(state.destination) - 1
+        if left > 0:
+            self.core.by_destination.set(state.destination, left)
+        else:
+            self.core.by_destination.remove(state.destination)
         if self.limits_sources and state.of_source:
+            state.of_source = False
             left_of_source = self.core.by_source.get(state.source) - 1
             if left_of_source > 0:
                 self.core.by_source.set(state.source, left_of_source)

@@ -7,18 +7,22 @@ from pydantic import Field
 
 from fajita import NF, PASS, Layer, Packet, Sum, hash_of, u64
 from fajita.nfs._routes import parse_mac
+from fajita.protocols import (
+    GRE_PROTOCOL,
+    IPV4_PROTOCOL,
+    IPV4_TYPE,
+    IPV6_PROTOCOL,
+    IPV6_TYPE,
+    MAXIMUM_FRAME,
+    UDP_PROTOCOL,
+    VLAN_TYPES,
+)
 
-IPV4_TYPE, IPV6_TYPE = 0x0800, 0x86DD
-#: EtherTypes of VLAN tags.
-TAGS = (0x8100, 0x88A8, 0x9100, 0x9200)
-IPV4_IN, IPV6_IN, GRE, UDP = 4, 41, 47, 17
 ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, UDP_BYTES = 14, 20, 40, 8
 #: IPv6 extension headers that may be before the tunnel's (RFC 8200, 4; RFC 2473, 4.1.1), and how many.
 EXTENSIONS, MAXIMUM_EXTENSIONS = (0, 43, 60), 4
 #: Of an IPv6 packet that ends with its header (RFC 8200, 4.7).
 NO_NEXT_HEADER = 59
-#: No capture has longer frames.
-LONGEST = 262_144
 #: Tags in front of an IP header that are stepped over.
 MAXIMUM_TAGS = 2
 #: GRE's flags (RFC 2784, 2.1; RFC 2890, 2): checksum, routing, key, sequence number, and the version.
@@ -119,7 +123,7 @@ class Tunnel(NF):
 
     def _header(self, local: IPv4Address | IPv6Address, remote: IPv4Address | IPv6Address) -> list[int]:
         """The outer IP header and what follows it, but for what differs by packet."""
-        protocol = {"ip_in_ip": 0, "gre": GRE, "vxlan": UDP}[self.kind]
+        protocol = {"ip_in_ip": 0, "gre": GRE_PROTOCOL, "vxlan": UDP_PROTOCOL}[self.kind]
         if self.over_ipv6:
             ip = [0x60, 0, 0, 0, 0, 0, protocol, self.ttl, *local.packed, *remote.packed]
         else:
@@ -151,7 +155,7 @@ class Tunnel(NF):
         """Where the EtherType is after all tags."""
         at = 12
         for _ in range(MAXIMUM_TAGS):
-            if pkt.frame[at] << 8 | pkt.frame[at + 1] not in TAGS:
+            if pkt.frame[at] << 8 | pkt.frame[at + 1] not in VLAN_TYPES:
                 break
             at += 4
         return at
@@ -161,7 +165,7 @@ class Tunnel(NF):
         total = self.header_bytes + self.inner_length(pkt, ip, kind)
         if total > self.mtu:
             return pkt.drop("mtu exceeded")
-        if pkt.length + self.header_bytes + ETHERNET_BYTES > LONGEST:
+        if pkt.length + self.header_bytes + ETHERNET_BYTES > MAXIMUM_FRAME:
             return pkt.drop("too long")
         class_ = pkt.dscp << 2 | pkt.ecn
         flow = self.flow_of(pkt, kind)
@@ -180,7 +184,7 @@ class Tunnel(NF):
             pkt.frame[ip + index] = self.header[index]
         protocol = 0
         if self.kind == "ip_in_ip":
-            protocol = IPV6_IN if kind == IPV6_TYPE else IPV4_IN
+            protocol = IPV6_PROTOCOL if kind == IPV6_TYPE else IPV4_PROTOCOL
         if self.over_ipv6:
             self.write_ipv6(pkt, ip, total, class_, flow, protocol)
         else:
@@ -249,12 +253,12 @@ class Tunnel(NF):
 
     def decapsulate(self, pkt: Packet, at: int) -> int:
         if self.kind == "ip_in_ip":
-            if pkt.protocol not in (IPV4_IN, IPV6_IN):
+            if pkt.protocol not in (IPV4_PROTOCOL, IPV6_PROTOCOL):
                 return PASS
         elif self.kind == "gre":
-            if pkt.protocol != GRE:
+            if pkt.protocol != GRE_PROTOCOL:
                 return PASS
-        elif pkt.protocol != UDP or pkt.flow_dst_port != self.port:
+        elif pkt.protocol != UDP_PROTOCOL or pkt.flow_dst_port != self.port:
             return PASS
         if pkt.is_fragment:
             return pkt.drop("fragment")
@@ -265,7 +269,7 @@ class Tunnel(NF):
             return self.take_from_gre(pkt, at, begin)
         if self.is_vxlan:
             return self.take_from_vxlan(pkt, begin + UDP_BYTES)
-        return self.take_packet(pkt, at, begin, IPV6_TYPE if pkt.protocol == IPV6_IN else IPV4_TYPE)
+        return self.take_packet(pkt, at, begin, IPV6_TYPE if pkt.protocol == IPV6_PROTOCOL else IPV4_TYPE)
 
     def inside_at(self, pkt: Packet, ip: int) -> int:
         """Where the outer IP header ends and its protocol's begins; 0: other headers are between."""

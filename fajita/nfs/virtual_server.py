@@ -23,18 +23,19 @@ from fajita import (
     u32,
     u64,
 )
+from fajita.nfs._least_connections import LeastConnections
 from fajita.nfs._servers import USUAL_ROOM, maglev_table, weighted_turns, with_room
 from fajita.nfs._services import HASH_SHIFT, EndpointTable, Service, check_services
+from fajita.protocols import ACK_FLAG, FIN_FLAG, RST_FLAG, SYN_FLAG
 
 ALGORITHMS = ("round_robin", "least_connections", "hash", "maglev")
 ROUND_ROBIN, LEAST_CONNECTIONS = 0, 1
 #: In place of a server's number: all servers are down; a server has sent something that answers nothing.
 NO_SERVER, NO_CONNECTION = 0, 0xFFFF
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 FIN_OF_CLIENT, FIN_OF_SERVER = 1, 2
 
 
-class VirtualServer(NF):
+class VirtualServer(LeastConnections, NF):
     """Gives each connection to a service to one of its servers, and answers come from the service.
 
     services are told by destination address, port and protocol (tcp, or udp); other packets pass. Each has its servers,
@@ -179,13 +180,7 @@ class VirtualServer(NF):
             number = NO_SERVER
             turn = self.core.turns[service]
             if self.algorithms[service] == LEAST_CONNECTIONS:
-                for step in range(self.server_counts[service]):  # of equal ones the next in turn
-                    each = self.first_servers[service] + (turn + step) % self.server_counts[service]
-                    load, least = self.core.connections[each] + 1, self.core.connections[number] + 1
-                    if self.shares[each] > 0 and (
-                        number == NO_SERVER or load * self.shares[number] < least * self.shares[each]
-                    ):
-                        number = each
+                number = self.with_fewest(self.first_servers[service], self.server_counts[service], turn, NO_SERVER)
                 self.core.turns[service] = number - self.first_servers[service] + 1
             elif self.place_counts[service] > 0:
                 if self.algorithms[service] == ROUND_ROBIN:
@@ -214,14 +209,14 @@ class VirtualServer(NF):
             else:
                 pkt.dst = state.server
                 pkt.dst_port = state.port
-        if pkt.is_tcp and pkt.tcp_flags & (FIN | SYN | RST) != 0:
-            if pkt.tcp_flags & RST != 0:
+        if pkt.is_tcp and pkt.tcp_flags & (FIN_FLAG | SYN_FLAG | RST_FLAG) != 0:
+            if pkt.tcp_flags & RST_FLAG != 0:
                 state.expire_in = self.closed_timeout
-            elif pkt.tcp_flags & FIN != 0:
+            elif pkt.tcp_flags & FIN_FLAG != 0:
                 state.closed |= FIN_OF_CLIENT if pkt.forward else FIN_OF_SERVER
                 if state.closed == FIN_OF_CLIENT | FIN_OF_SERVER:
                     state.expire_in = self.closed_timeout
-            elif pkt.forward and pkt.tcp_flags & ACK == 0:  # the client uses its port again
+            elif pkt.forward and pkt.tcp_flags & ACK_FLAG == 0:  # the client uses its port again
                 state.closed = 0
                 state.expire_in = 0
         return PASS

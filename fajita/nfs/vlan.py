@@ -3,15 +3,11 @@
 from typing import Any, Literal
 
 from fajita import NF, PASS, Array, Layer, Packet, Sum, u64
+from fajita.protocols import CUSTOMER_TAG, MAXIMUM_FRAME, SERVICE_TAG, VLAN_TYPES
 
 #: IEEE 802.1Q-2018, table 9-2: what is no VLAN of its own.
 PRIORITY_TAG, RESERVED = 0, 0xFFF
-#: EtherTypes of a tag: 802.1Q's, 802.1ad's, and two that switches used before.
-TAGS = (0x8100, 0x88A8, 0x9100, 0x9200)
-CUSTOMER_TAG, SERVICE_TAG = TAGS[:2]
 TAG_BYTES = 4
-#: No capture has longer frames.
-LONGEST = 262_144
 #: What stands for a VLAN in `becomes` that may not pass.
 BLOCKED = -1
 
@@ -76,10 +72,10 @@ class Vlan(NF):
                 raise ValueError(f"priorities has {number}; give 0 to 7")
 
     def packet(self, pkt: Packet) -> int:
-        if (self.assigns or self.serves) and pkt.length > LONGEST - 2 * TAG_BYTES:
+        if (self.assigns or self.serves) and pkt.length > MAXIMUM_FRAME - 2 * TAG_BYTES:
             return pkt.drop("too long")
         control = 0  # priority, drop eligibility and VLAN of the outermost tag
-        is_tagged = pkt.eth_type in TAGS
+        is_tagged = pkt.eth_type in VLAN_TYPES
         if is_tagged:
             if pkt.captured_length < 18:
                 return pkt.drop("cut tag")

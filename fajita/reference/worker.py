@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,22 @@ from fajita.reference.record import Record
 from fajita.reference.running_nf import RunningNF
 from fajita.reference.tunnels import parse_inner
 from fajita.translation.scope import PLAIN_DROP
+
+
+@dataclass
+class _Way:
+    """A packet on its way through the chain.
+
+    keys, touched: by table. errors: the tables for which the packet is an ICMP error. seen: an NF was about it.
+    """
+
+    pkt: PacketView
+    first: FirstFragment | None
+    clock_ns: int
+    keys: dict[int, KeyValues | None] = field(default_factory=dict)
+    errors: set[int] = field(default_factory=set)
+    touched: dict[int, FlowEntry | None] = field(default_factory=dict)
+    seen: bool = False
 
 
 class Worker:
@@ -76,8 +93,9 @@ class Worker:
 
     def _process(self, pkt: PacketView, first: FirstFragment | None, clock_ns: int) -> bool:
         """Whether the packet goes on."""
-        seen, goes_on = self._run(pkt, first, clock_ns)
-        if not seen:
+        way = _Way(pkt, first, clock_ns)
+        goes_on = self._run(way)
+        if not way.seen:
             reason = OTHER_REASONS[pkt.reason]
             self.counters.other[reason] = self.counters.other.get(reason, 0) + 1
             goes_on = self.plan.settings.other == "pass"
@@ -90,95 +108,84 @@ class Worker:
             self.counters.packets_out += 1
             self.counters.bytes_out += self.made[1]
 
-    def _run(self, pkt: PacketView, first: FirstFragment | None, clock_ns: int) -> tuple[bool, bool]:
-        """Take a packet through the chain: whether an NF was about it, and whether it goes on.
+    def _run(self, way: _Way) -> bool:
+        """Take a packet through the chain: whether it goes on.
 
         Keys are read at the start of the segment that looks their table up, or after the NF's before_lookup if it has
         one; the entry is touched when the first NF of the table is reached, so that a packet dropped before leaves no
         trace there. A packet whose flow may have no entry, as the table is full, is dropped there or passes the NFs of
         the table by.
         """
-        keys: dict[int, KeyValues | None] = {}
-        errors: set[int] = set()
-        touched: dict[int, FlowEntry | None] = {}
-        seen = False
         for number, segment in enumerate(self.plan.segments):
-            if first is not None:
-                first.enter(self.plan.moment_of(number), pkt)
+            if way.first is not None:
+                way.first.enter(self.plan.moment_of(number), way.pkt)
             for table in (index for index in segment.tables if self.plan.tables[index].link is None):
-                keys[table] = self._read_key(table, pkt, errors)
-            for nf in (self.nfs[index] for index in segment.nfs):
-                if nf.plan.table is None:
-                    if not pkt.has(nf.plan.layer):
-                        continue
-                    pkt.forward = pkt.related = True
-                    arguments: tuple[Any, ...] = (pkt,)
-                else:
-                    if nf.plan.table not in keys:  # a linked table, whose key is read where its first NF runs
-                        keys[nf.plan.table] = key_values(self.plan.tables[nf.plan.table].key, pkt)
-                    key = keys[nf.plan.table]
-                    if key is None or not nf.is_about(key.family):
-                        continue
-                    if nf.plan.translated.asks:
-                        verdict = _ask(nf, pkt)
-                        if verdict not in (PASS, LOOK_UP):
-                            return True, _goes_on(nf, verdict)
-                        if first is not None:
-                            first.enter(self.plan.moment_after_asking(nf.plan), pkt)
-                        key = self._read_key(nf.plan.table, pkt, errors)
-                        if verdict == PASS or key is None:
-                            continue
-                    seen = True
-                    if nf.plan.table in errors:
-                        if nf.plan.table not in touched:
-                            touched[nf.plan.table] = self.tables[nf.plan.table].find(key)
-                        about = touched[nf.plan.table]
-                        if not _goes_on(nf, self._run_error(nf, nf.plan.table, about, key, pkt, clock_ns)):
-                            return True, False
-                        continue
-                    if nf.plan.table not in touched:
-                        touched[nf.plan.table] = self.tables[nf.plan.table].touch(key, clock_ns)
-                    entry = touched[nf.plan.table]
-                    if entry is None:
-                        if self.plan.settings.full == "drop":
-                            return True, False
-                        continue
-                    pkt.forward, pkt.related = key == entry.first, True
-                    arguments = (pkt, _state_of(nf, entry, pkt))
-                seen = True
-                goes_on = _goes_on(nf, nf.call("packet", *arguments))
-                if nf.plan.translated.reshapes:
-                    pkt.look_again()
-                    first = None
-                if not goes_on:
-                    return True, False
-        return seen, True
+                way.keys[table] = self._read_key(table, way)
+            for index in segment.nfs:
+                if not self._run_nf(self.nfs[index], way):
+                    return False
+        return True
 
-    def _read_key(self, table: int, pkt: PacketView, errors: set[int]) -> KeyValues | None:
+    def _run_nf(self, nf: RunningNF, way: _Way) -> bool:
+        """Whether the packet goes on; so it does if the NF is not about it."""
+        pkt, table = way.pkt, nf.plan.table
+        if table is None:
+            if not pkt.has(nf.plan.layer):
+                return True
+            pkt.forward = pkt.related = True
+            return _run_packet(nf, way)
+        if table not in way.keys:  # a linked table, whose key is read where its first NF runs
+            way.keys[table] = key_values(self.plan.tables[table].key, pkt)
+        key = way.keys[table]
+        if key is None or not nf.is_about(key.family):
+            return True
+        if nf.plan.translated.asks:
+            verdict = _ask(nf, pkt)
+            if verdict not in (PASS, LOOK_UP):
+                way.seen = True
+                return _goes_on(nf, verdict)
+            if way.first is not None:
+                way.first.enter(self.plan.moment_after_asking(nf.plan), pkt)
+            key = self._read_key(table, way)
+            if verdict == PASS or key is None:
+                return True
+        way.seen = True
+        if table in way.errors:
+            return self._run_error(nf, table, key, way)
+        if table not in way.touched:
+            way.touched[table] = self.tables[table].touch(key, way.clock_ns)
+        entry = way.touched[table]
+        if entry is None:
+            return self.plan.settings.full != "drop"
+        pkt.forward, pkt.related = key == entry.first, True
+        return _run_packet(nf, way, _state_of(nf, entry, pkt))
+
+    def _read_key(self, table: int, way: _Way) -> KeyValues | None:
         """The packet's key for a table, that of what it quotes if it is an ICMP error for that; `errors` says so."""
         plan = self.plan.tables[table]
-        quoted = pkt.quoted() if plan.errors else None
+        quoted = way.pkt.quoted() if plan.errors else None
         if quoted is None:
-            errors.discard(table)
-            return key_values(plan.key, pkt)
-        errors.add(table)
+            way.errors.discard(table)
+            return key_values(plan.key, way.pkt)
+        way.errors.add(table)
         return key_values(plan.key, quoted)
 
-    def _run_error(
-        self, nf: RunningNF, table: int, entry: FlowEntry | None, key: KeyValues, pkt: PacketView, clock_ns: int
-    ) -> Any:
-        """The verdict of an NF's `error`. entry: of the flow that the error is about, whose key is `key`.
+    def _run_error(self, nf: RunningNF, table: int, key: KeyValues, way: _Way) -> bool:
+        """Whether an ICMP error goes on, by the NF's `error`. key: of the flow that it is about.
 
         An error neither begins a state nor ends one that has been idle for too long, which counts as none.
         """
-        state = None if entry is None else self.tables[table].living_state(entry, nf, clock_ns)
+        if table not in way.touched:
+            way.touched[table] = self.tables[table].find(key)
+        entry, pkt = way.touched[table], way.pkt
+        state = None if entry is None else self.tables[table].living_state(entry, nf, way.clock_ns)
         pkt.related = state is not None
         if self.plan.tables[table].key.symmetric:
             # The error goes the other way than what it quotes.
             pkt.forward = state is not None and entry is not None and key != entry.first
         else:
             pkt.forward = True
-        return nf.call("error", pkt, nf.new_state() if state is None else state)
+        return _goes_on(nf, nf.call("error", pkt, nf.new_state() if state is None else state))
 
 
 def _packings(plan: Plan, nf: NFPlan) -> list[Packing]:
@@ -193,6 +200,16 @@ def _state_of(nf: RunningNF, entry: FlowEntry, pkt: PacketView) -> Record:
         nf.records.begin(state, entry.first)
         nf.call("new_flow", pkt, state)
     return state
+
+
+def _run_packet(nf: RunningNF, way: _Way, *state: Record) -> bool:
+    """Whether the packet goes on, by the NF's `packet`."""
+    way.seen = True
+    goes_on = _goes_on(nf, nf.call("packet", way.pkt, *state))
+    if nf.plan.translated.reshapes:
+        way.pkt.look_again()
+        way.first = None
+    return goes_on
 
 
 def _ask(nf: RunningNF, pkt: PacketView) -> Any:

@@ -17,9 +17,8 @@ _SYSTEM_CALLS = {"x86_64": 298, "aarch64": 241}
 #: The first version of struct perf_event_attr: type, size, config, period, sample type, format, flags, three more.
 _ATTRIBUTES = struct.Struct("=IIQQQQQIIQ")
 _EXCLUDE_KERNEL, _EXCLUDE_HYPERVISOR = 1 << 5, 1 << 6
-#: Kinds of events and their numbers (linux/perf_event.h): of the processor, of the system.
+#: The kind of an event, the processor's, and its number (linux/perf_event.h).
 CACHE_MISSES = (0, 3)
-PAGE_FAULTS = (1, 2)
 
 
 class EventCounter:

@@ -5,10 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from fajita.errors import InputError
+from fajita.io.synthetic import MINIMUM_SIZE
 from fajita.suite import ingest, throughput
 
+#: Options of `bench CHAIN`, and what they are in a result that does not tell.
+_USUAL: dict[str, Any] = {
+    "size": MINIMUM_SIZE,
+    "seed": 1,
+    "shard": None,
+    "sharing": None,
+    "spray": False,
+    "prefetch": True,
+    "auxiliary": True,
+}
 #: What tells settings apart, of the kinds of experiments whose rates have a range; anything else of a row was measured.
-_SETTING = {*throughput.Setting.model_fields, *ingest.Setting.model_fields}
+_SETTING = {*throughput.Setting.model_fields, *ingest.Setting.model_fields, *_USUAL}
 #: Changes below are not told from noise even where the ranges of the passes do not meet.
 SMALLEST = 0.03
 
@@ -21,7 +32,7 @@ def load_rows(path: str) -> dict[tuple[tuple[str, Any], ...], dict[str, Any]]:
             [("", read)] if isinstance(read, list) else [(each["name"], each["rows"]) for each in read["experiments"]]
         )
         rows = {
-            tuple(sorted([("experiment", name), *((key, str(row[key])) for key in row if key in _SETTING)])): row
+            tuple(sorted([("experiment", name), *_setting_of(row)])): row
             for name, part in parts
             for row in part
             if row.get("mpps_min", 0) > 0
@@ -31,6 +42,10 @@ def load_rows(path: str) -> dict[tuple[tuple[str, Any], ...], dict[str, Any]]:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError("holds no results of a benchmark", path, "a file that bench --json wrote") from None
     return rows
+
+
+def _setting_of(row: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(key, str(row[key])) for key in row if key in _SETTING and (key not in _USUAL or row[key] != _USUAL[key])]
 
 
 def compare(old: str, new: str) -> list[dict[str, Any]]:
@@ -50,7 +65,8 @@ def compare(old: str, new: str) -> list[dict[str, Any]]:
         factor = other["mpps"] / one["mpps"]
         apart = one["mpps_max"] < other["mpps_min"] or other["mpps_max"] < one["mpps_min"]
         is_change = apart and abs(factor - 1) >= SMALLEST
-        shown = {name: value for name, value in setting if name in differing or (name == "chain" and not differing)}
+        values = _USUAL | dict(setting)
+        shown = {name: str(values.get(name, "")) for name in sorted(differing or {"chain"})}
         rows.append(
             shown
             | {

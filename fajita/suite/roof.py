@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fajita.cache_line import LINE_BYTES
 from fajita.engine.memory import huge_pages
 from fajita.kernel.bounds import allow_only
 from fajita.kernel.cache import load_kernel
-from fajita.kernel.roof import AHEAD, LINE_BYTES, generate_roof
+from fajita.kernel.roof import AHEAD, generate_roof
 from fajita.plan import Plan
 
 

@@ -4,10 +4,9 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fajita.cache_line import LINE_BYTES
 from fajita.translation.arrays import ArrayPlace
 from fajita.translation.lists import ListPlace
-
-LINE_BYTES = 64
 
 
 @dataclass(frozen=True)

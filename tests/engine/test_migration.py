@@ -49,7 +49,7 @@ class Workers:
         self.alone = CompiledEngine(self.plan)
         self.sharder, self.table = Sharder(self.plan, fields), usual_indirection(count)
         self.shards = [Shard(worker) for worker in range(count)]
-        self.migration = Migration(self.plan, fields)
+        self.migration = Migration(self.plan, fields, range(len(self.plan.tables)))
 
     def process(self, packets: Traffic) -> None:
         for block, other in zip(packets.blocks(), packets.blocks(), strict=True):
@@ -259,5 +259,5 @@ def test_a_worker_cannot_be_given_what_it_has():
 )
 def test_a_table_whose_entries_are_of_several_buckets_cannot_move(chain, fields):
     with pytest.raises(ValueError, match="is not of one bucket"):
-        Migration(chain.plan, fields)
-    assert Migration(chain.plan, fields, tables=[]).move([1], {}, {})
+        Migration(chain.plan, fields, [0])
+    assert Migration(chain.plan, fields, []).move([1], {}, {})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fajita.errors import InputError
 from fajita.io.capture import open_capture
-from fajita.io.index_pcap import MAXIMUM_FRAME
+from fajita.protocols import MAXIMUM_FRAME
 
 MICROSECONDS, NANOSECONDS, KUZNETZOV = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
 FRAMES = [b"first", b"", b"the third frame" * 10]
@@ -16,14 +16,14 @@ FRAMES = [b"first", b"", b"the third frame" * 10]
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
-    ("magic", "unit_ns", "more_header", "unit"),
+    ("magic", "unit_ns", "more_header"),
     [
-        (MICROSECONDS, 1000, b"", "us"),
-        (NANOSECONDS, 1, b"", "ns"),
-        (KUZNETZOV, 1000, b"\xff" * 8, "us, Kuznetzov's"),
+        (MICROSECONDS, 1000, b""),
+        (NANOSECONDS, 1, b""),
+        (KUZNETZOV, 1000, b"\xff" * 8),
     ],
 )
-def test_reads_every_variant(tmp_path, order, magic, unit_ns, more_header, unit):
+def test_reads_every_variant(tmp_path, order, magic, unit_ns, more_header):
     records = [
         pcap_record(frame, 1_700_000_000 + i, 999_999, order, wire=2000, more_header=more_header)
         for i, frame in enumerate(FRAMES)
@@ -33,8 +33,6 @@ def test_reads_every_variant(tmp_path, order, magic, unit_ns, more_header, unit)
         Packet(frame, (1_700_000_000 + i) * 10**9 + 999_999 * unit_ns, 2000) for i, frame in enumerate(FRAMES)
     ]
     assert warnings == []
-    with open_capture(tmp_path / "capture") as capture:
-        assert capture.description == f"pcap, {'big' if order == '>' else 'little'}-endian, {unit}"
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

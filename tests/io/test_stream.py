@@ -45,14 +45,6 @@ def test_gives_what_was_written(path, name, size):
     assert read_all(path, size) == (DATA, False)
 
 
-@pytest.mark.parametrize("name", COMPRESS)
-def test_says_how_the_file_is_compressed(path, name):
-    path.write_bytes(COMPRESS[name](DATA))
-    stream = open_stream(path)
-    assert stream.compression == name
-    stream.close()
-
-
 @pytest.mark.parametrize("name", ["gzip", "xz", "zstd"])
 @pytest.mark.parametrize("padding", [b"", bytes(8), bytes(300_000)], ids=len)
 def test_reads_through_members_that_follow_each_other(path, name, padding):

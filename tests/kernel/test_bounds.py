@@ -71,7 +71,7 @@ from fajita import Chain, five_tuple, u64
 from fajita.engine.compiled import CompiledEngine
 from fajita.kernel.bounds import REGIONS
 from fajita.nfs.source_counter import SourceCounter
-from tests.test_plan import with_state
+from tests.planning import with_state
 from tests.traffic import many_flows
 
 plan = Chain([with_state(0, [(u64, True)] * 120, [], None, five_tuple), SourceCounter()]).plan

@@ -1,6 +1,7 @@
 """Frames that scapy builds, checksums included: IPv4 packets behind every kind of link header and tag."""
 
 from collections.abc import Callable
+from ipaddress import IPv4Address
 
 from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_Timestamp
@@ -19,6 +20,11 @@ CLIENT, SERVICE = "192.0.2.7", "198.51.100.1"
 def ethernet() -> Packet:
     """Addresses given, so that scapy asks no network for them."""
     return Ether(dst=DST_MAC, src=SRC_MAC)
+
+
+def destination_of(frame: bytes) -> str:
+    """Where a frame goes that is Ethernet and IPv4, without tags."""
+    return str(IPv4Address(frame[30:34]))
 
 
 #: By name: the link code, and the headers in front of an IP packet.

@@ -13,14 +13,20 @@ from fajita.nf import ParameterError
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.reference import ReferenceEngine
 from tests.nfs.running import both_engines, run
-from tests.nfs.scapy_frames import CLIENT, LINKS, SERVICE, ethernet, ip_packet, ip_variants, tcp_frame, udp_frame
+from tests.nfs.scapy_frames import (
+    CLIENT,
+    LINKS,
+    SERVICE,
+    destination_of,
+    ethernet,
+    ip_packet,
+    ip_variants,
+    tcp_frame,
+    udp_frame,
+)
 
 SERVER = "10.0.0.1"
 SERVERS = ["10.0.0.1", "10.255.0.2", "172.16.3.3"]
-
-
-def destination_of(frame: bytes) -> str:
-    return str(IPv4Address(frame[30:34]))
 
 
 @both_engines

@@ -1,7 +1,6 @@
 """Least connections, and servers whose weight or state changes while packets come."""
 
 from collections import Counter
-from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -13,21 +12,17 @@ from fajita.engine.parallel import ParallelEngine
 from fajita.nfs.load_balancer import LoadBalancer
 from fajita.reference import ReferenceEngine
 from tests.nfs.running import both_engines, change, run
-from tests.nfs.scapy_frames import udp_frame
+from tests.nfs.scapy_frames import destination_of, udp_frame
 
 SERVERS = ["10.0.0.1", "10.0.0.9", "172.16.0.1"]
 ALGORITHMS = ["round_robin", "least_connections", "hash", "maglev"]
-
-
-def servers_of(frames: list[bytes]) -> list[str]:
-    return [str(IPv4Address(frame[30:34])) for frame in frames]
 
 
 def send(engine: Any, ports: range, at_ns: int = 0) -> tuple[list[str], list[int]]:
     """A packet from each port: the servers they go to, and their verdicts."""
     block = FrameBlock.from_frames([udp_frame(port) for port in ports], [at_ns] * len(ports))
     engine.process(block)
-    return servers_of([bytes(block.frame(index)) for index in range(len(block))]), block.verdict.tolist()
+    return [destination_of(bytes(block.frame(index))) for index in range(len(block))], block.verdict.tolist()
 
 
 def running(engine: Any, **params: Any) -> Any:
@@ -58,7 +53,9 @@ def test_a_new_flow_goes_where_it_weighs_least(engine: Any, weights: list[int]) 
         LoadBalancer(servers=servers, weights=weights, algorithm="least_connections"),
         [udp_frame(1000 + n) for n in range(100)],
     )
-    assert servers_of(result.frames) == [servers[n] for n in least_connections(weights, 100, 1000)]
+    assert [destination_of(frame) for frame in result.frames] == [
+        servers[n] for n in least_connections(weights, 100, 1000)
+    ]
     (counts,) = result.engine.core(result.chain.plan.nfs[0])["connections"]
     assert dict(zip(servers, counts.tolist(), strict=True)) == result.summary()["flows"]
 

@@ -16,7 +16,7 @@ from fajita import Chain, FrameBlock, InputError, hash_of
 from fajita.engine.compiled import CompiledEngine
 from fajita.nfs.load_balancer import DEFAULT_TABLE, LoadBalancer
 from tests.nfs.running import both_engines, change, run
-from tests.nfs.scapy_frames import ethernet, tcp_frame, udp_frame
+from tests.nfs.scapy_frames import destination_of, ethernet, tcp_frame, udp_frame
 
 FLOWS = 1_000_000
 SERVERS = [f"10.0.{n}.1" for n in range(10)]
@@ -179,7 +179,7 @@ def test_no_tracked_connection_moves_when_a_server_goes(engine: Any, going: dict
     def destinations(frames: list[bytes]) -> list[str]:
         block = FrameBlock.from_frames(frames)
         running.process(block)
-        return [str(IPv4Address(bytes(block.frame(index))[30:34])) for index in range(len(block))]
+        return [destination_of(bytes(block.frame(index))) for index in range(len(block))]
 
     tracked, new = ([tcp_frame(port) for port in range(first, first + 200)] for first in (1000, 5000))
     running = engine(Chain([maglev(SERVERS)]).plan)
@@ -190,7 +190,7 @@ def test_no_tracked_connection_moves_when_a_server_goes(engine: Any, going: dict
     assert SERVERS[4] in before
     assert destinations(tracked) == before
     expected = run(engine, maglev(left), new).frames
-    assert destinations(new) == [str(IPv4Address(frame[30:34])) for frame in expected]
+    assert destinations(new) == [destination_of(frame) for frame in expected]
 
 
 @cache
@@ -226,7 +226,7 @@ def test_by_source_the_client_alone_chooses(engine: Any) -> None:
     for port in (7, 8):
         frames = [udp_frame(port, src=client) for client in clients]
         result = run(engine, maglev(SERVERS, key="source"), frames)
-        assert [str(IPv4Address(frame[30:34])) for frame in result.frames] == expected
+        assert [destination_of(frame) for frame in result.frames] == expected
 
 
 @pytest.mark.parametrize(

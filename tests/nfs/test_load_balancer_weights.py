@@ -1,7 +1,6 @@
 """Weights: each server gets exactly its share of each cycle of turns, spread over it."""
 
 from collections import Counter
-from ipaddress import IPv4Address
 from math import gcd
 from typing import Any
 
@@ -13,14 +12,14 @@ from hypothesis import strategies as st
 from fajita import InputError
 from fajita.nfs.load_balancer import LoadBalancer
 from tests.nfs.running import both_engines, run
-from tests.nfs.scapy_frames import udp_frame
+from tests.nfs.scapy_frames import destination_of, udp_frame
 
 SERVERS = ["10.0.0.1", "10.0.0.9", "172.16.0.1"]
 WEIGHTS = st.lists(st.integers(1, 20), min_size=1, max_size=8)
 
 
 def servers_of(result: Any) -> list[str]:
-    return [str(IPv4Address(frame[30:34])) for frame in result.frames]
+    return [destination_of(frame) for frame in result.frames]
 
 
 def turns(weights: list[int], count: int = 0) -> list[int]:

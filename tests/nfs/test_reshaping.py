@@ -24,7 +24,7 @@ from tests.command import write_capture
 from tests.nfs.running import both_engines, run
 from tests.nfs.scapy_frames import ethernet, udp_frame
 from tests.own_nf import load_own
-from tests.reshaping_nfs import Rewrite, Squeeze, Stretch, Tag, Untag, Vanish
+from tests.reshaping_nfs import Replace, Rewrite, Squeeze, Stretch, Tag, Untag, Vanish
 from tests.test_differential import assert_engines_agree, given_traffic
 from tests.traffic import Traffic, many_flows, traffic
 
@@ -193,18 +193,6 @@ def test_an_nf_with_a_key_may_not(tmp_path: Path) -> None:
     assert "`pkt.shrink(0, 1)` changes the frame itself; only packet of a network function without a key" in str(
         caught.value
     )
-
-
-class Replace(NF):
-    """Another frame of as many bytes."""
-
-    about = Layer.ETHERNET
-
-    def packet(self, pkt: Packet) -> int:
-        pkt.grow(0, 100)
-        pkt.shrink(0, pkt.length)
-        pkt.grow(0, 60)
-        return PASS
 
 
 def test_a_frame_of_which_nothing_was_left_grows_where_it_lies() -> None:

@@ -15,10 +15,10 @@ from fajita.nfs._tcp_states import (
     RST,
     SYN,
     SYN_ACK,
-    SYN_FLAG,
     SYN_SENT,
     TRANSITIONS,
 )
+from fajita.protocols import SYN_FLAG
 
 
 def after(way: int, kind: int, before: int) -> int:

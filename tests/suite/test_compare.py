@@ -64,9 +64,26 @@ def test_every_column_that_can_be_set_tells_settings_apart(tmp_path):
         {"to": "file"},
         {"to": "verdicts"},
         {"sharing": "shared"},
+        {"size": 1514},
+        {"seed": 2},
+        {"shard": "source"},
+        {"spray": True},
+        {"prefetch": False},
+        {"auxiliary": False},
     ]
     old = write(tmp_path, "old", [row(1, 1.0 + number, **one) for number, one in enumerate(settings)])
     assert [each["factor"] for each in compare(old, old)] == [1.0] * len(settings)
+
+
+def test_what_an_option_usually_is_need_not_be_told(tmp_path):
+    usual = {"size": 60, "seed": 1, "shard": None, "sharing": None, "spray": False, "prefetch": True}
+    old = write(tmp_path, "old", [row(1, 4.0), row(1, 1.0, size=100)])
+    new = write(tmp_path, "new", [row(1, 8.0, **usual), row(1, 1.0, **usual | {"size": 100})])
+    rows = compare(old, new)
+    assert [(each["size"], each["factor"], each["verdict"]) for each in rows] == [
+        ("60", 2.0, "faster"),
+        ("100", 1.0, "as before"),
+    ]
 
 
 @pytest.mark.parametrize(

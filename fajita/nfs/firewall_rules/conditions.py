@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 from fajita.nfs.firewall_rules import values
 from fajita.nfs.firewall_rules.spans import Spans, everything, intersection
-from fajita.nfs.firewall_rules.values import ICMP, ICMPV6, SCTP, TCP, UDP, Kind
+from fajita.nfs.firewall_rules.values import Kind
+from fajita.protocols import ICMP_PROTOCOL, ICMPV6_PROTOCOL, SCTP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL
 
 #: Protocols that have ports, as one set of numbers.
-PORT_PROTOCOLS: Spans = ((TCP, TCP), (UDP, UDP), (SCTP, SCTP))
+PORT_PROTOCOLS: Spans = ((TCP_PROTOCOL, TCP_PROTOCOL), (UDP_PROTOCOL, UDP_PROTOCOL), (SCTP_PROTOCOL, SCTP_PROTOCOL))
 FAMILIES: Spans = ((4, 4), (6, 6))
 
 
@@ -37,14 +38,14 @@ FIELDS: dict[tuple[str, str], Field] = {
     ("meta", "nfproto"): Field("family", values.FAMILY),
     ("th", "sport"): Field("sport", values.PORT, needs_ports=True),
     ("th", "dport"): Field("dport", values.PORT, needs_ports=True),
-    ("icmp", "type"): Field("icmp_type", values.ICMP_TYPE, family=4, protocol=ICMP),
-    ("icmp", "code"): Field("icmp_code", values.CODE, family=4, protocol=ICMP),
-    ("icmpv6", "type"): Field("icmp_type", values.ICMPV6_TYPE, family=6, protocol=ICMPV6),
-    ("icmpv6", "code"): Field("icmp_code", values.CODE, family=6, protocol=ICMPV6),
+    ("icmp", "type"): Field("icmp_type", values.ICMP_TYPE, family=4, protocol=ICMP_PROTOCOL),
+    ("icmp", "code"): Field("icmp_code", values.CODE, family=4, protocol=ICMP_PROTOCOL),
+    ("icmpv6", "type"): Field("icmp_type", values.ICMPV6_TYPE, family=6, protocol=ICMPV6_PROTOCOL),
+    ("icmpv6", "code"): Field("icmp_code", values.CODE, family=6, protocol=ICMPV6_PROTOCOL),
     ("ct", "state"): Field("state", values.STATE),
 } | {
     (name, port): Field(port, values.PORT, protocol=number)
-    for name, number in (("tcp", TCP), ("udp", UDP), ("sctp", SCTP))
+    for name, number in (("tcp", TCP_PROTOCOL), ("udp", UDP_PROTOCOL), ("sctp", SCTP_PROTOCOL))
     for port in ("sport", "dport")
 }
 #: The bits of the parts of a rule; those of addresses depend on the family.

@@ -5,22 +5,21 @@ from ipaddress import IPv4Address, IPv6Address
 
 from fajita.nfs.connection_tracker import INVALID, KNOWN, NEW, RELATED
 from fajita.nfs.firewall_rules.tokens import Token
-
-TCP, UDP, SCTP, ICMP, ICMPV6 = 6, 17, 132, 1, 58
+from fajita.protocols import ICMP_PROTOCOL, ICMPV6_PROTOCOL, SCTP_PROTOCOL, TCP_PROTOCOL, UDP_PROTOCOL
 
 _PROTOCOLS = {
-    "icmp": ICMP,
+    "icmp": ICMP_PROTOCOL,
     "igmp": 2,
-    "tcp": TCP,
-    "udp": UDP,
+    "tcp": TCP_PROTOCOL,
+    "udp": UDP_PROTOCOL,
     "dccp": 33,
     "gre": 47,
     "esp": 50,
     "ah": 51,
-    "icmpv6": ICMPV6,
-    "ipv6-icmp": ICMPV6,
+    "icmpv6": ICMPV6_PROTOCOL,
+    "ipv6-icmp": ICMPV6_PROTOCOL,
     "comp": 108,
-    "sctp": SCTP,
+    "sctp": SCTP_PROTOCOL,
     "udplite": 136,
 }
 #: Of IANA's services those that rules are written about; nft takes them from the machine's /etc/services.

@@ -1,0 +1,3 @@
+"""What processors fetch at once."""
+
+LINE_BYTES = 64
