@@ -117,12 +117,14 @@ struct fajita_queue {
     struct rte_mbuf **held; /* the mbuf of each frame */
     uint8_t *lane_of;
     struct rte_mbuf **outgoing;
+    struct rte_mbuf **ahead; /* received while others are at work, of the lanes in turn; NULL: none are */
     struct rte_mempool *large; /* for frames that are joined */
     int64_t clock_offset_ns;   /* from the monotonic clock to nanoseconds since 1970 */
     uint64_t busy_cycles, busy_since; /* from packets' coming to their going; 0: none are at work */
     uint64_t stamp_flag;
     int stamp_offset;
     uint32_t room, pending, lanes, next, retries;
+    uint32_t ahead_of[2], ahead_next; /* how many of each lane, and whose turn it was */
     struct fajita_lane lane[2];
     /* Of several workers: whose packets are whose, and rings by which each hands the others' over; NULL for its own. */
     uint32_t worker, workers, turn;

@@ -19,8 +19,13 @@ from fajita.plan import Plan, TableSide
 _WORDS = ("end", "address", "captured", "wire", "time_ns", "verdict", "core", "constants", "statistics", "records")
 
 
-def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics) -> None:
-    """`run_N(context, scratch, position, count)`; the last segment's also gives the verdicts."""
+def emit_run_pass(
+    text: Text, plan: Plan, number: int, scratch: Scratch, statistics: Statistics, *, live: bool = False
+) -> None:
+    """`run_N(context, scratch, position, count)`; the last segment's also gives the verdicts.
+
+    live: what the next block's packets are described by is asked for, besides their frames.
+    """
     next_scratch = spread_parameter(plan, number, "next_scratch")
     if plan.tells_ipv6:
         _emit_ipv6(text, plan, number, scratch, statistics)
@@ -39,6 +44,8 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
         for name in counters.values():
             text.line(f"{name} = 0")
         is_last = number == len(plan.segments) - 1
+        if is_last and live:
+            emit_words(text, ("coming",))
         if is_last:
             # Near the end of the block what is asked for again costs less than to ask whether it is there.
             text.line(f"ahead = maximum(0, minimum(position + {FRAMES_AHEAD}, end - BURST))")
@@ -48,6 +55,8 @@ def emit_run_pass(text: Text, plan: Plan, number: int, scratch: Scratch, statist
             emit_next_prefetch(text, plan, number)
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
+                if live:
+                    text.line("prefetch(load_i64(coming + 8 * (position + j)))")
             _emit_packet(text, plan, scratch)
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
