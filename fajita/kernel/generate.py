@@ -90,6 +90,8 @@ def generate(plan: Plan, *, live: bool = False) -> str:
         text.lines(_INNER_IMPORTS)
     if not plan.tuning.ahead:
         text.line("from fajita.kernel.memory import no_prefetch as prefetch")
+    if live:
+        text.line("from fajita.kernel.memory import prefetch_unchanged")
     if shared_tables(plan):
         text.lines(SHARED_IMPORTS)
     if any(nf.translated.reads_flow_ports for nf in plan.nfs):

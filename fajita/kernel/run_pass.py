@@ -56,7 +56,7 @@ def emit_run_pass(
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
                 if live:
-                    text.line("prefetch(load_i64(coming + 8 * (position + j)))")
+                    text.line("prefetch_unchanged(load_i64(coming + 8 * (position + j)))")
             _emit_packet(text, plan, scratch)
             if plan.tells_ipv6:
                 text.line(f"if headers & {int(Layer.IPV6)}:")
