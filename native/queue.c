@@ -289,6 +289,7 @@ static uint32_t begin_turn(struct fajita_queue *queue)
     return turn;
 }
 
+/* What has been received ahead; how many frames of it are held. */
 static uint32_t take_ahead(struct fajita_queue *queue)
 {
     uint32_t count = 0, at = 0;
@@ -303,16 +304,33 @@ static uint32_t take_ahead(struct fajita_queue *queue)
     return count;
 }
 
+/* Nobody looks at these mbufs yet: the kernel asks for them while the chain runs on those that are held. */
 static void receive_ahead(struct fajita_queue *queue, uint32_t most)
 {
     uint32_t count = 0;
 
     queue->ahead_next = begin_turn(queue);
     for (uint32_t i = 0; i < queue->lanes; i++) {
-        uint32_t number = (queue->ahead_next + i) % queue->lanes, end = fetch(&queue->lane[number], queue->ahead, count, most);
+        uint32_t number = (queue->ahead_next + i) % queue->lanes;
+        uint32_t end = fetch(&queue->lane[number], queue->ahead, count, most);
         queue->ahead_of[number] = end - count;
         count = end;
     }
+}
+
+/* After those that are held, up to `most`; how many are held then. */
+static uint32_t receive_now(struct fajita_queue *queue, uint32_t count, uint32_t most)
+{
+    uint32_t turn = begin_turn(queue);
+
+    for (uint32_t i = 0; i < queue->lanes; i++) {
+        uint32_t number = (turn + i) % queue->lanes;
+        uint32_t end = fetch(&queue->lane[number], queue->held, count, most);
+        for (uint32_t j = count; j < end; j++)
+            rte_prefetch0(queue->held[j]);
+        count = take(queue, number, count, end);
+    }
+    return count;
 }
 
 /* How many may be received, all of which might be one other worker's: what is not is left to the port, which counts it. */
@@ -331,14 +349,9 @@ int64_t fajita_receive(int64_t at, int64_t most)
     uint32_t count = take_ahead(queue), limit = (uint32_t)RTE_MIN((int64_t)room_of_others(queue), most);
 
     if (count < limit)
-        for (uint32_t i = 0, turn = begin_turn(queue); i < queue->lanes; i++) {
-            uint32_t number = (turn + i) % queue->lanes, end = fetch(&queue->lane[number], queue->held, count, limit);
-            for (uint32_t j = count; j < end; j++)
-                rte_prefetch0(queue->held[j]);
-            count = take(queue, number, count, end);
-        }
-    /* There is more than fits. */
-    if (queue->ahead != NULL && count > 0 && count >= limit && most > 0)
+        count = receive_now(queue, count, limit);
+    /* Of a block that is not full the next packets have not come yet. */
+    if (queue->ahead != NULL && limit > 0 && count >= limit)
         receive_ahead(queue, limit);
     queue->pending = count;
     queue->busy_since = count > 0 ? rte_get_tsc_cycles() : 0;

@@ -140,7 +140,7 @@ class WorkerQueue:
         return self._floors
 
     def look_ahead(self) -> NDArray[np.uint64]:
-        """Receive what comes next before it is asked for, once a block is full."""
+        """Receive the next block when one is full; the kernel asks for the mbufs' first lines."""
         self._ahead = np.zeros(self.room, np.uint64)
         self.words.ahead = _pointer("struct rte_mbuf **", self._ahead)
         return self._ahead

@@ -84,9 +84,9 @@ class Interface(Protocol):
         become longer where it lies; None: it is copied elsewhere."""
 
     def look_ahead(self) -> NDArray[np.uint64] | None:
-        """Called before all else if it may receive what comes next before it is asked, once a block is full. Gives a
-        word for each frame of a block: addresses of what is read when they are taken, which the kernel asks for before;
-        then it is asked for none at the end, and gives what it still has. None: it receives when it is asked."""
+        """Called before all else if it may have received the next block when it gives one that is full. Gives a word
+        for each frame: while the chain runs, the kernel asks for the cache lines at these addresses, where the next
+        frames are described. None: it receives when it is told to. Told to receive none it gives what it still has."""
 
     def busy_seconds(self) -> float:
         """How long packets were at work since `begin`."""

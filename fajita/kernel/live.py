@@ -29,7 +29,7 @@ LIVE_WORDS = (
     "hash_memory",  # what is remembered of first fragments, of packets received here
     "hash_found",  # two words
     "hash_indices",  # a word for each frame
-    "coming",  # a word for each frame of a block: addresses of what describes those that come next; 0: nothing
+    "coming",  # a word for each frame of a block: where those are described that have been received ahead; 0: none are
     "came",  # bytes on the wire of the frames in the columns, as they came
     "tick",  # with the first packet of this time or later the loop returns, before that is run
 )
@@ -106,7 +106,7 @@ def receive_some(context, live):
 
 @kernel_function
 def received_ahead(live):
-    # Without asking for more.
+    # Nothing else is received before the loop returns.
     if load_i64(live + LIVE_COMING) == 0:
         return 0
     return call(load_i64(live + LIVE_RECEIVE), load_i64(live + LIVE_QUEUE), 0)

@@ -24,7 +24,7 @@ def emit_run_pass(
 ) -> None:
     """`run_N(context, scratch, position, count)`; the last segment's also gives the verdicts.
 
-    live: what the next block's packets are described by is asked for, besides their frames.
+    live: what describes the next block's packets is asked for, besides frames.
     """
     next_scratch = spread_parameter(plan, number, "next_scratch")
     if plan.tells_ipv6:
@@ -56,6 +56,7 @@ def emit_run_pass(
             if is_last:
                 text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
                 if live:
+                    # All at once they would wait for each other.
                     text.line("prefetch_unchanged(load_i64(coming + 8 * (position + j)))")
             _emit_packet(text, plan, scratch)
             if plan.tells_ipv6:
