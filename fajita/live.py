@@ -13,6 +13,7 @@ from fajita.engine.compiled import CompiledEngine
 from fajita.engine.live import LiveWorkers
 from fajita.engine.parallel import ParallelEngine
 from fajita.engine.workers import live_engine
+from fajita.errors import InputError, errors_at_the_end
 from fajita.interruption import Interruption
 from fajita.plan import Plan
 from fajita.records import RecordSink
@@ -193,18 +194,28 @@ def _run_workers(
                     next_round += _ROUND_S
                     run.warnings += session.link_changes()
                     workers.keep_house()
-                    _write_records(run, workers)  # while workers go on: no time of its own
+                    _write_what_there_is(run, workers)  # while workers go on: no time of its own
                     watch(run)
         finally:
             interruption.is_deferred = True
             workers.stop()
 
 
+def _write_what_there_is(run: LiveRun, workers: LiveWorkers) -> None:
+    """Packets go on though their records do not."""
+    try:
+        _write_records(run, workers)
+    except InputError as error:
+        run.error = run.error or error
+
+
 def _write_records(run: LiveRun, workers: LiveWorkers) -> None:
-    while not workers.records.empty():
-        nf, sides = workers.records.get()
-        if run.sink is not None:
-            run.sink.write(nf, sides)
+    with errors_at_the_end() as unless_refused:
+        while not workers.records.empty():
+            nf, sides = workers.records.get()
+            if run.sink is not None:
+                with unless_refused():
+                    run.sink.write(nf, sides)
 
 
 def _finish(run: LiveRun, workers: LiveWorkers, drain: bool) -> None:

@@ -117,12 +117,14 @@ struct fajita_queue {
     struct rte_mbuf **held; /* the mbuf of each frame */
     uint8_t *lane_of;
     struct rte_mbuf **outgoing;
+    struct rte_mbuf **ahead;   /* what comes next if a block is full; NULL: it is not received before it is asked for */
     struct rte_mempool *large; /* for frames that are joined */
     int64_t clock_offset_ns;   /* from the monotonic clock to nanoseconds since 1970 */
     uint64_t busy_cycles, busy_since; /* from packets' coming to their going; 0: none are at work */
     uint64_t stamp_flag;
     int stamp_offset;
     uint32_t room, pending, lanes, next, retries;
+    uint32_t ahead_of[2], ahead_next; /* how many are of each lane, one lane's after the other's, and of which first */
     struct fajita_lane lane[2];
     /* Of several workers: whose packets are whose, and rings by which each hands the others' over; NULL for its own. */
     uint32_t worker, workers, turn;
@@ -133,7 +135,8 @@ struct fajita_queue {
 
 /* Fill in what only DPDK knows, once the rest is there. */
 void fajita_begin_queue(struct fajita_queue *queue);
-/* Receive up to `most` frames into the columns; how many. The kernel calls it: `queue` is an address. */
+/* Receive up to `most` frames into the columns; how many. The kernel calls it: `queue` is an address. Those that have
+   been received ahead come first, though `most` be 0. */
 int64_t fajita_receive(int64_t queue, int64_t most);
 /* Hand `count` frames that have just been received over to the workers whose buckets they are in, and take what others
    have handed over; how many frames there are then. */

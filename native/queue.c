@@ -68,22 +68,39 @@ static int lies_within_buffer(const struct rte_mbuf *segment)
     return (uint32_t)segment->data_off + segment->data_len <= segment->buf_len;
 }
 
-/* data_off, refcnt and nb_segs lie in one word, 16 bits each from the lowest on. */
+/* data_off, refcnt, nb_segs and port lie in one word, 16 bits each from the lowest on, and ol_flags in the next. */
 _Static_assert(offsetof(struct rte_mbuf, refcnt) == offsetof(struct rte_mbuf, data_off) + 2 &&
                    offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, data_off) + 4 &&
+                   offsetof(struct rte_mbuf, ol_flags) == offsetof(struct rte_mbuf, data_off) + 8 &&
                    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "struct rte_mbuf is another");
+typedef uint64_t two_words __attribute__((vector_size(16)));
 
-/* Zero for an mbuf in one piece, of one's own and within its buffer, the usual case: told without a branch, by what lies
-   in one cache line. A difference that is negative has the highest bit. */
-static inline uint64_t oddity(const struct rte_mbuf *mbuf)
+/* What is odd about mbufs: of one in one piece, of one's own and within its buffer, the usual case, it is nothing. Told
+   without a branch, by what lies in one cache line. */
+struct oddity {
+    two_words differing; /* from one segment that one holds, and no flags that matter */
+    int32_t lacking;     /* negative: no byte, or some beyond the buffer */
+    uint32_t elsewhere;  /* bytes */
+};
+
+static inline void look_at(const struct rte_mbuf *mbuf, struct oddity *oddity)
 {
-    const uint64_t flags = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_RX_VLAN_STRIPPED;
-    uint64_t word, length = mbuf->data_len, is_wrong;
+    const two_words usual = {UINT64_C(0x0000000100010000), 0};
+    const two_words looked_at = {UINT64_C(0x0000FFFFFFFF0000),
+                                 RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_RX_VLAN_STRIPPED};
+    int32_t length = mbuf->data_len;
+    two_words words;
 
-    memcpy(&word, (const char *)mbuf + offsetof(struct rte_mbuf, data_off), sizeof word);
-    is_wrong = ((length - 1) | (mbuf->buf_len - (word & 0xFFFF) - length)) >> 63;
-    return is_wrong | ((uint32_t)(word >> 16) ^ 0x00010001) | (mbuf->ol_flags & flags) | (mbuf->pkt_len ^ length);
+    memcpy(&words, (const char *)mbuf + offsetof(struct rte_mbuf, data_off), sizeof words);
+    oddity->differing |= (words ^ usual) & looked_at;
+    oddity->lacking |= (length - 1) | (mbuf->buf_len - mbuf->data_off - length);
+    oddity->elsewhere |= mbuf->pkt_len ^ (uint32_t)length;
+}
+
+static inline int is_odd(const struct oddity *oddity)
+{
+    return (oddity->differing[0] | oddity->differing[1]) != 0 || oddity->lacking < 0 || oddity->elsewhere != 0;
 }
 
 /* A segment that nobody has is in its pool: to free it would have it there twice. */
@@ -168,14 +185,14 @@ static struct rte_mbuf *made_plain(struct fajita_queue *queue, struct fajita_lan
     return mbuf;
 }
 
-/* Ask the port until it has no more, or `held` is full up to `most`; how many are in it then. */
-static uint32_t fetch(const struct fajita_lane *lane, struct rte_mbuf **held, uint32_t count, uint32_t most)
+/* Ask the port until it has no more, or `mbufs` is full up to `most`; how many are in it then. */
+static uint32_t fetch(const struct fajita_lane *lane, struct rte_mbuf **mbufs, uint32_t count, uint32_t most)
 {
+    if (lane->in_queue == FAJITA_NO_QUEUE)
+        return count;
     while (count < most) {
         uint16_t asked = RTE_MIN((uint32_t)AT_ONCE, most - count);
-        uint16_t got = lane->receive(lane->in_port, lane->in_queue, held + count, asked);
-        for (uint16_t i = 0; i < got; i++)
-            rte_prefetch0(held[count + i]);
+        uint16_t got = lane->receive(lane->in_port, lane->in_queue, mbufs + count, asked);
         count += got;
         if (got < asked)
             break;
@@ -200,38 +217,54 @@ static uint32_t sort_out(struct fajita_queue *queue, struct fajita_lane *lane, u
 
     for (uint32_t i = first; i < end; i++) {
         struct rte_mbuf *mbuf = queue->held[i];
-        if (oddity(mbuf) == 0 || (mbuf = made_plain(queue, lane, mbuf)) != NULL)
+        struct oddity oddity = {0};
+        look_at(mbuf, &oddity);
+        if (!is_odd(&oddity) || (mbuf = made_plain(queue, lane, mbuf)) != NULL)
             queue->held[count++] = mbuf;
     }
     return count;
 }
 
-uint64_t fajita_fill_in(const struct fajita_queue *queue, uint32_t first, uint32_t end)
+/* Of a block the kernel asks for the others in time. */
+#define FIRST_FRAMES 64
+
+static inline void fill_in(const struct fajita_queue *queue, uint32_t first, uint32_t end, int asks, struct oddity *odd)
 {
     struct rte_mbuf *const *held = queue->held;
-    uint64_t *address = queue->address, *floor = queue->floor, odd = 0;
+    uint64_t *address = queue->address, *floor = queue->floor;
     uint32_t *captured = queue->captured, *wire = queue->wire;
 
     for (uint32_t i = first; i < end; i++) {
         const struct rte_mbuf *mbuf = held[i];
-        odd |= oddity(mbuf);
+        look_at(mbuf, odd);
         address[i] = (uint64_t)rte_pktmbuf_mtod(mbuf, uintptr_t);
         captured[i] = wire[i] = mbuf->data_len;
+        if (asks)
+            rte_prefetch0(rte_pktmbuf_mtod(mbuf, const void *));
         if (floor != NULL)
             floor[i] = (uint64_t)(uintptr_t)mbuf->buf_addr;
     }
-    return odd;
 }
 
-static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32_t first, uint32_t most)
+int fajita_fill_in(const struct fajita_queue *queue, uint32_t first, uint32_t end)
+{
+    uint32_t asked = RTE_MIN(end, RTE_MAX(first, (uint32_t)FIRST_FRAMES));
+    struct oddity odd = {0};
+
+    fill_in(queue, first, asked, 1, &odd);
+    fill_in(queue, asked, end, 0, &odd);
+    return !is_odd(&odd);
+}
+
+/* Those held from `first` to `end` have come by a lane: refuse them or have them in the columns; how many are held. */
+static uint32_t take(struct fajita_queue *queue, uint32_t number, uint32_t first, uint32_t end)
 {
     struct fajita_lane *lane = &queue->lane[number];
     uint64_t bytes = 0, now;
-    uint32_t end;
 
-    if (lane->in_queue == FAJITA_NO_QUEUE || (end = fetch(lane, queue->held, first, most)) == first)
+    if (end == first)
         return first;
-    if (unlikely(fajita_fill_in(queue, first, end) != 0)) {
+    if (unlikely(!fajita_fill_in(queue, first, end))) {
         end = sort_out(queue, lane, first, end);
         fajita_fill_in(queue, first, end);
     }
@@ -248,6 +281,58 @@ static uint32_t receive_lane(struct fajita_queue *queue, uint32_t number, uint32
     return end;
 }
 
+/* Of lanes in turn, so that neither side starves the other. */
+static uint32_t begin_turn(struct fajita_queue *queue)
+{
+    uint32_t turn = queue->next;
+    queue->next = (turn + 1) % queue->lanes;
+    return turn;
+}
+
+/* What has been received ahead; how many frames of it are held. */
+static uint32_t take_ahead(struct fajita_queue *queue)
+{
+    uint32_t count = 0, at = 0;
+
+    for (uint32_t i = 0; i < queue->lanes; i++) {
+        uint32_t number = (queue->ahead_next + i) % queue->lanes, came = queue->ahead_of[number];
+        memcpy(queue->held + count, queue->ahead + at, came * sizeof *queue->held);
+        queue->ahead_of[number] = 0;
+        count = take(queue, number, count, count + came);
+        at += came;
+    }
+    return count;
+}
+
+/* Nobody looks at these mbufs yet: the kernel asks for them while the chain runs on those that are held. */
+static void receive_ahead(struct fajita_queue *queue, uint32_t most)
+{
+    uint32_t count = 0;
+
+    queue->ahead_next = begin_turn(queue);
+    for (uint32_t i = 0; i < queue->lanes; i++) {
+        uint32_t number = (queue->ahead_next + i) % queue->lanes;
+        uint32_t end = fetch(&queue->lane[number], queue->ahead, count, most);
+        queue->ahead_of[number] = end - count;
+        count = end;
+    }
+}
+
+/* After those that are held, up to `most`; how many are held then. */
+static uint32_t receive_now(struct fajita_queue *queue, uint32_t count, uint32_t most)
+{
+    uint32_t turn = begin_turn(queue);
+
+    for (uint32_t i = 0; i < queue->lanes; i++) {
+        uint32_t number = (turn + i) % queue->lanes;
+        uint32_t end = fetch(&queue->lane[number], queue->held, count, most);
+        for (uint32_t j = count; j < end; j++)
+            rte_prefetch0(queue->held[j]);
+        count = take(queue, number, count, end);
+    }
+    return count;
+}
+
 /* How many may be received, all of which might be one other worker's: what is not is left to the port, which counts it. */
 static uint32_t room_of_others(const struct fajita_queue *queue)
 {
@@ -261,12 +346,13 @@ static uint32_t room_of_others(const struct fajita_queue *queue)
 int64_t fajita_receive(int64_t at, int64_t most)
 {
     struct fajita_queue *queue = (struct fajita_queue *)(uintptr_t)at;
-    uint32_t count = 0, limit = (uint32_t)RTE_MIN((int64_t)room_of_others(queue), most);
+    uint32_t count = take_ahead(queue), limit = (uint32_t)RTE_MIN((int64_t)room_of_others(queue), most);
 
-    for (uint32_t i = 0; i < queue->lanes; i++)
-        count = receive_lane(queue, (queue->next + i) % queue->lanes, count, limit);
-    /* In turn, so that neither side starves the other. */
-    queue->next = (queue->next + 1) % queue->lanes;
+    if (count < limit)
+        count = receive_now(queue, count, limit);
+    /* Of a block that is not full the next packets have not come yet. */
+    if (queue->ahead != NULL && limit > 0 && count >= limit)
+        receive_ahead(queue, limit);
     queue->pending = count;
     queue->busy_since = count > 0 ? rte_get_tsc_cycles() : 0;
     return count;
@@ -288,4 +374,7 @@ void fajita_end_queue(struct fajita_queue *queue)
 {
     rte_pktmbuf_free_bulk(queue->held, queue->pending);
     queue->pending = 0;
+    if (queue->ahead != NULL)
+        rte_pktmbuf_free_bulk(queue->ahead, queue->ahead_of[0] + queue->ahead_of[1]);
+    queue->ahead_of[0] = queue->ahead_of[1] = 0;
 }

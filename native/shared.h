@@ -17,9 +17,9 @@ struct fajita_note {
 extern int fajita_note_offset;
 
 struct fajita_queue;
-/* The columns of what is held from `first` to `end`. Zero if all mbufs are plain; else what was filled in is not to be
+/* The columns of what is held from `first` to `end`. Whether all mbufs are plain; else what was filled in is not to be
    used. */
-uint64_t fajita_fill_in(const struct fajita_queue *queue, uint32_t first, uint32_t end);
+int fajita_fill_in(const struct fajita_queue *queue, uint32_t first, uint32_t end);
 /* No packet is at work any more: count the time since some were. */
 void fajita_rest(struct fajita_queue *queue);
 

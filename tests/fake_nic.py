@@ -61,6 +61,9 @@ class FakeNIC:
     def reshape(self) -> None:
         return None
 
+    def look_ahead(self) -> None:
+        return None
+
     def busy_seconds(self) -> float:
         return 1.5
 

@@ -139,6 +139,12 @@ class WorkerQueue:
         self.words.floor = _pointer("uint64_t *", self._floors)
         return self._floors
 
+    def look_ahead(self) -> NDArray[np.uint64]:
+        """Receive the next block when one is full; the kernel asks for the mbufs' first lines."""
+        self._ahead = np.zeros(self.room, np.uint64)
+        self.words.ahead = _pointer("struct rte_mbuf **", self._ahead)
+        return self._ahead
+
     def connect(self, to: Sequence[Any], come_from: Sequence[Any]) -> None:
         """With other workers, by rings to and from each; NULL for itself."""
         _, ffi = library()

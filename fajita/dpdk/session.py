@@ -158,7 +158,7 @@ def mbufs_needed(lanes: int, workers: int) -> int:
 
     A queue that transmits keeps mbufs until it needs their places, even if they have been sent long ago.
     """
-    under_way = lanes * DESCRIPTORS * (1 + workers) + workers * (BLOCK + _CACHED) + (workers - 1) * _HANDED
+    under_way = lanes * DESCRIPTORS * (1 + workers) + workers * (2 * BLOCK + _CACHED) + (workers - 1) * _HANDED
     # A power of two less one is what a pool stores best.
     return (1 << under_way.bit_length()) - 1
 

@@ -83,6 +83,11 @@ class Interface(Protocol):
         they lie and how long they are. Gives where, once frames are received, the addresses are down to which each may
         become longer where it lies; None: it is copied elsewhere."""
 
+    def look_ahead(self) -> NDArray[np.uint64] | None:
+        """Called before all else if it may have received the next block when it gives one that is full. Gives a word
+        for each frame: while the chain runs, the kernel asks for the cache lines at these addresses, where the next
+        frames are described. None: it receives when it is told to. Told to receive none it gives what it still has."""
+
     def busy_seconds(self) -> float:
         """How long packets were at work since `begin`."""
 
@@ -105,6 +110,8 @@ class LiveWorker:
         interface: Interface,
         left: NDArray[np.int64] | None,
         ticking: Sequence[TablePlan],
+        *,
+        alone: bool,
     ) -> None:
         """left: packets that all workers may still receive; None: as many as come.
 
@@ -117,12 +124,15 @@ class LiveWorker:
         self._words = np.zeros(len(LIVE_WORDS), np.int64)
         self._clock_ns, self._packets_before, self._settle_after = FIRST_CLOCK_NS, 0, 0.0
         self._areas: list[NDArray[Any]] = [self._words, self._wanted, *([] if left is None else [left])]
+        coming = interface.look_ahead() if left is None and alone else None
+        self._areas += [] if coming is None else [coming]
         self._receive = _Called(interface.receive, interface, engine)
         given = {
             "receive": self._receive.address,
             "transmit": interface.transmit,
             "queue": interface.queue,
             "wanted": self._wanted.ctypes.data,
+            "coming": 0 if coming is None else coming.ctypes.data,
             "left": 0 if left is None else left.ctypes.data,
             "tick": self._next_tick(),
         }
@@ -216,7 +226,7 @@ class LiveWorkers:
         self._ticking, self._ticked_ns, self._gate = [] if alone else ticking, FIRST_CLOCK_NS, Gate()
         self._tick_after = 0.0
         self.workers = [
-            LiveWorker(each, interface, left, ticking if alone else [])
+            LiveWorker(each, interface, left, ticking if alone else [], alone=alone)
             for each, interface in zip(engines, interfaces, strict=True)
         ]
         if not alone:

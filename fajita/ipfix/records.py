@@ -32,14 +32,14 @@ class IpfixRecords:
     def __init__(self, to: str, plan: Plan) -> None:
         self._templates = make_templates(plan)
         self._destination: Destination = find_destination(to)
-        self._has_failed = False
+        self._has_failed, self._lacks_templates = False, False
         #: Data records in messages so far, which tell a collector what it has missed (RFC 7011, 3.1).
         self._sequence = 0
         self._messages = 0
         self._latest_second = 0
 
     def write(self, nf: NFPlan, sides: Sides) -> None:
-        """Send them; InputError if that cannot be, after which nothing is sent any more."""
+        """Send them; InputError if that cannot be. A file then gets nothing any more, a collector what comes later."""
         for templates, rows in zip(self._templates.get(nf.index, []), sides, strict=False):
             for template in templates:
                 self._send_records(template, rows)
@@ -59,13 +59,14 @@ class IpfixRecords:
             self._latest_second = max(self._latest_second, template.latest_second(rows))
         for start in range(0, len(records), room):
             due = self._messages % MESSAGES_PER_TEMPLATES == 0 if self._destination.forgets else self._messages == 0
-            if due:
+            if due or self._lacks_templates:
                 self._send_templates()
             part = records[start : start + room]
             self._send(template.number, part.tobytes(), len(part))
 
     def _send_templates(self) -> None:
         """All of them, in as many messages as that takes."""
+        self._lacks_templates = False
         room = self._destination.longest - HEADER.size - SET_HEADER.size
         waiting = b""
         for template in (each for sides in self._templates.values() for side in sides for each in side):
@@ -86,7 +87,8 @@ class IpfixRecords:
         try:
             self._destination.send(header + SET_HEADER.pack(number, length - HEADER.size) + content)
         except InputError:
-            self._has_failed = True
+            # A collector may listen again, and is another then.
+            self._has_failed, self._lacks_templates = not self._destination.forgets, self._destination.forgets
             raise
         self._messages += 1
         self._sequence = (self._sequence + records) & 0xFFFFFFFF

@@ -52,6 +52,7 @@ CONTEXT_WORDS = (
     "floors",  # of frames from ports, how far down each may grow where it lies: addresses; 0 where none may
     "gained",  # what frames from ports have become longer by on the wire, in all
     "blank",  # stands for the state of a flow that has none, from the end of the key on
+    "coming",  # of packets from an interface, addresses of where those of the next block are described
 )
 CONTEXT: dict[str, int] = {name: 8 * index for index, name in enumerate(CONTEXT_WORDS)}
 

@@ -29,6 +29,7 @@ LIVE_WORDS = (
     "hash_memory",  # what is remembered of first fragments, of packets received here
     "hash_found",  # two words
     "hash_indices",  # a word for each frame
+    "coming",  # a word for each frame of a block: where those are described that have been received ahead; 0: none are
     "came",  # bytes on the wire of the frames in the columns, as they came
     "tick",  # with the first packet of this time or later the loop returns, before that is run
 )
@@ -75,7 +76,7 @@ def exchanged(context, live, count):
 """
 _OF_THE_CONTEXT = (
     *("position", "end", "address", "captured", "wire", "link", "time_ns", "fragments", "before", "stop"),
-    *("room", "room_first", "gained"),
+    *("room", "room_first", "gained", "coming"),
 )
 
 
@@ -104,11 +105,16 @@ def receive_some(context, live):
 
 
 @kernel_function
+def received_ahead(live):
+    # Nothing else is received before the loop returns.
+    if load_i64(live + LIVE_COMING) == 0:
+        return 0
+    return call(load_i64(live + LIVE_RECEIVE), load_i64(live + LIVE_QUEUE), 0)
+
+
+@kernel_function
 def bytes_on_the_wire(context, count):
-    wire, bytes = load_i64(context + CONTEXT_WIRE), 0
-    for index in range(count):
-        bytes += load_u32(wire + 4 * index)
-    return bytes
+    return sum_u32(load_i64(context + CONTEXT_WIRE), count)
 
 
 @kernel_function
@@ -125,14 +131,17 @@ def before_tick(context, live, position, count):
 @kernel_function
 def run_live(context, live):
     count = load_i64(live + LIVE_COUNT) if live != 0 else 0
+    coming = load_i64(live + LIVE_COMING) if live != 0 else 0
+    store_64(context + CONTEXT_COMING, coming if coming != 0 else load_i64(context + CONTEXT_ADDRESS))
     while 1:
         if live != 0 and count == 0:
-            if load_acquire_u64(load_i64(live + LIVE_WANTED)) != 0:
-                return DONE
-            if load_relaxed_u64(load_i64(context + CONTEXT_STOP)) != 0:
+            wanted = load_acquire_u64(load_i64(live + LIVE_WANTED))
+            if wanted == 0 and load_relaxed_u64(load_i64(context + CONTEXT_STOP)) != 0:
                 return STOPPED
-            count = receive_some(context, live)
+            count = received_ahead(live) if wanted != 0 else receive_some(context, live)
             if count == 0:
+                if wanted != 0:
+                    return DONE
                 pause()
                 continue
             store_64(live + LIVE_COUNT, count)
@@ -175,7 +184,7 @@ def generate_live(plan: Plan, *, spreads: bool = False) -> str:
     0 for live it is `run` of the chain's kernel. spreads: there are several workers, and each hands over packets
     that are not its own.
     """
-    lines = generate(plan).split("\n\n\nenter = entry(run_chain)")[0]
+    lines = generate(plan, live=True).split("\n\n\nenter = entry(run_chain)")[0]
     places = [f"LIVE_{name.upper()} = {at}" for name, at in LIVE.items()]
     places += [f"CONTEXT_{name.upper()} = {CONTEXT[name]}" for name in _OF_THE_CONTEXT]
     spread, imports = "", _IMPORTS

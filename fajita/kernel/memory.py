@@ -70,6 +70,13 @@ def prefetch(builder: Any, address: Any) -> None:
 
 
 @operation
+def prefetch_unchanged(builder: Any, address: Any) -> None:
+    """Ask for the cache line at an address, only to be read: it need not be written back."""
+    at = builder.inttoptr(address, I8.as_pointer())
+    llvm_intrinsic(builder, "llvm.prefetch.p0", VOID, at, I32(0), I32(3), I32(1))
+
+
+@operation
 def no_prefetch(builder: Any, address: Any) -> None:
     """Ask for nothing: to see what asking is worth."""
 

@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.command import THREE, call_process, some_capture, start
+from tests.command import CHAINS, THREE, call_process, some_capture, start
+from tests.ipfix.reading import messages, scapy_records
 
 BARE = "--no-huge --no-pci -m 256 -l 0"
 NULLS = f"{BARE} --vdev=net_null0 --vdev=net_null1"
@@ -39,6 +40,19 @@ def test_what_comes_in_on_either_side_goes_out_on_the_other(environment: None, t
     assert done.status == 0
     for port in json.loads(done.out)["ports"]:
         assert (port["in"]["packets"], port["out"]["packets"]) == (10, 10)
+
+
+def test_flow_records_are_those_of_a_capture(environment: None, tmp_path: Path) -> None:
+    capture, exporter = some_capture(tmp_path, flows=50, repeats=3), CHAINS / "flow_exporter.yaml"
+    done = call_process("run", exporter, "--pcap", capture, "--ipfix", tmp_path / "capture.ipfix", "--quiet")
+    assert (done.status, done.err) == (0, "")
+    files = f"--vdev=net_pcap0,rx_pcap={capture},tx_pcap={tmp_path / 'out.pcap'}"
+    ends = ("--in", "0", "--out", "0", "--limit", 150, "--ipfix", tmp_path / "live.ipfix", "--quiet")
+    done = call_process("run", exporter, "--dpdk", f"{BARE} {files}", *ends)
+    assert (done.status, done.err) == (0, "")
+    told = [scapy_records(messages((tmp_path / name).read_bytes())) for name in ("capture.ipfix", "live.ipfix")]
+    assert told[0] == told[1]
+    assert [record["IN_PKTS"] for record in told[0]] == [3] * 50
 
 
 def test_it_ends_after_the_duration(environment: None) -> None:

@@ -78,9 +78,17 @@ class PlayedNIC:
             library().lib.fajita_free_mbuf(mbufs[index])
         return count
 
+    def add(self, mbufs: list[Any]) -> None:
+        """These have come."""
+        self._mbufs += mbufs
+
+    def mbufs(self) -> list[Any]:
+        """Those that have not been received yet."""
+        return list(self._mbufs)
+
     @property
-    def is_empty(self) -> bool:
-        return not self._mbufs
+    def left(self) -> int:
+        return len(self._mbufs)
 
 
 def read(mbuf: Any) -> bytes:
@@ -101,6 +109,10 @@ class Pools:
     def in_use(self) -> int:
         return sum(library().lib.fajita_mbufs_in_use(pool) for pool in (self.frames, self.clones, self.large))
 
+    def free(self) -> None:
+        for pool in (self.frames, self.clones, self.large):
+            library().lib.fajita_free_pool(pool)
+
     def mbuf(self, shape: Shape) -> Any:
         lib, ffi = library()
         segments = len(shape.lengths)
@@ -117,8 +129,7 @@ class Pools:
 def pools(environment: None) -> Iterator[Pools]:
     made = Pools()
     yield made
-    for pool in (made.frames, made.clones, made.large):
-        library().lib.fajita_free_pool(pool)
+    made.free()
 
 
 def port(number: int) -> Any:
@@ -135,7 +146,7 @@ def run_live(plan: Plan, nic: PlayedNIC, pools: Pools, room: int = 64) -> tuple[
     assert isinstance(engine, CompiledEngine)
     workers = LiveWorkers(engine, [queue])
     workers.start()
-    while not nic.is_empty and not workers.wait(0.002):
+    while nic.left and not workers.wait(0.002):
         pass
     workers.stop()
     (counts,) = queue.counts()

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from threading import Barrier, Event, current_thread, main_thread
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from fajita import Chain, InputError
 from fajita.engine.live import LiveWorkers
@@ -87,6 +89,38 @@ def test_no_more_packets_are_received_than_the_limit() -> None:
         pass
     workers.stop()
     assert engine.counters().packets_in == len(nic.sent) == 101
+
+
+class AheadNIC(FakeNIC):
+    """One that has received all its frames ahead and gives them though it is told to receive none."""
+
+    def look_ahead(self) -> NDArray[np.uint64]:
+        self.told: list[int] = []
+        self.coming = np.zeros(len(self.block), np.uint64)
+        return self.coming
+
+    def _receive(self, queue: int, most: int) -> int:
+        self.told.append(most)
+        return super()._receive(queue, most or len(self.block))
+
+
+def test_what_has_been_received_ahead_is_run_before_a_worker_stops() -> None:
+    nic, engine = AheadNIC([10], room=10), live_engine(Chain([FlowCounter()]).plan, 1)
+    nic.load(block_of(40))
+    workers = LiveWorkers(engine, [nic])
+    workers.keep_house()
+    workers.start()
+    assert nic.finished.wait(10)
+    workers.stop()
+    # As it is wanted back before the first.
+    assert set(nic.told[:5]) == {0}
+    assert engine.counters().packets_in == len(nic.sent) == 40
+
+
+def test_a_worker_with_a_limit_receives_nothing_ahead() -> None:
+    nic = AheadNIC()
+    LiveWorkers(live_engine(Chain([FlowCounter()]).plan, 1), [nic], limit=10)
+    assert not hasattr(nic, "told")
 
 
 def test_a_worker_stops_though_no_packet_comes_and_accounts_for_its_time() -> None:
