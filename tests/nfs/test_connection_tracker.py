@@ -4,6 +4,7 @@ tests/oracle compares it with the Linux kernel.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -59,10 +60,16 @@ def judged(
 def tracked(
     engine: type[Engine], frames: Sequence[bytes], times_s: Sequence[float] | None = None, **params: Any
 ) -> Result:
-    """A run of the tracker with NFs that note what it says."""
+    """A run of the tracker."""
     times_s = range(len(frames)) if times_s is None else times_s
     times_ns = [int(time * SECOND) + 10**18 for time in times_s]
-    return run(engine, [ConnectionTracker(**params), Notes()], frames, times_ns)
+    return run(engine, tracking(**params), frames, times_ns)
+
+
+@cache
+def tracking(**params: Any) -> Chain:
+    """The tracker and NFs that note what it says; most tests have the same, which is planned once."""
+    return Chain([ConnectionTracker(**params), Notes()])
 
 
 def tcp(
@@ -507,5 +514,5 @@ def test_both_engines_agree_on_damaged_segments() -> None:
             frames += [segment, bytes(altered), segment[: at + 1]]
     block = FrameBlock.from_frames(frames, [1_000_000 * number for number in range(len(frames))])
     for checksums in (True, False):
-        result = verify_blocks(Chain([ConnectionTracker(checksums=checksums), Notes()]).plan, [block])
+        result = verify_blocks(tracking(checksums=checksums).plan, [block])
         assert result.difference is None, str(result.difference)
