@@ -57,7 +57,7 @@ class ShardFunctions:
     indices (int64) lie from `indices` to before `end`, in their order. memory: what is remembered of first fragments;
     found: two words that it uses.
 
-    hash_all(address, captured, link, count, tables, buckets, time_ns, memory, found, indices, end): one, then the other.
+    hash_all(address, captured, link, count, tables, buckets, time_ns, memory, found, indices, end): both in turn.
 
     address, captured, link, time_ns: columns of a block. tables: of what the bytes that are hashed add, in their order.
     buckets: uint8, to be filled; 0 for a frame without an IP header.
