@@ -219,6 +219,15 @@ def _parse_ipv6(frame: Bytes, offset: int, layers: Layer) -> Headers:
     return Headers(layers | found, offset, at, ip_end, protocol, reason, datagram)
 
 
+#: Bytes of the fixed header, and its layer.
+_FIXED_HEADERS = {
+    packet.TCP_PROTOCOL: (20, Layer.TCP),  # RFC 9293, 3.1
+    packet.UDP_PROTOCOL: (8, Layer.UDP),  # RFC 768
+    packet.ICMP_PROTOCOL: (8, Layer.ICMP),  # RFC 792
+    packet.ICMPV6_PROTOCOL: (8, Layer.ICMP),  # RFC 4443
+}
+
+
 def _transport_layers(protocol: int, available: int) -> tuple[Layer, int]:
     """What is known of a transport header of which `available` bytes are there; and why there is no 5-tuple."""
     found = Layer.FLOW
@@ -226,11 +235,5 @@ def _transport_layers(protocol: int, available: int) -> tuple[Layer, int]:
         if available < 4:
             return Layer(0), packet.PORTS_NOT_CAPTURED
         found |= Layer.PORTS
-    fixed_header = {
-        packet.TCP_PROTOCOL: (20, Layer.TCP),  # RFC 9293, 3.1
-        packet.UDP_PROTOCOL: (8, Layer.UDP),  # RFC 768
-        packet.ICMP_PROTOCOL: (8, Layer.ICMP),  # RFC 792
-        packet.ICMPV6_PROTOCOL: (8, Layer.ICMP),  # RFC 4443
-    }
-    size, layer = fixed_header.get(protocol, (0, Layer(0)))
-    return found | (layer if available >= size else Layer(0)), packet.OTHER_TRAFFIC
+    size, layer = _FIXED_HEADERS.get(protocol, (0, Layer(0)))
+    return (found | layer if available >= size else found), packet.OTHER_TRAFFIC
