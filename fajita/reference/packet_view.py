@@ -223,7 +223,9 @@ class PacketView:
 
     def has_for_key(self, layers: Layer) -> bool:
         """Whether a key that needs these layers can be read."""
-        return layers in self._headers.layers | (Layer(0) if self.ports_of_first is None else Layer.PORTS)
+        if self.ports_of_first is None:
+            return layers in self._headers.layers
+        return layers in self._headers.layers | Layer.PORTS
 
     @property
     def reason(self) -> int:
