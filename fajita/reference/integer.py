@@ -8,7 +8,6 @@ import numpy as np
 
 from fajita.integers import AnyIntegers, integers, wrap
 
-
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 
 
