@@ -11,6 +11,7 @@ from scapy.packet import Packet
 from fajita import Chain, FrameBlock
 from fajita.engine.interface import Engine
 from tests.nfs.running import both_engines
+from tests.nfs.scapy_frames import ethernet
 
 CHAIN = Chain.load(Path(__file__).parents[1] / "chains" / "gateway.yaml")
 INSIDE, WORLD, SERVICE = "192.168.1.5", "198.51.100.9", "203.0.113.10"
@@ -25,7 +26,7 @@ def gateway(engine: type[Engine]) -> Gateway:
     running = engine(CHAIN.plan)  # type: ignore[call-arg]
 
     def send(packet: Packet) -> Packet | None:
-        block = FrameBlock.from_frames([bytes(Ether() / packet)])
+        block = FrameBlock.from_frames([bytes(ethernet() / packet)])
         running.process(block)
         return Ether(bytes(block.frame(0)))[IP] if block.verdict[0] else None
 

@@ -24,7 +24,7 @@ _SOURCE = """\
 from fajita.kernel.entry import compiled, entry
 {imports}
 {functions}
-enter = entry({name})
+enter = entry(sharder.hash_all)
 
 
 @compiled(enter)
@@ -52,11 +52,7 @@ class Sharder:
     """
 
     def __init__(self, plan: Plan, fields: HashFields) -> None:
-        names = ["hash_frames", "hash_fragments"] if plan.datagrams else ["hash_frames"]
-        self._kernels = {
-            name: kernel_at_hand(_SOURCE.format(name=name, imports=SHARD_IMPORTS, functions=shard_text(plan, fields)))
-            for name in names
-        }
+        self._hash_all = kernel_at_hand(_SOURCE.format(imports=SHARD_IMPORTS, functions=shard_text(plan, fields)))
         self._tables = byte_tables(fields.key)
         self._found = np.zeros(2, np.int64)
         #: What is remembered of first fragments: of all packets, not of one worker's.
@@ -82,16 +78,17 @@ class Sharder:
         columns: list[NDArray[Any]] = [part.address, part.captured, part.link]
         self._allow(block, [*columns, buckets])
         addresses = (column.ctypes.data for column in columns)
-        self._kernels["hash_frames"](*addresses, stop - start, self._tables.ctypes.data, buckets[start:].ctypes.data)
+        tables, none = self._tables.ctypes.data, (0,) * 5
+        self._hash_all(*addresses, stop - start, tables, buckets[start:].ctypes.data, *none)
 
     def _follow(self, block: FrameBlock, buckets: NDArray[np.uint8], indices: NDArray[np.int64]) -> None:
         """Give fragments the buckets of the first ones of their datagrams."""
         self.fragments.begin_block()
-        columns: list[NDArray[Any]] = [block.address, block.captured, block.link, block.time_ns]
-        areas: list[NDArray[Any]] = [self._tables, self.fragments.words, self._found, indices]
-        self._allow(block, [*columns, *areas, buckets])
-        addresses = (area.ctypes.data for area in (*columns, *areas))
-        self._kernels["hash_fragments"](*addresses, indices.ctypes.data + indices.nbytes, buckets.ctypes.data)
+        columns: list[NDArray[Any]] = [block.address, block.captured, block.link]
+        areas: list[NDArray[Any]] = [self._tables, buckets, block.time_ns, self.fragments.words, self._found, indices]
+        self._allow(block, [*columns, *areas])
+        of_columns, of_areas = ([array.ctypes.data for array in arrays] for arrays in (columns, areas))
+        self._hash_all(*of_columns, 0, *of_areas, indices.ctypes.data + indices.nbytes)
 
     def _allow(self, block: FrameBlock, areas: Sequence[NDArray[Any]]) -> None:
         if CHECKED:

@@ -57,12 +57,15 @@ class ShardFunctions:
     indices (int64) lie from `indices` to before `end`, in their order. memory: what is remembered of first fragments;
     found: two words that it uses.
 
+    hash_all(address, captured, link, count, tables, buckets, time_ns, memory, found, indices, end): both in turn.
+
     address, captured, link, time_ns: columns of a block. tables: of what the bytes that are hashed add, in their order.
     buckets: uint8, to be filled; 0 for a frame without an IP header.
     """
 
     hash_frames: KernelFunction
     hash_fragments: KernelFunction
+    hash_all: KernelFunction
 
 
 def shard_functions(
@@ -172,4 +175,10 @@ def shard_functions(
             store_8(buckets + index, bucket_of_fragment(tables, frame, size, time, index, memory, found))
             indices += 8
 
-    return ShardFunctions(hash_frames, hash_fragments)
+    @kernel_function
+    def hash_all(address, captured, link, count, tables, buckets, time_ns, memory, found, indices, end):
+        hash_frames(address, captured, link, count, tables, buckets)
+        if follows:
+            hash_fragments(address, captured, link, time_ns, tables, memory, found, indices, end, buckets)
+
+    return ShardFunctions(hash_frames, hash_fragments, hash_all)

@@ -17,8 +17,8 @@ def key_values(key: Key, pkt: PacketView) -> KeyValues | None:
     """The packet's key as it stands in the headers now, ports 0 where the protocol has none; None if it has no key."""
     for packing in key.packings:
         if pkt.has_for_key(packing.layer):
-            values = zip((pkt.key_field(name, packing.family) for name in key.fields), packing.masks, strict=True)
-            return KeyValues(packing.family, tuple(value & mask for value, mask in values))
+            family, masked = packing.family, zip(key.fields, packing.masks, strict=True)
+            return KeyValues(family, tuple([pkt.key_field(name, family) & mask for name, mask in masked]))
     return None
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from fajita.integers import AnyIntegers, integers, wrap
 
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
+
 
 class Int64(int):
     """An int in -2**63 to 2**63 - 1. Arithmetic with it gives an Int64; comparisons are those of int."""
@@ -16,7 +18,8 @@ class Int64(int):
 
     def __new__(cls, value: int) -> "Int64":
         """Wrap a number of any size."""
-        return super().__new__(cls, wrap(int(value)))
+        number = int(value)
+        return super().__new__(cls, number if _LEAST <= number <= _MOST else wrap(number))
 
     def bit_length(self) -> "Int64":
         """How many bits the number without its sign has."""
@@ -62,8 +65,10 @@ _UNARY: dict[str, Callable[[int], int]] = {
 
 def _define(name: str, operation: Callable[..., int]) -> None:
     """Give Int64 an operator, and its reflection for an int on the left."""
-    setattr(Int64, f"__{name}__", lambda left, *right: Int64(operation(int(left), *map(int, right))))
-    if name in _BINARY:
+    if name in _UNARY:
+        setattr(Int64, f"__{name}__", lambda value: Int64(operation(int(value))))
+    else:
+        setattr(Int64, f"__{name}__", lambda left, right: Int64(operation(int(left), int(right))))
         setattr(Int64, f"__r{name}__", lambda right, left: Int64(operation(int(left), int(right))))
 
 

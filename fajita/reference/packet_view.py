@@ -223,7 +223,9 @@ class PacketView:
 
     def has_for_key(self, layers: Layer) -> bool:
         """Whether a key that needs these layers can be read."""
-        return layers in self._headers.layers | (Layer(0) if self.ports_of_first is None else Layer.PORTS)
+        if self.ports_of_first is None:
+            return layers in self._headers.layers
+        return layers in self._headers.layers | Layer.PORTS
 
     @property
     def reason(self) -> int:
@@ -252,7 +254,10 @@ class PacketView:
             return int.from_bytes(self._frame[at : at + 16], "big")
         if self.ports_of_first is not None and name in self.ports_of_first:
             return self.ports_of_first[name]
-        return next((self.read(field) for field in places(name) if self.has(field.layer)), 0)
+        for field in places(name):
+            if self.has(field.layer):
+                return self.read(field)
+        return 0
 
     def write(self, field: Field, value: int) -> None:
         """Store the low bits of a value; nothing happens without a layer that may be written."""
@@ -273,7 +278,9 @@ class PacketView:
             follow(checksum, before, self._frame, self._headers.ip_end)
 
     def _start(self, header: str) -> int:
-        return {"frame": 0, "ip": self._headers.ip, "transport": self._headers.transport}[header]
+        if header == "ip":
+            return self._headers.ip
+        return self._headers.transport if header == "transport" else 0
 
     def _words(self, start: int, end: int) -> list[int]:
         return [int.from_bytes(self._frame[at : at + 2], "big") for at in range(start, end, 2)]
@@ -299,11 +306,16 @@ class PacketView:
 def _field_property(name: str) -> property:
     """Of a field that may be in several places: it is in the first whose layer is there."""
 
+    fields = places(name)
+
     def read(pkt: PacketView) -> Int64:
-        return Int64(next((pkt.read(field) for field in places(name) if pkt.has(field.layer)), 0))
+        for field in fields:
+            if pkt.has(field.layer):
+                return Int64(pkt.read(field))
+        return Int64(0)
 
     def write(pkt: PacketView, value: int) -> None:
-        for field in places(name):
+        for field in fields:
             if pkt.has(field.layer):
                 pkt.write(field, int(value))
                 return

@@ -160,6 +160,10 @@ def _after_pppoe(frame: Bytes, offset: int) -> tuple[int, int]:
     return _OF_PPP.get(_u16(frame, offset + 6), _UNKNOWN_TYPE), offset + 8
 
 
+_IPV4, _IPV6 = Layer.IPV4 | Layer.IP, Layer.IPV6 | Layer.IP
+_FLOW_WITH_PORTS = Layer.FLOW | Layer.PORTS
+
+
 def _parse_ipv4(frame: Bytes, offset: int, layers: Layer) -> Headers:
     """RFC 791, 3.1. A total length of 0 is a packet that the card was to cut up (segmentation offload)."""
     _need(frame, offset + 20)
@@ -170,7 +174,7 @@ def _parse_ipv4(frame: Bytes, offset: int, layers: Layer) -> Headers:
     transport = offset + header_bytes
     _need(frame, transport)
     ip_end = min(offset + total_bytes, len(frame)) if total_bytes else len(frame)
-    layers |= Layer.IPV4 | Layer.IP
+    layers |= _IPV4
     protocol, fragment_field, datagram = frame[offset + 9], _u16(frame, offset + 6), None
     if fragment_field & packet.IPV4_FRAGMENT_BITS:
         layers |= Layer.FRAGMENT
@@ -189,7 +193,7 @@ def _parse_ipv6(frame: Bytes, offset: int, layers: Layer) -> Headers:
         _refuse(packet.MALFORMED_IPV6)
     payload_bytes = _u16(frame, offset + 4)
     ip_end = min(offset + 40 + payload_bytes, len(frame)) if payload_bytes else len(frame)
-    layers |= Layer.IPV6 | Layer.IP
+    layers |= _IPV6
     protocol, at, datagram = frame[offset + 6], offset + 40, None
     for _ in range(packet.MAXIMUM_EXTENSIONS):
         if protocol not in (*packet.EXTENSIONS, packet.FRAGMENT_EXTENSION, packet.AUTHENTICATION_EXTENSION):
@@ -219,18 +223,21 @@ def _parse_ipv6(frame: Bytes, offset: int, layers: Layer) -> Headers:
     return Headers(layers | found, offset, at, ip_end, protocol, reason, datagram)
 
 
+#: Bytes of the fixed header, and its layer.
+_FIXED_HEADERS = {
+    packet.TCP_PROTOCOL: (20, Layer.TCP),  # RFC 9293, 3.1
+    packet.UDP_PROTOCOL: (8, Layer.UDP),  # RFC 768
+    packet.ICMP_PROTOCOL: (8, Layer.ICMP),  # RFC 792
+    packet.ICMPV6_PROTOCOL: (8, Layer.ICMP),  # RFC 4443
+}
+
+
 def _transport_layers(protocol: int, available: int) -> tuple[Layer, int]:
     """What is known of a transport header of which `available` bytes are there; and why there is no 5-tuple."""
     found = Layer.FLOW
     if protocol in packet.PORT_PROTOCOLS:
         if available < 4:
             return Layer(0), packet.PORTS_NOT_CAPTURED
-        found |= Layer.PORTS
-    fixed_header = {
-        packet.TCP_PROTOCOL: (20, Layer.TCP),  # RFC 9293, 3.1
-        packet.UDP_PROTOCOL: (8, Layer.UDP),  # RFC 768
-        packet.ICMP_PROTOCOL: (8, Layer.ICMP),  # RFC 792
-        packet.ICMPV6_PROTOCOL: (8, Layer.ICMP),  # RFC 4443
-    }
-    size, layer = fixed_header.get(protocol, (0, Layer(0)))
-    return found | (layer if available >= size else Layer(0)), packet.OTHER_TRAFFIC
+        found = _FLOW_WITH_PORTS
+    size, layer = _FIXED_HEADERS.get(protocol, (0, Layer(0)))
+    return (found | layer if available >= size else found), packet.OTHER_TRAFFIC

@@ -9,7 +9,6 @@ one proves the other.
 import ast
 import inspect
 from collections.abc import Container, Iterator
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +67,7 @@ class _Expansion:
         """The hook."""
         if next(self._own_calls(self.hook.tree), None) is None:
             return self.hook
-        tree = deepcopy(self.hook.tree)
+        tree: ast.FunctionDef = _copied(self.hook.tree)
         tree.body = self._block(tree.body)
         return replace(self.hook, tree=tree, names=self.names, others=tuple(self.others))
 
@@ -201,7 +200,7 @@ class _Expansion:
             if method.file not in self.others:
                 self.others.append(method.file)
             more = method.first_line - 1 + OTHER_FILE * (1 + self.others.index(method.file))
-        body = deepcopy(method.tree.body)
+        body: list[ast.stmt] = _copied(method.tree.body)
         for node in (node for statement in body for node in ast.walk(statement)):
             if isinstance(node, ast.stmt | ast.expr):
                 node.lineno += more
@@ -247,13 +246,24 @@ class _Expansion:
             rest = body[place + 1 :]
             self._count(rest, statement)
             yes, no = (
-                self._settled(method, path if _ends(path) else [*path, *deepcopy(rest)], result)
+                self._settled(method, path if _ends(path) else [*path, *_copied(rest)], result)
                 for path in (statement.body, statement.orelse)
             )
             nothing: list[ast.stmt] = [ast.copy_location(ast.Pass(), statement)]
             settled.append(ast.copy_location(ast.If(statement.test, yes or nothing, no), statement))
             return settled
         return settled
+
+
+def _copied(part: Any) -> Any:
+    """A syntax tree, or a list of some, once more; much sooner done than by `copy.deepcopy`."""
+    if isinstance(part, list):
+        return [_copied(each) for each in part]
+    if not isinstance(part, ast.AST) or not vars(part):
+        return part
+    copy = type(part).__new__(type(part))
+    vars(copy).update((name, _copied(value)) for name, value in vars(part).items())
+    return copy
 
 
 def _first(node: ast.expr) -> tuple[Any, Any] | None:
@@ -279,7 +289,7 @@ class _Renaming(ast.NodeTransformer):
             return node
         if isinstance(given, ast.Name):
             return ast.copy_location(ast.Name(given.id, node.ctx), node)
-        return ast.copy_location(deepcopy(given), node)
+        return ast.copy_location(_copied(given), node)
 
 
 def _is_plain(node: ast.expr) -> bool:

@@ -1,7 +1,7 @@
 """From an NF to plain functions on addresses: one per hook, as text, with what the planner must know."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fajita.integers import AnyIntegers
 from fajita.nf import BEFORE_LOOKUP, EXPIRE_IN, NF
@@ -88,6 +88,7 @@ class TranslatedNF:
     knows. It writes fields without their checksums, those named in `foreseen`, and changes nothing else.
     first_foresight, first_foreseen: the same of one that runs ahead of it, and asks for elements of arrays that it
     would have to wait for; None: there are none.
+    methods: those that it has of the ones that a hook is made of, with what they call in its place.
     """
 
     nf: NF
@@ -115,6 +116,7 @@ class TranslatedNF:
     first_foreseen: tuple[str, ...] = ()
     reshapes: bool = False
     growth: int = 0
+    methods: dict[str, Method] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def asks(self) -> bool:
@@ -154,11 +156,13 @@ class TranslatedNF:
 
 def translate(nf: NF) -> TranslatedNF:
     """Check and translate an NF's methods; InputError names the user's file and line."""
-    translated = _translate(nf, frozenset())
+    found = ((name, find_hook(type(nf), name)) for name in _PARAMETERS)
+    methods = {name: method for name, method in found if method is not None}
+    translated = _translate(nf, methods, frozenset())
     unstored = _unstored(translated)
     if unstored:
         # Which fields nothing stores is known only now; reading one of them is reading a 0.
-        translated = _translate(nf, unstored)
+        translated = _translate(nf, methods, unstored)
     scope = _packet_scope(translated)
     why_not = why_not_commuting(scope, translated.stored, has_new_flow="new_flow" in translated.hooks)
     if translated.takes_errors:
@@ -168,7 +172,7 @@ def translate(nf: NF) -> TranslatedNF:
 
 def _with_foresight(translated: TranslatedNF) -> TranslatedNF:
     """The same with a foresight of its before_lookup, if it has one."""
-    method = find_hook(type(translated.nf), BEFORE_LOOKUP)
+    method = translated.methods.get(BEFORE_LOOKUP)
     if method is None:
         return translated
     scope = _scope(translated.nf, method, translated.prefix)
@@ -185,7 +189,7 @@ def _unstored(translated: TranslatedNF) -> frozenset[str]:
     return frozenset(type(translated.nf).state_fields) - translated.stored
 
 
-def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
+def _translate(nf: NF, methods: dict[str, Method], unstored: frozenset[str]) -> TranslatedNF:
     prefix = "".join(letter if letter.isalnum() else "_" for letter in nf.name)
     hooks: dict[str, Hook] = {}
     reads: set[str] = set()
@@ -193,10 +197,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
     reasons: list[str] = []
     lists: dict[str, list[int] | AnyIntegers] = {}
     scopes: list[Scope] = []
-    for name in _PARAMETERS:
-        method = find_hook(type(nf), name)
-        if method is None:
-            continue
+    for name, method in methods.items():
         scope = _scope(nf, method, prefix)
         scope.reasons, scope.unstored = reasons, unstored
         hook = _translate_hook(scope)
@@ -226,6 +227,7 @@ def _translate(nf: NF, unstored: frozenset[str]) -> TranslatedNF:
         growth=sum(scope.growth for scope in scopes),
         before_reads=frozenset(name for scope in before for name in scope.reads),
         before_writes=frozenset(name for scope in before for name in scope.writes),
+        methods=methods,
     )
 
 
@@ -242,7 +244,7 @@ def with_prefetch(translated: TranslatedNF, wanted: set[tuple[str, str]]) -> Tra
 
 def _with_first_foresight(translated: TranslatedNF, arrays: frozenset[str]) -> TranslatedNF:
     """The same with the first foresight of its before_lookup, if it needs one. arrays: of Core, the large ones."""
-    method = find_hook(type(translated.nf), BEFORE_LOOKUP)
+    method = translated.methods.get(BEFORE_LOOKUP)
     if method is None:
         return replace(translated, accesses=())
     scopes = [_scope(translated.nf, method, translated.prefix) for _ in range(2)]
@@ -261,9 +263,7 @@ def _with_first_foresight(translated: TranslatedNF, arrays: frozenset[str]) -> T
 
 def _packet_scope(translated: TranslatedNF) -> Scope:
     """A fresh one of `packet`."""
-    method = find_hook(type(translated.nf), "packet")
-    assert method is not None
-    scope = _scope(translated.nf, method, translated.prefix)
+    scope = _scope(translated.nf, translated.methods["packet"], translated.prefix)
     scope.unstored = _unstored(translated)
     return scope
 

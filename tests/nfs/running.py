@@ -45,7 +45,7 @@ class Result:
 
 def run(
     engine: type[Engine],
-    nfs: NF | Sequence[NF],
+    nfs: NF | Sequence[NF] | Chain,
     frames: Sequence[bytes],
     times_ns: Sequence[int] | None = None,
     *,
@@ -53,8 +53,8 @@ def run(
     links: Sequence[int] | int = ETHERNET,
     **settings: str,
 ) -> Result:
-    """Run a new engine over the frames, in two blocks; settings: of the chain."""
-    chain = Chain([nfs] if isinstance(nfs, NF) else nfs, **settings)
+    """Run a new engine over the frames, in two blocks; settings: of the chain, if it is not given as one."""
+    chain = nfs if isinstance(nfs, Chain) else Chain([nfs] if isinstance(nfs, NF) else nfs, **settings)
     block = FrameBlock.from_frames(frames, times_ns, wire)
     block.link[:] = np.asarray(links, np.uint8)
     running = engine(chain.plan)  # type: ignore[call-arg]

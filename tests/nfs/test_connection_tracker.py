@@ -16,13 +16,13 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Raw
 
-from fajita import Chain, FrameBlock, InputError
+from fajita import FrameBlock, InputError
 from fajita.engine.interface import Engine
 from fajita.nfs.connection_tracker import ConnectionTracker
 from fajita.verify import verify_blocks
 from tests.nfs.running import both_engines
 from tests.nfs.scapy_frames import CLIENT, SERVICE, ethernet
-from tests.nfs.tracked_packets import SCALE_7, C, Notes, S, closing, handshake, judged, packet, tcp, tracked
+from tests.nfs.tracked_packets import SCALE_7, C, S, closing, handshake, judged, packet, tcp, tracked, tracking
 
 
 def udp(*, back: bool = False, **fields: Any) -> bytes:
@@ -257,5 +257,5 @@ def test_both_engines_agree_on_damaged_segments() -> None:
             frames += [segment, bytes(altered), segment[: at + 1]]
     block = FrameBlock.from_frames(frames, [1_000_000 * number for number in range(len(frames))])
     for checksums in (True, False):
-        result = verify_blocks(Chain([ConnectionTracker(checksums=checksums), Notes()]).plan, [block])
+        result = verify_blocks(tracking(checksums=checksums).plan, [block])
         assert result.difference is None, str(result.difference)

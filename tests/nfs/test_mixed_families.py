@@ -13,6 +13,7 @@ from fajita.nfs.load_balancer import LoadBalancer
 from fajita.nfs.rate_limiter import RateLimiter
 from fajita.nfs.source_counter import SourceCounter
 from fajita.verify import verify_blocks
+from tests.nfs.scapy_frames import ethernet
 
 FOUR, SIX = IP(src="10.0.0.1", dst="10.0.0.2"), IPv6(src="2001:db8::1", dst="2001:db8::2")
 PORTS, OTHERS = UDP(sport=1, dport=53), UDP(sport=2, dport=53)
@@ -21,7 +22,7 @@ FRAGMENTS = [
     *fragment6(SIX / IPv6ExtHdrFragment(id=9) / PORTS / bytes(1500), 1280),
 ]
 KINDS = [
-    bytes(packet if isinstance(packet, Ether) else Ether() / packet)
+    bytes(packet if isinstance(packet, Ether) else ethernet() / packet)
     for packet in (
         FOUR / PORTS / bytes(32),
         FOUR / TCP(sport=3, dport=80) / bytes(32),
@@ -29,8 +30,8 @@ KINDS = [
         SIX / OTHERS / bytes(32),
         SIX / TCP(sport=3, dport=80) / bytes(32),
         SIX / IPv6ExtHdrDestOpt() / PORTS / bytes(32),
-        Ether() / Dot1Q(vlan=7) / SIX / PORTS / bytes(32),
-        Ether() / Dot1Q(vlan=7) / FOUR / PORTS / bytes(32),
+        ethernet() / Dot1Q(vlan=7) / SIX / PORTS / bytes(32),
+        ethernet() / Dot1Q(vlan=7) / FOUR / PORTS / bytes(32),
         ARP(),
         *FRAGMENTS,
     )

@@ -11,7 +11,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Dot1Q
 from scapy.utils import RawPcapReader
 
-from fajita import NF, PASS, Chain, InputError, Layer, Packet
+from fajita import NF, PASS, Chain, InputError, Layer, Packet, u64
 from fajita.engine.compiled import CompiledEngine
 from fajita.engine.interface import Engine
 from fajita.io.frames import ETHERNET, FrameBlock
@@ -57,41 +57,53 @@ def test_what_comes_after_sees_the_frame_as_it_is(engine: type[Engine]) -> None:
 
 
 class Grows(NF):
+    """Of each packet the place is another one, the count the same."""
+
     about = Layer.ETHERNET
 
     class Params:
-        at: int
+        places: list[int]
         count: int
 
+    class Core:
+        packets: u64
+
     def packet(self, pkt: Packet) -> int:
-        pkt.grow(self.at, self.count)
+        pkt.grow(self.places[self.core.packets], self.count)
+        self.core.packets += 1
         return PASS
 
 
 class Shrinks(Grows):
     def packet(self, pkt: Packet) -> int:
-        pkt.shrink(self.at, self.count)
+        pkt.shrink(self.places[self.core.packets], self.count)
+        self.core.packets += 1
         return PASS
 
 
 FRAME = udp_frame()
+PLACES = [-(1 << 63), -1, 0, 1, 14, len(FRAME) - 1, len(FRAME), len(FRAME) + 1, (1 << 63) - 1]
 
 
 @both_engines
-@pytest.mark.parametrize("at", [-(1 << 63), -1, 0, 1, 14, len(FRAME) - 1, len(FRAME), len(FRAME) + 1, (1 << 63) - 1])
 @pytest.mark.parametrize("count", [-(1 << 63), -1, 0, 1, 4, 128, 129, len(FRAME), len(FRAME) + 1, (1 << 63) - 1])
-def test_only_what_makes_sense_is_done(engine: type[Engine], at: int, count: int) -> None:
-    grown = FRAME[:at] + bytes(count) + FRAME[at:] if 0 <= at <= len(FRAME) and 1 <= count <= 128 else FRAME
-    is_there = at >= 0 and count >= 1 and at + count <= len(FRAME)
-    shrunk = FRAME[:at] + FRAME[at + count :] if is_there else FRAME
-    assert run(engine, Grows(at=at, count=count), [FRAME]).frames == [grown]
-    assert run(engine, Shrinks(at=at, count=count), [FRAME]).frames == [shrunk]
+def test_only_what_makes_sense_is_done(engine: type[Engine], count: int) -> None:
+    grown, shrunk = (
+        run(engine, nf(places=PLACES, count=count), [FRAME] * len(PLACES)).frames for nf in (Grows, Shrinks)
+    )
+    for at, longer, shorter in zip(PLACES, grown, shrunk, strict=True):
+        grows, shrinks = (
+            0 <= at <= len(FRAME) and 1 <= count <= 128,
+            at >= 0 and count >= 1 and at + count <= len(FRAME),
+        )
+        assert longer == (FRAME[:at] + bytes(count) + FRAME[at:] if grows else FRAME), at
+        assert shorter == (FRAME[:at] + FRAME[at + count :] if shrinks else FRAME), at
 
 
 @both_engines
 def test_no_frame_becomes_longer_than_a_capture_can_hold(engine: type[Engine]) -> None:
     wire = [MAXIMUM_FRAME - 4, MAXIMUM_FRAME - 3, (1 << 32) - 1]
-    result = run(engine, Grows(at=0, count=4), [FRAME] * 3, wire=wire)
+    result = run(engine, Grows(places=[0] * 3, count=4), [FRAME] * 3, wire=wire)
     assert [len(frame) - len(FRAME) for frame in result.frames] == [4, 0, 0]
 
 

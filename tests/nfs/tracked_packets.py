@@ -1,13 +1,14 @@
 """Packets of connections for a tracker, and what it says of them."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
-from fajita import NF, PASS, Array, Packet, everything, u8, u64
+from fajita import NF, PASS, Array, Chain, Packet, everything, u8, u64
 from fajita.engine.interface import Engine
 from fajita.nfs.connection_tracker import VERDICTS, ConnectionTracker
 from tests.nfs.running import Result, run
@@ -47,10 +48,16 @@ def judged(
 def tracked(
     engine: type[Engine], frames: Sequence[bytes], times_s: Sequence[float] | None = None, **params: Any
 ) -> Result:
-    """A run of the tracker with NFs that note what it says."""
+    """A run of the tracker."""
     times_s = range(len(frames)) if times_s is None else times_s
     times_ns = [int(time * SECOND) + 10**18 for time in times_s]
-    return run(engine, [ConnectionTracker(**params), Notes()], frames, times_ns)
+    return run(engine, tracking(**params), frames, times_ns)
+
+
+@cache
+def tracking(**params: Any) -> Chain:
+    """The tracker and NFs that note what it says; most tests have the same, which is planned once."""
+    return Chain([ConnectionTracker(**params), Notes()])
 
 
 def tcp(
