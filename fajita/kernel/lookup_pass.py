@@ -74,36 +74,47 @@ def is_match_apart(plan: Plan, number: int) -> bool:
 
 
 def _emit_hash_pass(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str) -> None:
-    only_plain = _takes_plain_apart(plan, number)
-    first = "position" if start == "0" else f"(position + {start})"
-    if only_plain:
-        columns = f"address + 8 * {first}, captured + 4 * {first}, link + {first}"
-        text.line(f"parse_plain_burst({columns}, count - {start}, scratch + {scratch.headers} + 8 * {start})")
-        text.line(f"j = {start}")
-    text.line("while j < count:" if only_plain else f"for j in {_packets(start)}:")
+    if _takes_plain_apart(plan, number):
+        _emit_plain_hash_pass(text, plan, segment, scratch, number=number, start=start)
+        return
+    headers = f"scratch + {scratch.headers} + 8 * j"
+    text.line(f"for j in {_packets(start)}:")
     with text.indented():
         text.line("frame = load_i64(address + 8 * (position + j))")
-        if only_plain:
-            text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
-            text.line(f"if headers & {int(Layer.IPV4)} == 0:")
-            text.line(f"    j = hash_{number}_other(context, scratch, position, j, count, frame)")
-            text.line("    continue")
-            text.line("headers = known_plain_ipv4(headers)")
-        else:
-            text.line(
-                f"headers = {f'parse({_FRAME})' if number == 0 else f'load_i64(scratch + {scratch.headers} + 8 * j)'}"
-            )
-        if number == 0 and not only_plain:
-            text.line(f"store_64(scratch + {scratch.headers} + 8 * j, headers)")
-        if not only_plain:
-            _emit_apart(text, plan, segment, number=number)
-        for t in segment.tables:
-            if plan.tables[t].asks:
-                emit_first_guess(text, plan, plan.tables[t], scratch, check_status=number > 0)
-            elif not plan.tables[t].is_linked(4):
-                _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
-        if only_plain:
-            text.line("j += 1")
+        text.line(f"headers = {f'load_i64({headers})' if number else f'parse({_FRAME})'}")
+        if number == 0:
+            text.line(f"store_64({headers}, headers)")
+        _emit_apart(text, plan, segment, number=number)
+        _emit_ipv4_hashes(text, plan, segment, scratch, number=number)
+
+
+def _emit_plain_hash_pass(
+    text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int, start: str
+) -> None:
+    """All plain frames are parsed first; what is not plain has 0 for its headers until `hash_N_other` comes to it."""
+    first = "position" if start == "0" else f"(position + {start})"
+    columns = f"address + 8 * {first}, captured + 4 * {first}, link + {first}"
+    text.line(f"parse_plain_burst({columns}, count - {start}, scratch + {scratch.headers} + 8 * {start})")
+    text.line(f"j = {start}")
+    text.line("while j < count:")
+    with text.indented():
+        text.line("frame = load_i64(address + 8 * (position + j))")
+        text.line(f"headers = load_i64(scratch + {scratch.headers} + 8 * j)")
+        text.line(f"if headers & {int(Layer.IPV4)} == 0:")
+        text.line(f"    j = hash_{number}_other(context, scratch, position, j, count, frame)")
+        text.line("    continue")
+        text.line("headers = known_plain_ipv4(headers)")
+        _emit_ipv4_hashes(text, plan, segment, scratch, number=number)
+        text.line("j += 1")
+
+
+def _emit_ipv4_hashes(text: Text, plan: Plan, segment: Segment, scratch: Scratch, *, number: int) -> None:
+    """The keys and hashes of a packet in the loop, where everything but IPv6 is."""
+    for t in segment.tables:
+        if plan.tables[t].asks:
+            emit_first_guess(text, plan, plan.tables[t], scratch, check_status=number > 0)
+        elif not plan.tables[t].is_linked(4):
+            _emit_hash(text, plan.tables[t], scratch, family=4, check_status=number > 0)
 
 
 def _takes_plain_apart(plan: Plan, number: int) -> bool:
