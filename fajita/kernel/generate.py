@@ -92,6 +92,7 @@ def generate(plan: Plan, *, live: bool = False) -> str:
         text.lines(_INNER_IMPORTS)
     if not plan.tuning.ahead:
         text.line("from fajita.kernel.memory import no_prefetch as prefetch")
+        text.line("from fajita.kernel.memory import no_prefetch as prefetch_farther")
     if live:
         text.line("from fajita.kernel.memory import prefetch_unchanged")
     if shared_tables(plan):

@@ -15,6 +15,8 @@ BURST = PACKETS_PER_SWEEP
 #: How far ahead of the packet whose NFs run a frame is prefetched: while they run, no frame is read, and the
 #: processor's own prefetcher stands still. Without it `three` is a third slower at 1 k and 64 k flows.
 FRAMES_AHEAD = 3 * BURST
+#: And how far ahead for the second-level cache, from where it is then fetched soon (docs/decisions/4-passes.md).
+FRAMES_FARTHER = 2 * FRAMES_AHEAD
 
 #: Words of the context, the only argument of the kernel.
 CONTEXT_WORDS = (

@@ -3,7 +3,7 @@
 IPv6 packets go to a function of their own, so that the loop has all registers for the others.
 """
 
-from fajita.kernel.layout import FRAMES_AHEAD, Scratch, Statistics
+from fajita.kernel.layout import FRAMES_AHEAD, FRAMES_FARTHER, Scratch, Statistics
 from fajita.kernel.link_pass import emit_places
 from fajita.kernel.packet_body import PacketBody, counter
 from fajita.kernel.prefetch_pass import emit_first_prefetch, emit_next_prefetch, prefetch_parameters
@@ -107,7 +107,8 @@ class _RunPass:
             emit_words(text, ("coming",))
         if self.is_last:
             # Near the end of the block what is asked for again costs less than to ask whether it is there.
-            text.line(f"ahead = maximum(0, minimum(position + {FRAMES_AHEAD}, end - BURST))")
+            for name, packets in (("ahead", FRAMES_AHEAD), ("farther", FRAMES_FARTHER)):
+                text.line(f"{name} = maximum(0, minimum(position + {packets}, end - BURST))")
 
     def _emit_packet(self, family: int) -> None:
         """What is done with a packet of a family, and what is asked for meanwhile; `headers` is there."""
@@ -115,6 +116,7 @@ class _RunPass:
         emit_next_prefetch(text, plan, number)
         if self.is_last:
             text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
+            text.line("prefetch_farther(load_i64(address + 8 * (farther + j)))")
         if self.is_last and self.live:
             # All at once they would wait for each other.
             text.line("prefetch_unchanged(load_i64(coming + 8 * (position + j)))")
