@@ -4,12 +4,13 @@ from fajita.kernel.slots import RECORD_BYTES
 from fajita.kernel.table import FILL, GROUP
 from fajita.plan import TablePlan, TableSide
 
-_FIRST_GROUPS = 64
+#: Groups of a table in which no flow has been yet.
+FIRST_GROUPS = 64
 
 
 def groups_for(entries: int) -> int:
     """How many groups a table has that has grown to hold so many entries."""
-    groups = _FIRST_GROUPS
+    groups = FIRST_GROUPS
     while groups * FILL < entries:
         groups *= 2
     return groups

@@ -3,8 +3,21 @@
 import numpy as np
 import pytest
 
-from fajita import NF, PASS, Chain, FrameBlock, Max, Min, Sum, address_pair, destination, five_tuple, u16, u64
-from fajita.engine import side as side_memory
+from fajita import (
+    NF,
+    PASS,
+    Chain,
+    FrameBlock,
+    Max,
+    Min,
+    Sum,
+    address_pair,
+    destination,
+    five_tuple,
+    table_size,
+    u16,
+    u64,
+)
 from tests.engine.shared_workers import Workers
 from tests.traffic import (
     ETHERNET,
@@ -115,7 +128,7 @@ def rows_of(workers: Workers) -> dict[str, list[tuple[int, ...]]]:
 @pytest.mark.parametrize("destinations", [5, 1000])
 @pytest.mark.parametrize("name", CHAINS)
 def test_several_workers_come_to_what_one_does(name, destinations, monkeypatch):
-    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    monkeypatch.setattr(table_size, "FIRST_GROUPS", 1)
     # With ports in the hash not even pairs of addresses would be one worker's.
     shard = "five_tuple" if name == "links to others" else "source"
     several, one = (Workers(Chain(CHAINS[name]), number, shard=shard) for number in (WORKERS, 1))
@@ -136,7 +149,7 @@ def test_several_workers_come_to_what_one_does(name, destinations, monkeypatch):
 @pytest.mark.parametrize("full", ["drop", "bypass"])
 @pytest.mark.parametrize("name", ["looked up", "found by a link", "in two segments"])
 def test_where_new_flows_are_refused_the_others_count_on(name, full, monkeypatch):
-    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    monkeypatch.setattr(table_size, "FIRST_GROUPS", 1)
     workers = Workers(Chain(CHAINS[name], full=full), WORKERS, memory=0)
     generator = np.random.default_rng(3)
     for _ in range(4):

@@ -8,8 +8,25 @@ from itertools import chain as joined
 import numpy as np
 import pytest
 
-from fajita import NF, PASS, Array, Bits, Chain, FrameBlock, Max, Min, Or, Sum, destination, flag, u8, u16, u32, u64
-from fajita.engine import side as side_memory
+from fajita import (
+    NF,
+    PASS,
+    Array,
+    Bits,
+    Chain,
+    FrameBlock,
+    Max,
+    Min,
+    Or,
+    Sum,
+    destination,
+    flag,
+    table_size,
+    u8,
+    u16,
+    u32,
+    u64,
+)
 from fajita.kernel.bounds import CHECKED
 from fajita.kernel.layout import BURST
 from tests.engine.shared_workers import Workers
@@ -101,7 +118,7 @@ def expected(blocks: list[list[tuple[int, int]]]) -> dict[int, int]:
 
 @pytest.mark.parametrize("keys", [1, 8, 3000])
 def test_eight_workers_lose_nothing_while_the_table_grows(keys, monkeypatch):
-    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    monkeypatch.setattr(table_size, "FIRST_GROUPS", 1)
     workers = Workers(Chain([Count()]), 8)
     generator, sent = np.random.default_rng(keys), []
     for _ in range(12):
@@ -149,7 +166,7 @@ def test_an_entry_of_another_worker_is_written_by_none_but_that():
 
 
 def test_without_memory_for_more_new_flows_are_refused(monkeypatch):
-    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    monkeypatch.setattr(table_size, "FIRST_GROUPS", 1)
     workers = Workers(Chain([Count()]), 4, memory=0)
     side = workers.tables[0].sides[0]
     capacity = side.capacity
@@ -167,7 +184,7 @@ def test_a_hundred_times_eight_workers_race_for_the_same_keys(monkeypatch):
 
     Every time all keys end and begin again; the first time the table grows on the way.
     """
-    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    monkeypatch.setattr(table_size, "FIRST_GROUPS", 1)
     workers = Workers(Chain([Count(timeout="1ms")]), 8)
     packets = [[(to, 1) for to in np.random.default_rng(8).permutation(4000).tolist()]] * len(workers.engines)
     blocks, sent = [block_of(each) for each in packets], expected(packets)
@@ -185,7 +202,7 @@ def test_a_hundred_times_eight_workers_race_for_the_same_keys(monkeypatch):
 @pytest.mark.parametrize("seed", range(6))
 def test_another_worker_may_come_between_any_two_accesses(seed, monkeypatch):
     """In a third of the runs the table grows on the way."""
-    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    monkeypatch.setattr(table_size, "FIRST_GROUPS", 1)
     workers = Workers(Chain([Count(timeout="1ms")]), 4)
     keys = (4, 140, 500)[seed % 3]
     order = np.random.default_rng(seed).permutation(600) % keys + 1
@@ -253,7 +270,7 @@ def test_states_of_one_entry_end_each_in_its_time():
 
 
 def test_idle_flows_end_when_all_stand_still(monkeypatch):
-    monkeypatch.setattr(side_memory, "_FIRST_GROUPS", 1)
+    monkeypatch.setattr(table_size, "FIRST_GROUPS", 1)
     workers = Workers(Chain([Count(timeout="2s")]), 4)
     generator = np.random.default_rng(5)
     kept: dict[int, int] = {}

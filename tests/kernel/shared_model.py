@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fajita.engine import side as side_memory
+from fajita import table_size
 from fajita.engine.memory import Budget
 from fajita.engine.shared_table import SharedPart, SharedTable
 from fajita.kernel import slots, table
@@ -69,7 +69,7 @@ class SharedModel:
         foreign = ForeignArea(FOREIGN, 8, FOREIGN, None, ())
         plan = TablePlan(0, key, "the first with this key", 0, sides=[side], foreign=foreign)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(side_memory, "_FIRST_GROUPS", 1)
+            patch.setattr(table_size, "FIRST_GROUPS", 1)
             self.table = SharedTable(plan, workers, Budget(memory))
         self.side = self.table.sides[0]
         for word, secret in zip((table.SECRET_0, table.SECRET_1), secrets, strict=True):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fajita.engine import side as side_memory
+from fajita import table_size
 from fajita.engine.memory import Budget
 from fajita.engine.tables import FlowTable
 from fajita.kernel import slots, table
@@ -51,7 +51,7 @@ class Table:
         side = TableSide(0, key.packings[packing], self.entry_bytes)
         plan = TablePlan(0, key, "the first with this key", 0, sides=[side], slot=self.slot)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(side_memory, "_FIRST_GROUPS", first_groups)
+            patch.setattr(table_size, "FIRST_GROUPS", first_groups)
             self.table = FlowTable(plan, self.descriptor, self.sides, Budget(memory), None)
         self.side = self.table.sides[0]
         for word, secret in zip((table.SECRET_0, table.SECRET_1), secrets, strict=True):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fajita.engine import side as side_memory
+from fajita import table_size
 from fajita.kernel import table as layout
 from fajita.kernel.entry import compiled
 from fajita.kernel.layout import BURST
@@ -134,7 +134,7 @@ def test_a_group_that_most_went_past_counts_no_more(call):
 @pytest.mark.parametrize("words", SHAPES)
 def test_a_growth_is_over_before_the_next_must_begin(call, words):
     """With nothing but new flows, and the table as it is when a worker begins."""
-    table = Table(call, words, SECRETS["random"], side_memory._FIRST_GROUPS)
+    table = Table(call, words, SECRETS["random"], table_size.FIRST_GROUPS)
     flow, growing = 0, False
     while table.growths < 4 or growing:
         table.prepare_burst()
