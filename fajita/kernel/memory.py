@@ -62,26 +62,22 @@ def load_128(builder: Any, address: Any) -> Any:
     return value
 
 
-@operation
-def prefetch(builder: Any, address: Any) -> None:
-    """Ask for the cache line at an address, to be written; never faults, whatever the address."""
-    at = builder.inttoptr(address, I8.as_pointer())
-    llvm_intrinsic(builder, "llvm.prefetch.p0", VOID, at, I32(1), I32(3), I32(1))
+def _prefetch(name: str, *, written: bool, level: int) -> Operation:
+    """Make `prefetch(address)`, which asks for a cache line into the first or second level and never faults, whatever
+    the address. written: it will have to be written back."""
+
+    def emit(builder: Any, address: Any) -> None:
+        at = builder.inttoptr(address, I8.as_pointer())
+        llvm_intrinsic(builder, "llvm.prefetch.p0", VOID, at, I32(int(written)), I32(4 - level), I32(1))
+
+    return Operation(name, emit)
 
 
-@operation
-def prefetch_unchanged(builder: Any, address: Any) -> None:
-    """Ask for the cache line at an address, only to be read: it need not be written back."""
-    at = builder.inttoptr(address, I8.as_pointer())
-    llvm_intrinsic(builder, "llvm.prefetch.p0", VOID, at, I32(0), I32(3), I32(1))
-
-
-@operation
-def prefetch_farther(builder: Any, address: Any) -> None:
-    """Ask for the cache line at an address that is needed later: into the second level, so that it takes none of the
-    few places in which the first one waits for memory."""
-    at = builder.inttoptr(address, I8.as_pointer())
-    llvm_intrinsic(builder, "llvm.prefetch.p0", VOID, at, I32(0), I32(2), I32(1))
+prefetch = _prefetch("prefetch", written=True, level=1)
+#: A line that is only read.
+prefetch_unchanged = _prefetch("prefetch_unchanged", written=False, level=1)
+#: A line that is needed later: so it takes none of the few places in which the first level waits for memory.
+prefetch_farther = _prefetch("prefetch_farther", written=False, level=2)
 
 
 @operation
