@@ -116,8 +116,7 @@ class _RunPass:
         emit_next_prefetch(text, plan, number)
         if self.is_last:
             text.line("prefetch(load_i64(address + 8 * (ahead + j)))")
-            if not self.live:  # whose blocks are too short for it
-                text.line("prefetch_farther(load_i64(address + 8 * (farther + j)))")
+            text.line("prefetch_farther(load_i64(address + 8 * (farther + j)))")
         if self.is_last and self.live:
             # All at once they would wait for each other.
             text.line("prefetch_unchanged(load_i64(coming + 8 * (position + j)))")
